@@ -1,0 +1,178 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/errs"
+)
+
+// RequestIDHeader carries a request's id in and out. A caller's own id is kept, so that its log and ours can be joined.
+const RequestIDHeader = "x-request-id"
+
+const maxRequestID = 128
+
+type requestIDKey struct{}
+
+// RequestID gives the id of the request that ctx belongs to, empty outside of one.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// call is one RPC, unary or streaming, as the interceptors see it: what to run, and how a stream's messages are checked.
+type call struct {
+	method string
+	// run does the rest of the call under the given context.
+	run func(ctx context.Context) error
+}
+
+// chain is the interceptors, outermost first: request id, access log and metrics, error mapping, recover, authenticate,
+// authorise. Validation needs the message, so it is applied by unary and stream below.
+type chain struct {
+	log       *slog.Logger
+	authn     auth.Authenticator
+	validator protovalidate.Validator
+	metrics   *Metrics
+}
+
+func (c *chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	err = c.serve(ctx, call{method: info.FullMethod, run: func(ctx context.Context) error {
+		if err := c.validate(req); err != nil {
+			return err
+		}
+		resp, err = handler(ctx, req)
+		return err
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (c *chain) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return c.serve(ss.Context(), call{method: info.FullMethod, run: func(ctx context.Context) error {
+		return handler(srv, &checkedStream{ServerStream: ss, ctx: ctx, validate: c.validate})
+	}})
+}
+
+// serve runs one call inside all interceptors and gives the status error that leaves.
+func (c *chain) serve(ctx context.Context, cl call) error {
+	start := time.Now()
+	id := incomingRequestID(ctx)
+	ctx = context.WithValue(ctx, requestIDKey{}, id)
+	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDHeader, id)) // fails only where the transport is gone
+
+	caller, err := c.guarded(&ctx, cl)
+	s := status.Convert(nil)
+	if err != nil {
+		s = ToStatus(err, id)
+	}
+	took := time.Since(start)
+	c.metrics.observe(cl.method, s.Code(), took)
+	level := slog.LevelDebug
+	attrs := []any{"method", cl.method, "code", s.Code().String(), "ms", took.Milliseconds(), "request_id", id, "caller", caller.Subject}
+	if err != nil {
+		level = slog.LevelInfo
+		if errs.KindOf(err) == errs.Internal {
+			level = slog.LevelError
+		}
+		attrs = append(attrs, "error", err.Error())
+	}
+	c.log.Log(ctx, level, "rpc", attrs...)
+	return s.Err()
+}
+
+func (c *chain) guarded(ctx *context.Context, cl call) (caller auth.Caller, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if caller, err = c.authenticate(*ctx, cl.method); err != nil {
+		return caller, err
+	}
+	*ctx = auth.WithCaller(*ctx, caller)
+	if err = auth.Authorise(caller, cl.method); err != nil {
+		return caller, err
+	}
+	return caller, cl.run(*ctx)
+}
+
+func (c *chain) authenticate(ctx context.Context, method string) (auth.Caller, error) {
+	if auth.Public(method) {
+		return auth.Caller{Subject: "anyone"}, nil
+	}
+	token := ""
+	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
+		scheme, rest, _ := strings.Cut(v[0], " ")
+		if strings.EqualFold(scheme, "bearer") {
+			token = strings.TrimSpace(rest)
+		}
+	}
+	if token == "" {
+		return auth.Caller{Subject: "unknown"}, errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+			"no bearer token in the authorization header; make one with `tow token create`, then `tow login`")
+	}
+	return c.authn.Authenticate(ctx, token)
+}
+
+// validate checks a message against the rules in its proto.
+func (c *chain) validate(req any) error {
+	m, ok := req.(proto.Message)
+	if !ok {
+		return nil
+	}
+	err := c.validator.Validate(m)
+	if err == nil {
+		return nil
+	}
+	var v *protovalidate.ValidationError
+	if !errors.As(err, &v) {
+		return fmt.Errorf("validate %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	fields := make([]errs.Field, 0, len(v.Violations))
+	for _, x := range v.Violations {
+		fields = append(fields, errs.Field{Path: protovalidate.FieldPathString(x.Proto.GetField()), Problem: x.Proto.GetMessage()})
+	}
+	return errs.InvalidFields(fields...)
+}
+
+func incomingRequestID(ctx context.Context) string {
+	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) > 0 && v[0] != "" && len(v[0]) <= maxRequestID {
+		return v[0]
+	}
+	return rand.Text()
+}
+
+// checkedStream validates each message that a client sends and carries the interceptors' context.
+type checkedStream struct {
+	grpc.ServerStream
+	ctx      context.Context
+	validate func(any) error
+}
+
+// Context gives the context with caller and request id.
+func (s *checkedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg receives and validates.
+func (s *checkedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.validate(m)
+}
