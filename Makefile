@@ -1,0 +1,102 @@
+# Everything that people and CI do is a target here. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/bin:$(PATH)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The race detector needs a C compiler; without one the tests run all the same, and say so.
+HAVE_CC := $(shell command -v $${CC:-gcc} >/dev/null 2>&1 && echo yes)
+RACE    := $(if $(HAVE_CC),-race)
+GOSRC   := $(shell git ls-files --cached --others --exclude-standard '*.go' go.mod go.sum internal services cmd gen 2>/dev/null)
+
+include devcluster/build.mk
+
+##@ Use it
+run: build bin/devcluster bin/kubectl ## Start a cluster, Towpath and the example; Ctrl-C stops, a second run continues
+	@scripts/run.sh
+
+smoke: build bin/devcluster bin/kubectl ## Walk the whole journey without a person, on a fresh state
+	@go run ./scripts/smoke
+
+build: bin/towpathd bin/tow ## Build the server and the CLI into bin/
+
+bin/towpathd: $(GOSRC)
+	@echo "building towpathd (the first time compiles the Kubernetes client: 1 to 3 minutes on 2 cores)"
+	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/towpathd
+
+bin/tow: $(GOSRC)
+	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tow
+
+##@ Prove it
+test: build bin/devcluster bin/kubectl ## Run all tests, with the race detector where there is a C compiler
+	@scripts/test.sh "$(RACE)"
+
+check: tools check-proto check-generated check-modules check-docs ## Lint, and see that generated code and docs are fresh
+	bin/golangci-lint run ./...
+	@echo "check: all good"
+
+check-proto: bin/buf .build/proto
+	bin/buf lint
+	bin/buf format --diff --exit-code proto
+
+check-generated: ## Generated code is what the protos say
+	@scripts/fresh.sh "make proto" gen $(MAKE) proto
+
+check-docs: build ## Generated docs are what the code says
+	@scripts/fresh.sh "make docs" docs $(MAKE) docs
+
+check-modules: ## What is tested is what ships: no workspace, tidy modules
+	GOWORK=off go build ./...
+	GOWORK=off go mod tidy -diff
+	GOWORK=off go -C gen mod tidy -diff
+	GOWORK=off go -C tools mod tidy -diff
+	GOWORK=off go -C devcluster mod tidy -diff
+
+##@ Measure it
+bench: bench-deploy bench-catalog bench-render bench-git bench-drift docs-bench ## Run all benchmarks into bench/results.json and docs/benchmarks.md
+
+bench-%: build ## Run the benchmarks of one area: deploy, catalog, render, git, drift
+	go run ./bench $*
+
+bench-deploy bench-drift: bin/devcluster bin/kubectl
+
+##@ Change it
+proto: tools .build/proto ## Generate Go, gateway and OpenAPI from proto/
+	bin/buf generate
+
+docs: build ## Generate the CLI and API reference and docs/benchmarks.md
+	@rm -rf docs/cli && bin/tow docs docs/cli
+	@go run ./bench docs
+
+docs-bench:
+	@go run ./bench docs
+
+fmt: bin/buf ## Format Go and protos
+	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go' ':!gen')
+	bin/buf format -w proto
+
+licenses: ## List the licences of all dependencies that are linked in
+	@scripts/licenses.sh
+
+TOOLS := bin/buf bin/golangci-lint bin/protoc-gen-go bin/protoc-gen-go-grpc bin/protoc-gen-grpc-gateway bin/protoc-gen-openapiv2
+tools: $(TOOLS) ## Build the pinned tools into bin/
+
+$(TOOLS) &: tools/go.mod tools/go.sum
+	@echo "building buf, golangci-lint and the protoc plugins (the first time: 5 to 8 minutes on 2 cores)"
+	GOWORK=off go -C tools build -o ../bin/ tool
+	@touch $(TOOLS)
+
+.build/proto: tools/go.mod $(wildcard tools/protodeps/*.go)
+	GOWORK=off go -C tools run ./protodeps ../.build/proto
+	@touch $@
+
+clean: ## Remove what was built and the state of `make run`
+	rm -rf bin .build .towpath
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+
+.PHONY: run smoke build test check check-proto check-generated check-docs check-modules bench bench-deploy bench-drift proto docs docs-bench fmt licenses tools clean help
