@@ -50,9 +50,10 @@ type Config struct {
 	NATSListen string
 	// NATSURL is an event server outside of this process.
 	NATSURL string
-	// NATSSeed is the file of the nkey seed for NATSURL.
-	NATSSeed string
-	// NATSCreds is the credentials file for NATSURL, instead of NATSSeed.
+	// NATSSeeds is a folder with one nkey seed per role (catalog.nk, committer.nk, drift.nk) for NATSURL, as the embedded
+	// server writes it to DataDir/nats.
+	NATSSeeds string
+	// NATSCreds is a credentials file for NATSURL, instead of NATSSeeds.
 	NATSCreds string
 	// Addresses of services that run in other processes, by target: host:port of their gRPC API.
 	Addresses map[Target]string
@@ -205,11 +206,10 @@ func (c *completed) fill() error {
 			c.Failpoint = func(string) {}
 		}
 	}
-	if c.AdminToken != "" || !c.runs[Catalog] {
-		return nil
-	}
 	var err error
-	c.AdminToken, err = keptSecret(c.adminTokenFile(), "tow_")
+	if c.AdminToken == "" && c.runs[Catalog] {
+		c.AdminToken, err = keptSecret(c.adminTokenFile(), "tow_")
+	}
 	return err
 }
 

@@ -559,6 +559,7 @@ type Repository struct {
 	// Name for people.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Clone URL: http, https, or embedded:///{name} for one that towpathd itself keeps.
+	// Required on create; an update whose mask does not name it may leave it out.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	// The branch; "main" when empty on create.
 	Branch string `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
@@ -1240,12 +1241,12 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"3\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x12ENGINE_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rENGINE_NATIVE\x10\x01\"\xda\x03\n" +
+	"\rENGINE_NATIVE\x10\x01\"\xd5\x03\n" +
 	"\n" +
 	"Repository\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1f\n" +
-	"\x03url\x18\x03 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\x12 \n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1a\n" +
+	"\x03url\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x03url\x12 \n" +
 	"\x06branch\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xf4\x01R\x06branch\x12-\n" +
 	"\rpath_template\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fpathTemplate\x12*\n" +
 	"\vcredentials\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\vcredentials\x12(\n" +

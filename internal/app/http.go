@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/gateway"
+	"github.com/towpath-dev/towpath/internal/git"
+)
+
+func (p *process) newGateway(ctx context.Context) error {
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.handlers.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
+	p.handlers.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	if !p.completed.runs[Gateway] {
+		return nil
+	}
+	conn, err := p.server.DialLocal()
+	if err != nil {
+		return err
+	}
+	p.closing(conn.Close)
+	rest, err := gateway.New(ctx, conn)
+	if err != nil {
+		return err
+	}
+	p.handlers.Handle("/v1/", rest)
+	return nil
+}
+
+// serveGit serves the embedded repositories to git. The token is the password; the user name does not matter.
+func (p *process) serveGit(repos *git.Repos) {
+	h := git.NewHTTPHandler(repos, func(r *http.Request, repo string, write bool) error {
+		_, token, ok := r.BasicAuth()
+		if !ok {
+			return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED, "give any user name and a Towpath token as the password")
+		}
+		caller, err := newServiceAuth(p.ServiceToken, p.authn).Authenticate(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		need, action := auth.Viewer, "reading a repository"
+		if write {
+			need, action = auth.Developer, "pushing to a repository"
+		}
+		return auth.Require(caller, need, action)
+	})
+	p.handlers.Handle("/git/", http.StripPrefix("/git", h))
+}

@@ -1,0 +1,400 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+)
+
+const (
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+	agent       = "towpath/1"
+)
+
+// sharedClient keeps connections to Git hosts alive between pushes: a TLS handshake costs more than the push.
+var sharedClient = sync.OnceValue(func() *http.Client {
+	t, _ := http.DefaultTransport.(*http.Transport)
+	t = t.Clone()
+	t.MaxIdleConnsPerHost = 8
+	t.IdleConnTimeout = 5 * time.Minute
+	t.ResponseHeaderTimeout = 0 // the session's context has the deadline
+	return &http.Client{Transport: t}
+})
+
+// client speaks Git's smart HTTP protocol with one repository: upload-pack by version 2, or 0 where the host knows no other,
+// and receive-pack. Its methods are called by one goroutine at a time.
+type client struct {
+	base  string
+	http  *http.Client
+	creds Credentials
+
+	upload  *uploadCaps      // after the first discovery
+	receive *capability.List // after the first push
+}
+
+// uploadCaps is what a host's upload-pack can do.
+type uploadCaps struct {
+	v2      bool
+	filter  bool
+	shallow bool
+	refs    map[string]Hash // version 0 only: what was advertised
+}
+
+func newClient(cfg Config) *client {
+	base := cfg.Client
+	if base == nil {
+		base = sharedClient()
+	}
+	c := *base
+	// A redirected POST would become a GET, and a redirect to another host would carry the push there.
+	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		if req.Method != http.MethodGet || len(via) > 5 || req.URL.Host != via[0].URL.Host {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	return &client{base: cfg.URL, http: &c, creds: cfg.Credentials}
+}
+
+// statusError is an answer with another status than 200.
+type statusError struct {
+	status int
+	words  string
+	retry  string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("the Git host answers %d: %s", e.status, e.words)
+}
+
+// do sends one request. sent says whether a connection was had, so that the host may have seen it. The caller closes the body.
+func (c *client) do(ctx context.Context, method, path, service string, body []byte) (res *http.Response, sent bool, err error) {
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }}
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, c.base+path, content)
+	if err != nil {
+		return nil, false, fmt.Errorf("build the request: %w", err)
+	}
+	req.Header.Set("User-Agent", "git/"+agent)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-"+service+"-request")
+		req.Header.Set("Accept", "application/x-"+service+"-result")
+	}
+	if service == uploadPack {
+		req.Header.Set("Git-Protocol", "version=2")
+	}
+	if c.creds != nil {
+		user, password, err := c.creds(ctx)
+		if err != nil {
+			return nil, false, fmt.Errorf("credentials: %w", err)
+		}
+		if user != "" || password != "" {
+			req.SetBasicAuth(user, password)
+		}
+	}
+	res, err = c.http.Do(req)
+	if err != nil {
+		return nil, sent, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, sent, nil
+	}
+	defer res.Body.Close()
+	words, _ := io.ReadAll(io.LimitReader(res.Body, maxWords))
+	text := cleanWords(string(words))
+	if strings.HasPrefix(text, "<") || text == "" {
+		text = http.StatusText(res.StatusCode)
+	}
+	return nil, sent, &statusError{status: res.StatusCode, words: text, retry: res.Header.Get("Retry-After")}
+}
+
+// discover asks what the host's upload-pack can do, once; a version 0 host tells its references with it, so there it is
+// asked every time.
+func (c *client) discover(ctx context.Context) error {
+	if c.upload != nil && c.upload.v2 {
+		return nil
+	}
+	res, _, err := c.do(ctx, http.MethodGet, "/info/refs?service="+uploadPack, uploadPack, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := c.follow(res, uploadPack); err != nil {
+		return err
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, 256<<20))
+	if err != nil {
+		return err
+	}
+	c.upload, err = parseUploadCaps(data)
+	return err
+}
+
+// follow takes over where a redirect of the discovery led to, on the same host.
+func (c *client) follow(res *http.Response, service string) error {
+	if t := res.Header.Get("Content-Type"); t != "application/x-"+service+"-advertisement" {
+		return fmt.Errorf("%w: the URL gives %q; is it a repository's?", errNotPkt, t)
+	}
+	u := *res.Request.URL
+	u.RawQuery, u.User = "", nil
+	base, ok := strings.CutSuffix(u.String(), "/info/refs")
+	if !ok {
+		return fmt.Errorf("%w: redirected to %s", errNotPkt, u.Redacted())
+	}
+	if was, err := url.Parse(c.base); err == nil && was.Scheme == "https" && u.Scheme != "https" {
+		return fmt.Errorf("%w: redirected from https to http", errNotPkt)
+	}
+	c.base = base
+	return nil
+}
+
+func parseUploadCaps(data []byte) (*uploadCaps, error) {
+	p := newPktReader(bytes.NewReader(data))
+	kind, line, err := p.line()
+	if err == nil && strings.HasPrefix(line, "# service=") {
+		if kind, line, err = p.line(); err == nil && kind == pktFlush {
+			kind, line, err = p.line()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if kind != pktData || line != "version 2" {
+		return parseV0Caps(data)
+	}
+	caps := &uploadCaps{v2: true}
+	for {
+		kind, line, err := p.line()
+		switch {
+		case err != nil:
+			return nil, err
+		case kind == pktFlush:
+			return caps, nil
+		}
+		if features, ok := strings.CutPrefix(line, "fetch="); ok {
+			for f := range strings.FieldsSeq(features) {
+				caps.filter = caps.filter || f == "filter"
+				caps.shallow = caps.shallow || f == "shallow"
+			}
+		}
+		if format, ok := strings.CutPrefix(line, "object-format="); ok && format != "sha1" {
+			return nil, errs.InvalidField("repository", "uses the object format %s; only sha1 is supported", format)
+		}
+	}
+}
+
+func parseV0Caps(data []byte) (*uploadCaps, error) {
+	adv := packp.NewAdvRefs()
+	if err := adv.Decode(bytes.NewReader(data)); err != nil && !errors.Is(err, packp.ErrEmptyAdvRefs) {
+		return nil, fmt.Errorf("%w: %w", errNotPkt, err)
+	}
+	return &uploadCaps{
+		filter:  adv.Capabilities.Supports(capability.Filter),
+		shallow: adv.Capabilities.Supports(capability.Shallow),
+		refs:    adv.References,
+	}, nil
+}
+
+// tip asks for a branch's tip; the zero Hash when there is none.
+func (c *client) tip(ctx context.Context, branch string) (Hash, error) {
+	if err := c.discover(ctx); err != nil {
+		return ZeroHash, err
+	}
+	ref := branchPrefix + branch
+	if !c.upload.v2 {
+		return c.upload.refs[ref], nil
+	}
+	var b bytes.Buffer
+	writePkt(&b, "command=ls-refs\n")
+	writePkt(&b, "agent=%s\n", agent)
+	writeDelim(&b)
+	writePkt(&b, "ref-prefix %s\n", ref)
+	writeFlush(&b)
+	res, _, err := c.do(ctx, http.MethodPost, "/"+uploadPack, uploadPack, b.Bytes())
+	if err != nil {
+		return ZeroHash, err
+	}
+	defer res.Body.Close()
+	p := newPktReader(res.Body)
+	tip := ZeroHash
+	for {
+		kind, line, err := p.line()
+		if err != nil {
+			return ZeroHash, fmt.Errorf("the list of references ends early: %w", err)
+		}
+		if kind != pktData {
+			return tip, drain(res.Body)
+		}
+		if id, name, _ := strings.Cut(line, " "); name == ref {
+			tip = NewHash(id)
+		}
+	}
+}
+
+// drain reads a body to its end, so that the connection can be used again.
+func drain(r io.Reader) error {
+	_, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20))
+	return err
+}
+
+// want is what a fetch asks for.
+type want struct {
+	ids      []Hash
+	haves    []Hash
+	shallows []Hash
+	depth    int  // zero: all history
+	blobs    bool // false: without blobs, where the host can
+}
+
+// fetch asks for a pack and copies it to w. shallow are the commits whose parents do not come with it.
+func (c *client) fetch(ctx context.Context, spec want, w io.Writer) (shallow []Hash, err error) {
+	if c.upload == nil {
+		if err := c.discover(ctx); err != nil {
+			return nil, err
+		}
+	}
+	body := c.fetchV0(spec)
+	if c.upload.v2 {
+		body = c.fetchV2(spec)
+	}
+	res, _, err := c.do(ctx, http.MethodPost, "/"+uploadPack, uploadPack, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	p := newPktReader(res.Body)
+	if shallow, err = c.fetchHeader(p, spec); err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(w, &bandReader{p: p}); err != nil {
+		return nil, fmt.Errorf("receive the pack: %w", err)
+	}
+	return shallow, drain(res.Body)
+}
+
+func (c *client) fetchV2(spec want) []byte {
+	var b bytes.Buffer
+	writePkt(&b, "command=fetch")
+	writePkt(&b, "agent=%s", agent)
+	writeDelim(&b)
+	for _, arg := range []string{"no-progress", "ofs-delta"} {
+		writePkt(&b, "%s\n", arg)
+	}
+	for _, h := range spec.ids {
+		writePkt(&b, "want %s\n", h)
+	}
+	if c.upload.shallow {
+		for _, h := range spec.shallows {
+			writePkt(&b, "shallow %s\n", h)
+		}
+		if spec.depth > 0 {
+			writePkt(&b, "deepen %d\n", spec.depth)
+		}
+	}
+	if c.upload.filter && !spec.blobs {
+		writePkt(&b, "filter %s\n", packp.FilterBlobNone())
+	}
+	for _, h := range spec.haves {
+		writePkt(&b, "have %s\n", h)
+	}
+	writePkt(&b, "done\n")
+	writeFlush(&b)
+	return b.Bytes()
+}
+
+func (c *client) fetchV0(spec want) []byte {
+	var b bytes.Buffer
+	caps := " side-band-64k ofs-delta no-progress agent=" + agent
+	if c.upload.shallow {
+		caps += " shallow"
+	}
+	if c.upload.filter && !spec.blobs {
+		caps += " filter"
+	}
+	for _, h := range spec.ids {
+		writePkt(&b, "want %s%s\n", h, caps)
+		caps = ""
+	}
+	if c.upload.shallow {
+		for _, h := range spec.shallows {
+			writePkt(&b, "shallow %s\n", h)
+		}
+		if spec.depth > 0 {
+			writePkt(&b, "deepen %d\n", spec.depth)
+		}
+	}
+	if c.upload.filter && !spec.blobs {
+		writePkt(&b, "filter %s\n", packp.FilterBlobNone())
+	}
+	writeFlush(&b)
+	for _, h := range spec.haves {
+		writePkt(&b, "have %s\n", h)
+	}
+	writePkt(&b, "done\n")
+	return b.Bytes()
+}
+
+// fetchHeader reads what comes before the pack.
+func (c *client) fetchHeader(p *pktReader, spec want) (shallow []Hash, err error) {
+	inShallow := !c.upload.v2 && c.upload.shallow && spec.depth > 0
+	for {
+		kind, line, err := p.line()
+		if err != nil {
+			return nil, err
+		}
+		if id, ok := strings.CutPrefix(line, "shallow "); ok && kind == pktData {
+			shallow = append(shallow, NewHash(id))
+			continue
+		}
+		switch {
+		case c.upload.v2 && line == "packfile":
+			return shallow, nil
+		case !c.upload.v2 && !inShallow && (line == "NAK" || strings.HasPrefix(line, "ACK ")):
+			// One line, because no multi_ack was asked for and "done" came with the haves.
+			return shallow, nil
+		case !c.upload.v2 && kind == pktFlush:
+			inShallow = false
+		}
+	}
+}
+
+// hostError maps what a fetch met to the errors of Remote.Fetch.
+func hostError(err error) error {
+	var status *statusError
+	var ours *errs.Error
+	switch {
+	case errors.As(err, &ours) || errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &status):
+		switch status.status {
+		case http.StatusUnauthorized:
+			return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
+				"the Git host does not accept the credentials; renew them").Because(err)
+		case http.StatusForbidden:
+			return errs.New(errs.Denied, errorsv1.Reason_REASON_PERMISSION_DENIED,
+				"the Git host does not let these credentials read the repository").Because(err)
+		case http.StatusNotFound:
+			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
+				"the Git host has no such repository, or these credentials may not see it").Because(err)
+		}
+	}
+	return unavailable(err, "the Git host cannot be reached or does not answer as it should")
+}

@@ -1,0 +1,75 @@
+package catalog
+
+import (
+	"context"
+	"strings"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
+)
+
+const (
+	// typePrefix is what CloudEvents types have and the API's event types do not.
+	typePrefix = "dev.towpath."
+	source     = "//towpath.dev/catalog"
+)
+
+func repositoryRef(r *catalogv1.Repository) *committerv1.RepositoryRef {
+	return &committerv1.RepositoryRef{
+		Name: r.GetName(), Url: r.GetUrl(), Branch: r.GetBranch(), Credentials: r.GetCredentials(), PushBudget: r.GetPushBudget(),
+	}
+}
+
+func commandSubject(env rules.Env, repository string) (string, error) {
+	return events.CommandSubject(strings.TrimPrefix(repository, "repositories/"), env.App, env.ID)
+}
+
+// command builds what the committer needs to bring a deployment into Git. All of it comes from rows: the deployment pins
+// intent, place and plan, its set is immutable.
+func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (*eventsv1.DeploymentRequested, error) {
+	c, err := s.current(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	state, err := s.state(ctx, d.GetIntent())
+	if err != nil {
+		return nil, err
+	}
+	cmd := &eventsv1.DeploymentRequested{
+		Deployment: d.GetName(), Generation: d.GetGeneration(), RequestId: d.GetName() + "#" + d.GetRequestId(),
+		Mode:       eventsv1.DeploymentRequested_MODE_RENDER,
+		Repository: repositoryRef(c.site.repo), Path: d.GetPath(), Set: d.GetIntent().GetSet(),
+		Author: author(d.GetActor()), Message: d.GetMessage(), RequestTime: d.GetCreateTime(), RollbackOf: d.GetRollbackOf(),
+		ExpectBaseTree: d.GetPlannedBaseTree(), ExpectTree: d.GetPlannedTree(),
+		Target: &eventsv1.TargetRef{
+			Name: c.site.target.GetName(), Engine: "native", Kubeconfig: c.site.target.GetKubeconfig(), Context: c.site.target.GetContext(),
+		},
+		Namespace: c.row.Msg.GetNamespace(), AutomaticSync: c.site.typ.GetAutomaticSync(), SelfHeal: c.site.typ.GetSelfHeal(),
+	}
+	switch d.GetKind() {
+	case catalogv1.Deployment_KIND_REMOVAL:
+		cmd.Mode = eventsv1.DeploymentRequested_MODE_REMOVE
+		return cmd, nil
+	case catalogv1.Deployment_KIND_ROLLBACK:
+		to, err := s.rollbackOf(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
+	}
+	cmd.Input = renderInput(env, c.row.Msg, c.site, state)
+	return cmd, nil
+}
+
+func (s *Service) rollbackOf(ctx context.Context, d *catalogv1.Deployment) (*catalogv1.Deployment, error) {
+	env, generation, _ := rules.EnvOfDeployment(d.GetRollbackOf())
+	return s.deployment(ctx, env, generation)
+}
+
+// author is who the commit is by. The catalog knows subjects only; the committer makes an address of it.
+func author(subject string) *eventsv1.Author {
+	return &eventsv1.Author{Subject: subject, DisplayName: subject[strings.LastIndexByte(subject, '/')+1:]}
+}

@@ -1,0 +1,152 @@
+package catalog
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/internal/store"
+)
+
+// Config is what the catalog needs. KV, Bus, Renderer and Committer are required.
+type Config struct {
+	// KV is the database. The catalog does not close it.
+	KV store.KV
+	// Bus is the connection to the event server, with the catalog's role. The catalog does not close it.
+	Bus bus
+	// Renderer loads Score files and renders, to validate and to plan.
+	Renderer rendererv1.RendererServiceClient
+	// Committer reads deployment repositories, for plans.
+	Committer committerv1.CommitterServiceClient
+	// Logger gets what nobody called for: events that cannot be used, outages. Default: slog.Default.
+	Logger *slog.Logger
+	// Clock gives the time of rows. Default: time.Now.
+	Clock func() time.Time
+	// BootstrapToken is the secret of tokens/bootstrap-admin, an admin; none when empty. Only its hash is stored. A new
+	// secret replaces the old one.
+	BootstrapToken string
+	// Bootstrap are the objects that an empty store begins with, targets, repositories and environment types with their
+	// names. Default: DefaultBootstrap.
+	Bootstrap []proto.Message
+	// RepublishAfter is how long a command may stay without any effect before it is looked for, and sent again when the
+	// event server no longer has it. Default 1 minute.
+	RepublishAfter time.Duration
+	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
+	// event server has the command. Tests kill the process there. May be nil.
+	Failpoint func(name string)
+}
+
+// bus is what the catalog needs of internal/events. The methods' contracts are there.
+type bus interface {
+	Ensure(ctx context.Context) error
+	Publish(ctx context.Context, m events.Message) error
+	PendingCommand(ctx context.Context, subject string) (bool, error)
+	Consume(ctx context.Context, cfg events.ConsumerConfig, handle events.Handler) error
+	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
+}
+
+// Service is the catalog. Make it with New.
+type Service struct {
+	cfg    Config
+	log    *slog.Logger
+	envs   keyedMutex // one change of an environment at a time in this process
+	plans  planMemory
+	tokens tokenCache
+	traces sync.Map // deployment name -> trace.SpanContext, from its request to its command
+	ready  chan struct{}
+}
+
+// New makes a catalog. It does no I/O and starts nothing.
+func New(cfg Config) *Service {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	if cfg.Bootstrap == nil {
+		cfg.Bootstrap = DefaultBootstrap()
+	}
+	if cfg.RepublishAfter <= 0 {
+		cfg.RepublishAfter = time.Minute
+	}
+	if cfg.Failpoint == nil {
+		cfg.Failpoint = func(string) {}
+	}
+	return &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
+}
+
+// Register adds CatalogService, AccessService and EventService to a server.
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	catalogv1.RegisterCatalogServiceServer(r, catalogServer{Service: s})
+	catalogv1.RegisterAccessServiceServer(r, accessServer{s: s})
+	eventsv1.RegisterEventServiceServer(r, eventServer{s: s})
+}
+
+// catalogServer, accessServer and eventServer are three types because the generated interfaces must be embedded by value, and
+// because nobody but a gRPC server needs the handlers.
+type (
+	catalogServer struct {
+		catalogv1.UnimplementedCatalogServiceServer
+		*Service
+	}
+	accessServer struct {
+		catalogv1.UnimplementedAccessServiceServer
+		s *Service
+	}
+	eventServer struct {
+		eventsv1.UnimplementedEventServiceServer
+		s *Service
+	}
+)
+
+// Ready is closed when Run has brought the store to its beginning: from then on the bootstrap objects and token are there.
+func (s *Service) Ready() <-chan struct{} { return s.ready }
+
+// Run prepares the store, then publishes commands and takes in events until ctx ends; then it returns nil. Run it once. An
+// outage of the event server ends nothing, requests are accepted and their commands follow. An error means that the
+// configuration or the data cannot work.
+func (s *Service) Run(ctx context.Context) error {
+	if err := s.bootstrap(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	close(s.ready)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.runOutbox(ctx) })
+	g.Go(func() error { return s.runProjection(ctx) })
+	g.Go(func() error { return s.runJanitor(ctx) })
+	return g.Wait()
+}
+
+// now gives the time of a row. Rows keep microseconds, which every engine and client can show.
+func (s *Service) now() time.Time { return s.cfg.Clock().UTC().Truncate(time.Microsecond) }
+
+// remember keeps the trace of a request until its command is published, so that one trace spans request to sync. It is lost by
+// a restart, which costs nothing but the link.
+func (s *Service) remember(ctx context.Context, deployment string) {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		s.traces.Store(deployment, span)
+	}
+}
+
+func (s *Service) recall(ctx context.Context, deployment string) context.Context {
+	if span, ok := s.traces.LoadAndDelete(deployment); ok {
+		return trace.ContextWithRemoteSpanContext(ctx, span.(trace.SpanContext))
+	}
+	return ctx
+}

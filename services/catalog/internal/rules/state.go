@@ -1,0 +1,207 @@
+package rules
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+)
+
+// The states of a deployment, by the names of the API.
+const (
+	pending    = catalogv1.Deployment_STATE_PENDING
+	rendering  = catalogv1.Deployment_STATE_RENDERING
+	committing = catalogv1.Deployment_STATE_COMMITTING
+	syncing    = catalogv1.Deployment_STATE_SYNCING
+	superseded = catalogv1.Deployment_STATE_SUPERSEDED
+	failed     = catalogv1.Deployment_STATE_FAILED
+	degraded   = catalogv1.Deployment_STATE_DEGRADED
+	healthy    = catalogv1.Deployment_STATE_HEALTHY
+)
+
+// rank orders the states. A deployment only ever moves to a state of a greater rank, whatever the order in which events come,
+// so late and duplicate events undo nothing and every order of the same events ends in the same row. The final states
+// are ordered by what they say: that something ran well is a fact which a late word of its failure does not take back.
+var rank = map[catalogv1.Deployment_State]int{
+	pending: 1, rendering: 2, committing: 3, syncing: 4, superseded: 5, failed: 6, degraded: 7, healthy: 8,
+}
+
+// IsFinal reports whether a deployment in that state has ended. A degraded one may still become healthy when its cluster
+// recovers while it is what runs.
+func IsFinal(s catalogv1.Deployment_State) bool { return rank[s] >= rank[superseded] }
+
+// BeforeCommit reports whether the committer still has to answer for a deployment in that state.
+func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[syncing] }
+
+// Accept begins a deployment's life.
+func Accept(d *catalogv1.Deployment, now time.Time) {
+	d.CreateTime = timestamppb.New(now)
+	enter(d, pending, d.CreateTime)
+}
+
+// Wait notes why a deployment does not go on just now, at the stage where it waits. at is when the event was made.
+func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) {
+	if e.GetStage() == "sync" {
+		if d.GetState() == syncing && d.GetActiveFrom() == nil {
+			d.WaitingReason = e.GetReason()
+		}
+		return
+	}
+	if d.GetCommit() != "" {
+		return
+	}
+	if BeforeCommit(d.GetState()) {
+		d.WaitingReason = e.GetReason()
+	}
+	switch e.GetStage() {
+	case "render":
+		enter(d, rendering, timestamppb.New(at))
+	case "commit":
+		enter(d, committing, timestamppb.New(at))
+	}
+}
+
+// Commit notes what stands in Git. Only the first word counts: when the committer is asked again it answers from its state file,
+// with other times. at is when the event was made, for times that the event lacks.
+func Commit(d *catalogv1.Deployment, e *eventsv1.DeploymentCommitted, at time.Time) {
+	if d.GetCommit() != "" {
+		return
+	}
+	d.Commit, d.Tree, d.Sha256 = e.GetCommit(), e.GetTree(), e.GetSha256()
+	d.RendererVersion, d.FilesChanged = e.GetRendererVersion(), e.GetFilesChanged()
+	end := cmp.Or(e.GetCommitEndTime(), timestamppb.New(at))
+	begin := cmp.Or(e.GetCommitStartTime(), end)
+	place(d, rendering, cmp.Or(e.GetRenderStartTime(), begin))
+	place(d, committing, begin)
+	place(d, syncing, end)
+	moveTo(d, syncing)
+}
+
+// Fail ends a deployment, as superseded when a newer one is in Git already.
+func Fail(d *catalogv1.Deployment, e *eventsv1.DeploymentFailed, at time.Time) {
+	if e.GetSuperseded() {
+		Overtake(d, at)
+		return
+	}
+	fail(d, failed, timestamppb.New(at), &catalogv1.Failure{Stage: e.GetStage(), Reason: e.GetReason(), Message: e.GetMessage()})
+}
+
+// Overtake ends a deployment that has not ended because a later one took its place.
+func Overtake(d *catalogv1.Deployment, at time.Time) { enter(d, superseded, timestamppb.New(at)) }
+
+// Sync notes that the deployment has reached the cluster.
+func Sync(d *catalogv1.Deployment, e *eventsv1.EnvironmentSynced, at time.Time) {
+	end := cmp.Or(e.GetEndTime(), timestamppb.New(at))
+	if d.GetCommit() == "" { // else the end of the commit says when syncing began
+		enter(d, syncing, cmp.Or(e.GetStartTime(), end))
+	}
+	if d.GetActiveFrom() == nil || before(end, d.GetActiveFrom()) {
+		d.ActiveFrom = end
+	}
+	moveTo(d, syncing)
+	d.WaitingReason = ""
+}
+
+// Observe notes the health of what the deployment brought. Only what was seen of this generation after it was synced counts:
+// before, the health is that of its predecessor's objects.
+func Observe(d *catalogv1.Deployment, e *eventsv1.EnvironmentHealth, at time.Time) {
+	if e.GetGeneration() != d.GetGeneration() || e.GetSync() != driftv1.SyncState_SYNC_STATE_SYNCED ||
+		d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+		return
+	}
+	seen := cmp.Or(e.GetTime(), timestamppb.New(at))
+	switch e.GetHealth() {
+	case driftv1.Health_HEALTH_HEALTHY:
+		enter(d, healthy, seen)
+	case driftv1.Health_HEALTH_DEGRADED:
+		fail(d, degraded, seen, &catalogv1.Failure{Stage: "sync", Message: e.GetMessage()})
+	}
+}
+
+// Removed ends a removal well: nothing of the environment is left.
+func Removed(d *catalogv1.Deployment, at time.Time) {
+	if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+		enter(d, healthy, timestamppb.New(at))
+	}
+}
+
+// Succeed notes when next, the following deployment that reached the cluster, took the place of d.
+func Succeed(d, next *catalogv1.Deployment) {
+	if d.GetActiveFrom() != nil && next.GetActiveFrom() != nil {
+		d.ActiveUntil = next.GetActiveFrom()
+	}
+}
+
+// fail enters a state that has a reason; of several reasons for one state the earliest is kept.
+func fail(d *catalogv1.Deployment, s catalogv1.Deployment_State, at *timestamppb.Timestamp, why *catalogv1.Failure) {
+	p := phaseOf(d, s)
+	if rank[s] > rank[d.GetState()] || s == d.GetState() && (p == nil || before(at, p.GetStartTime())) {
+		d.Error = why
+	}
+	enter(d, s, at)
+}
+
+// enter notes that a state was reached; of several times the earliest counts.
+func enter(d *catalogv1.Deployment, s catalogv1.Deployment_State, at *timestamppb.Timestamp) {
+	if p := phaseOf(d, s); p == nil || before(at, p.GetStartTime()) {
+		place(d, s, at)
+	}
+	moveTo(d, s)
+}
+
+// place sets the beginning of a state's phase.
+func place(d *catalogv1.Deployment, s catalogv1.Deployment_State, at *timestamppb.Timestamp) {
+	if p := phaseOf(d, s); p != nil {
+		p.StartTime = at
+		return
+	}
+	d.Phases = append(d.Phases, &catalogv1.Phase{State: s, StartTime: at})
+}
+
+// moveTo moves to the state when its rank is greater, then puts the phases in order.
+func moveTo(d *catalogv1.Deployment, s catalogv1.Deployment_State) {
+	if rank[s] > rank[d.GetState()] {
+		d.State = s
+		if rank[s] >= rank[syncing] {
+			d.WaitingReason = ""
+		}
+	}
+	if d.GetState() != failed && d.GetState() != degraded {
+		d.Error = nil
+	}
+	well := phaseOf(d, healthy)
+	d.Phases = slices.DeleteFunc(d.Phases, func(p *catalogv1.Phase) bool {
+		recovered := p.GetState() == degraded && well != nil && before(p.GetStartTime(), well.GetStartTime())
+		return IsFinal(p.GetState()) && p.GetState() != d.GetState() && !recovered
+	})
+	slices.SortFunc(d.Phases, func(a, b *catalogv1.Phase) int { return rank[a.GetState()] - rank[b.GetState()] })
+	for i, p := range d.Phases {
+		p.EndTime = nil
+		if i+1 < len(d.Phases) {
+			p.EndTime = d.Phases[i+1].GetStartTime()
+			if before(p.EndTime, p.GetStartTime()) { // clocks of two machines
+				p.EndTime = p.GetStartTime()
+			}
+		}
+	}
+	d.EndTime = nil
+	if IsFinal(d.GetState()) {
+		d.EndTime = phaseOf(d, d.GetState()).GetStartTime()
+	}
+}
+
+func phaseOf(d *catalogv1.Deployment, s catalogv1.Deployment_State) *catalogv1.Phase {
+	for _, p := range d.GetPhases() {
+		if p.GetState() == s {
+			return p
+		}
+	}
+	return nil
+}
+
+func before(a, b *timestamppb.Timestamp) bool { return a.AsTime().Before(b.AsTime()) }

@@ -1,0 +1,110 @@
+package catalog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	"github.com/towpath-dev/towpath/internal/store"
+	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
+)
+
+// All keys of the catalog. They are in every data folder and never change their meaning; schemaVersion tells which meaning a
+// store was written with. Rows are the API's own messages, with these differences from what the API shows:
+//
+//   - etag is empty, the row's revision is it; deployments use the field as told at markChanged.
+//   - Environment.live and .active_deployment are in liveEnvironments, because reports of a cluster come all the time and
+//     must not move the etag that a person holds.
+const (
+	keySchema    = "meta/schema"
+	keyBootstrap = "meta/bootstrapped"
+	// keyPosition holds the revision up to which the outbox has published.
+	keyPosition = "outbox/position"
+
+	schemaVersion = "1"
+)
+
+var (
+	applications     = store.NewTable[*catalogv1.Application]("applications/")
+	environmentTypes = store.NewTable[*catalogv1.EnvironmentType]("environmentTypes/")
+	targets          = store.NewTable[*catalogv1.Target]("targets/")
+	repositories     = store.NewTable[*catalogv1.Repository]("repositories/")
+	// environments has the id {application}/{environment}.
+	environments = store.NewTable[*catalogv1.Environment]("environments/")
+	// liveEnvironments has what is reported of an environment: live, active_deployment, and in update_time the time of the
+	// report that live.findings is from. Id as environments.
+	liveEnvironments = store.NewTable[*catalogv1.Environment]("live/")
+	sets             = store.NewTable[*catalogv1.Set]("sets/")
+	// deployments has the id {application}/{environment}/{generation, 20 digits}: history in order, read from its end. Rows
+	// stay when their environment goes, and a new environment of that name goes on with the next generation.
+	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
+	// tokens has the secret's SHA-256 in the field secret.
+	tokens = store.NewTable[*catalogv1.Token]("tokens/")
+)
+
+// Rows that are no resources.
+const (
+	// openPrefix + a deployment's id: it has not ended. What the outbox has to look after, whatever the length of history.
+	openPrefix = "open/"
+	// sentPrefix + an environment's id: which command was published last, see sent.
+	sentPrefix = "sent/"
+	// tokenHashPrefix + SHA-256 of a secret: the token's id.
+	tokenHashPrefix = "tokenHashes/"
+	// requestPrefix + scope + SHA-256 of a request id: the answer that was given, see answered.
+	requestPrefix = "requests/"
+	// ownerPathPrefix + place of a branch + path: the environment that owns the folder.
+	ownerPathPrefix = "owners/paths/"
+	// ownerNamespacePrefix + target + namespace: the environment that owns the namespace.
+	ownerNamespacePrefix = "owners/namespaces/"
+	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
+	// for users and then demands that the guard has not been written since, so that no user can slip in between.
+	guardPrefix = "guards/"
+)
+
+func envKey(e rules.Env) string { return e.App + "/" + e.ID }
+
+func depKey(e rules.Env, generation int64) string {
+	return fmt.Sprintf("%s/%s/%020d", e.App, e.ID, generation)
+}
+
+// envOfDepKey is the reverse of depKey.
+func envOfDepKey(id string) (rules.Env, int64, bool) {
+	p := strings.Split(id, "/")
+	if len(p) != 3 {
+		return rules.Env{}, 0, false
+	}
+	n, err := strconv.ParseInt(p[2], 10, 64)
+	return rules.Env{App: p[0], ID: p[1]}, n, err == nil
+}
+
+// branchPlace gives the id of a branch of a remote repository. Two repository resources of the same remote and branch have
+// the same, so that their environments cannot own the same folder.
+func branchPlace(r *catalogv1.Repository) string {
+	sum := sha256.Sum256([]byte(normalURL(r.GetUrl()) + "\x00" + r.GetBranch()))
+	return hex.EncodeToString(sum[:16])
+}
+
+// normalURL gives one spelling of the usual ones of a clone URL.
+func normalURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	u.Scheme, u.Host, u.User, u.RawQuery, u.Fragment = strings.ToLower(u.Scheme), strings.ToLower(u.Host), nil, "", ""
+	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")
+	return u.String()
+}
+
+func ownerPathKey(r *catalogv1.Repository, path string) string {
+	return ownerPathPrefix + branchPlace(r) + "/" + path
+}
+
+func ownerNamespaceKey(target, namespace string) string {
+	return ownerNamespacePrefix + strings.TrimPrefix(target, "targets/") + "/" + namespace
+}
+
+func guard(key string) string { return guardPrefix + key }

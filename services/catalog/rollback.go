@@ -1,0 +1,165 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/failpoint"
+	"github.com/towpath-dev/towpath/internal/store"
+	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
+)
+
+// Rollback restores what an earlier deployment made, by a new deployment.
+func (s catalogServer) Rollback(ctx context.Context, r *catalogv1.RollbackRequest) (*catalogv1.Deployment, error) {
+	env, err := rules.ParseEnv("name", r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return s.deploy(ctx, order{
+		env: env, kind: catalogv1.Deployment_KIND_ROLLBACK, message: r.GetMessage(), planHash: r.GetPlanHash(),
+		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
+		decide:  s.goBack("deployment", r.GetDeployment()),
+	}, s.accept)
+}
+
+// goBack prepares the decision of a rollback to the named deployment, or to the last good one when name is empty.
+func (s *Service) goBack(field, name string) func(context.Context, current) (decision, error) {
+	return func(ctx context.Context, c current) (decision, error) {
+		to, err := s.rollbackTarget(ctx, c, field, name)
+		if err != nil {
+			return decision{}, err
+		}
+		state, err := s.state(ctx, to.GetIntent())
+		if err != nil {
+			return decision{}, err
+		}
+		return decision{state: state, restore: to, summary: rules.Summary(c.state, state)}, nil
+	}
+}
+
+func (s *Service) rollbackTarget(ctx context.Context, c current, field, name string) (*catalogv1.Deployment, error) {
+	if name == "" {
+		return s.lastGood(ctx, c)
+	}
+	env, number, err := rules.ParseDeployment(field, name)
+	if err != nil {
+		return nil, err
+	}
+	if env != c.env {
+		return nil, errs.InvalidField(field, "%s is of another environment; copy its set with change.set instead", name)
+	}
+	to, err := s.namedDeployment(ctx, env, number)
+	if err != nil {
+		return nil, err
+	}
+	if to.GetCommit() == "" || to.GetTree() == "" {
+		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
+			"%s never was in Git, so there is nothing to restore; choose another of `tow history`", to.GetName()).
+			With("state", stateName(to.GetState()))
+	}
+	return to, nil
+}
+
+// lastGood finds the default of a rollback: the last deployment before the newest that ran, with another tree than the newest
+// made. Where the newest never reached Git, that is what runs now, and the rollback takes the failed intent back.
+func (s *Service) lastGood(ctx context.Context, c current) (*catalogv1.Deployment, error) {
+	if c.row.Msg.GetLatestDeployment() != "" {
+		newest, err := s.deployment(ctx, c.env, c.row.Msg.GetGeneration())
+		if err != nil {
+			return nil, err
+		}
+		r := store.ScanRange{Prefix: deployments.Key(envKey(c.env)) + "/", Reverse: true, Limit: 32,
+			After: deployments.Key(depKey(c.env, newest.GetGeneration()))}
+		for {
+			page, err := s.cfg.KV.Scan(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range page {
+				row, err := deployments.Decode(e)
+				if err != nil {
+					return nil, err
+				}
+				d := row.Msg
+				if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+					page = nil // before it was another environment of that name
+					break
+				}
+				ran := d.GetState() == catalogv1.Deployment_STATE_HEALTHY || d.GetActiveFrom() != nil
+				if ran && d.GetTree() != "" && d.GetTree() != newest.GetTree() {
+					return d, nil
+				}
+			}
+			if len(page) < r.Limit {
+				break
+			}
+			r.After = page[len(page)-1].Key
+		}
+	}
+	return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
+		"%s has no earlier deployment that ran and differs from the newest; name one of `tow history`", c.env.Name()).With("state", "NO_EARLIER")
+}
+
+// DeleteEnvironment takes an environment out of Git and its cluster by a deployment. Asking again while that goes on gives the
+// same one; after it failed it is tried again.
+func (s catalogServer) DeleteEnvironment(ctx context.Context, r *catalogv1.DeleteEnvironmentRequest) (*catalogv1.Deployment, error) {
+	env, err := rules.ParseEnv("name", r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return s.deploy(ctx, order{
+		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(),
+		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
+	}, s.acceptRemoval)
+}
+
+func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deployment, error) {
+	c, err := s.current(ctx, o.env)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(o.etag, c.row.Rev, o.env.Name()); err != nil {
+		return nil, err
+	}
+	if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
+		d, err := s.deployment(ctx, o.env, c.row.Msg.GetGeneration())
+		if err != nil || !rules.IsFinal(d.GetState()) {
+			return d, err
+		}
+	}
+	next := decision{state: c.state, summary: []string{"removed the environment"}}
+	d := s.draft(ctx, o, c, next)
+	if c.row.Msg.GetLatestDeployment() == "" {
+		return d, s.removeUnused(ctx, o, c, d)
+	}
+	return d, s.commitDeployment(ctx, o, c, next, d)
+}
+
+// removeUnused removes an environment that nothing was ever deployed to: nothing of it is in Git or cluster.
+func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catalogv1.Deployment) error {
+	rules.Removed(d, d.GetCreateTime().AsTime())
+	d.UpdateTime = timestamppb.New(s.now())
+	var tx store.Tx
+	err := errors.Join(
+		s.answer(&tx, o.request, &catalogv1.Deployment{Name: d.GetName()}),
+		deployments.Create(&tx, depKey(o.env, d.GetGeneration()), d),
+	)
+	if err != nil {
+		return err
+	}
+	environments.Delete(&tx, c.row.ID, c.row.Rev)
+	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	disown(&tx, c.site, c.row.Msg.GetNamespace())
+	rev, err := s.cfg.KV.Commit(ctx, tx)
+	if err != nil {
+		return err
+	}
+	d.Etag = store.Etag(rev)
+	s.cfg.Failpoint(failpoint.RowCommitted)
+	return nil
+}

@@ -1,0 +1,25 @@
+package rules
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	userInfo    = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@]*@`)
+	queryTokens = regexp.MustCompile(`(?i)([?&](?:access_token|private_token|token|password|auth)=)[^&\s]+`)
+)
+
+// Redact takes credentials out of text that comes from a host: the user part of addresses, tokens in queries, and the given
+// secrets wherever they stand.
+func Redact(text string, secrets ...string) string {
+	text = userInfo.ReplaceAllString(text, "$1")
+	text = queryTokens.ReplaceAllString(text, "$1***")
+	for _, s := range secrets {
+		// Shorter ones would blank half of the text.
+		if len(s) >= 4 {
+			text = strings.ReplaceAll(text, s, "***")
+		}
+	}
+	return text
+}

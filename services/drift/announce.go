@@ -1,0 +1,146 @@
+package drift
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/internal/rpc"
+)
+
+// announcement is one event to be published.
+type announcement struct {
+	env, typ, id, resource string
+	time                   time.Time
+	body                   proto.Message
+}
+
+// maxQueued bounds the memory while the event server is away. Beyond it the oldest are dropped: sync, health and findings are told anew
+// when they change, and after a restart.
+const maxQueued = 100_000
+
+// announcer publishes events in order, from memory, so that nobody who looks at a cluster waits for the event server.
+type announcer struct {
+	bus  bus
+	log  *slog.Logger
+	wake chan struct{}
+
+	mu    sync.Mutex
+	queue []announcement
+}
+
+func newAnnouncer(b bus, log *slog.Logger) *announcer {
+	return &announcer{bus: b, log: log, wake: make(chan struct{}, 1)}
+}
+
+func (a *announcer) send(x announcement) {
+	a.mu.Lock()
+	if len(a.queue) == maxQueued {
+		a.queue = a.queue[1:]
+	}
+	a.queue = append(a.queue, x)
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *announcer) run(ctx context.Context) {
+	for {
+		a.mu.Lock()
+		var next announcement
+		some := len(a.queue) > 0
+		if some {
+			next = a.queue[0]
+			a.queue = a.queue[1:]
+		}
+		a.mu.Unlock()
+		if some {
+			a.publish(ctx, next)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.wake:
+		}
+	}
+}
+
+const (
+	firstPublishRetry = 50 * time.Millisecond
+	lastPublishRetry  = 2 * time.Second
+)
+
+// publish tries until it is stored or can never be.
+func (a *announcer) publish(ctx context.Context, x announcement) {
+	parts := strings.Split(x.env, "/")
+	subject, err := events.EventSubject(parts[1], parts[3], x.typ)
+	if err != nil {
+		a.log.Error("an event cannot be published", "type", x.typ, "error", err)
+		return
+	}
+	m := events.Message{
+		Subject: subject, ID: x.id, Type: "dev.towpath." + x.typ, Source: "//towpath.dev/drift",
+		Resource: x.resource, Time: x.time, Body: x.body,
+	}
+	for wait := firstPublishRetry; ; wait = min(2*wait, lastPublishRetry) {
+		err := a.bus.Publish(ctx, m)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if k := errs.KindOf(err); k != errs.Unavailable && k != errs.Timeout {
+			a.log.Error("an event was not published", "type", x.typ, "error", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// announceSynced tells that the cluster is at a desired state.
+func (e *environment) announceSynced(want *eventsv1.DesiredState, started, ended time.Time, n counts) {
+	e.svc.out.send(announcement{
+		env: e.name, typ: "environment.synced", resource: e.name, time: ended,
+		id: want.GetDeployment() + "/synced@" + strconv.FormatInt(ended.UnixNano(), 10),
+		body: &eventsv1.EnvironmentSynced{
+			Environment: e.name, Deployment: want.GetDeployment(), Generation: want.GetGeneration(), Commit: want.GetCommit(),
+			Tree: want.GetTree(), StartTime: timestamppb.New(started), EndTime: timestamppb.New(ended),
+			Created: n.created, Changed: n.changed, Pruned: n.pruned,
+		},
+	})
+}
+
+func (e *environment) announceRemoved(want *eventsv1.DesiredState) {
+	e.svc.out.send(announcement{
+		env: e.name, typ: "environment.removed", resource: e.name, time: e.svc.cfg.Now(), id: want.GetDeployment() + "/removed",
+		body: &eventsv1.EnvironmentRemoved{Environment: e.name, Deployment: want.GetDeployment(), Generation: want.GetGeneration()},
+	})
+}
+
+// announceProblem tells why a deployment waits, or that it ended.
+func (e *environment) announceProblem(d *eventsv1.DesiredState, err error, reason string, attempts int) {
+	now := e.svc.cfg.Now()
+	x := announcement{env: e.name, resource: d.GetDeployment(), time: now}
+	if k := errs.KindOf(err); k == errs.Unavailable || k == errs.Conflict || k == errs.Timeout {
+		x.typ, x.id = "deployment.waiting", d.GetDeployment()+"/waiting@"+strconv.FormatInt(now.UnixNano(), 10)
+		x.body = &eventsv1.DeploymentWaiting{Deployment: d.GetDeployment(), Stage: "sync", Reason: reason, Attempts: int32(attempts)}
+	} else {
+		x.typ, x.id = "deployment.failed", d.GetDeployment()+"/failed/sync@"+strconv.FormatInt(now.UnixNano(), 10)
+		x.body = &eventsv1.DeploymentFailed{Deployment: d.GetDeployment(), Stage: "sync", Reason: rpc.ReasonName(errs.ReasonOf(err)), Message: reason}
+	}
+	e.svc.out.send(x)
+}

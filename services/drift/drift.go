@@ -1,0 +1,201 @@
+// Package drift owns the view of clusters: it applies what Git says, watches that the cluster stays so, tells every
+// difference with its author, and puts it right.
+//
+// One goroutine per environment (environment.go) does what changes a cluster: sync (sync.go), removal (remove.go) and revert
+// (revert.go), one at a time. One cluster (cluster.go) per target watches the kinds that environments use; each event is
+// compared at once (observe.go) and dropped. internal/compare is the comparison itself, without any I/O.
+package drift
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"k8s.io/client-go/rest"
+
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/services/drift/internal/compare"
+)
+
+// FieldManager is what Towpath's own writes are called in managedFields.
+const FieldManager = "towpath"
+
+// generateManager owns generated Secret values: another manager than FieldManager, so that the next apply, which does not
+// know the values, leaves them alone.
+const generateManager = "towpath-generate"
+
+// bus is the part of events.Bus that drift uses.
+type bus interface {
+	Publish(ctx context.Context, m events.Message) error
+	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
+}
+
+// trees is the committer's read side as drift uses it.
+type trees interface {
+	GetTree(ctx context.Context, in *committerv1.GetTreeRequest, opts ...grpc.CallOption) (*committerv1.Tree, error)
+}
+
+// Config is what the service needs.
+type Config struct {
+	// Bus carries desired states in and events out.
+	Bus bus
+	// Committer reads deployment repositories.
+	Committer trees
+	// Connect gives access to a target's cluster.
+	Connect func(*eventsv1.TargetRef) (*rest.Config, error)
+	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
+	MaskKey []byte
+	// Log gets what happens.
+	Log *slog.Logger
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Service is the drift service.
+type Service struct {
+	driftv1.UnimplementedDriftServiceServer
+
+	cfg      Config
+	comparer *compare.Comparer
+	out      *announcer
+	hub      *hub
+
+	mu       sync.Mutex
+	ctx      context.Context // of Run; environments and clusters live as long
+	wg       sync.WaitGroup
+	envs     map[string]*environment // by resource name
+	clusters map[string]*cluster     // by target name
+}
+
+// New makes the service; it starts nothing.
+func New(cfg Config) (*Service, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	c, err := compare.New(compare.Options{MaskKey: cfg.MaskKey})
+	if err != nil {
+		return nil, fmt.Errorf("drift: %w", err)
+	}
+	return &Service{
+		cfg: cfg, comparer: c, out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
+		envs: map[string]*environment{}, clusters: map[string]*cluster{},
+	}, nil
+}
+
+// Register puts the service on a gRPC server.
+func (s *Service) Register(r grpc.ServiceRegistrar) { driftv1.RegisterDriftServiceServer(r, s) }
+
+// Run follows the desired states until ctx ends. It needs no memory of its own: the stream keeps the last desired state of
+// each environment, and each environment's cluster keeps its inventory.
+func (s *Service) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.wg.Wait()
+	defer cancel()
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	s.wg.Go(func() { s.out.run(ctx) })
+	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
+		if err != nil && d.Subject == "" {
+			return fmt.Errorf("follow desired states: %w", err)
+		}
+		want := &eventsv1.DesiredState{}
+		if err == nil {
+			err = d.Decode(want)
+		}
+		if err != nil {
+			s.cfg.Log.Error("a desired state cannot be read and is left out", "subject", d.Subject, "error", err)
+			continue
+		}
+		s.want(want)
+	}
+	return nil
+}
+
+// want hands a desired state to its environment, which is made at its first one.
+func (s *Service) want(d *eventsv1.DesiredState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.envs[d.GetEnvironment()]
+	if e == nil {
+		if d.GetRemoved() && d.GetTarget().GetName() == "" {
+			return // it never was anywhere
+		}
+		e = newEnvironment(s, d.GetEnvironment())
+		s.envs[d.GetEnvironment()] = e
+		s.wg.Go(func() { e.run(s.ctx) })
+	}
+	e.want(d)
+}
+
+// environment gives an environment that drift knows.
+func (s *Service) environment(name string) *environment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.envs[name]
+}
+
+// matching gives the environments of a parent in which "-" stands for any.
+func (s *Service) matching(parent string) []*environment {
+	want := strings.Split(parent, "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*environment
+	for name, e := range s.envs {
+		if matches(want, strings.Split(name, "/")) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// matches compares resource names part by part.
+func matches(want, name []string) bool {
+	if len(want) > len(name) {
+		return false
+	}
+	for i := range want {
+		if want[i] != "-" && want[i] != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// forget drops an environment that is gone from its cluster.
+func (s *Service) forget(e *environment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.envs[e.name] == e {
+		delete(s.envs, e.name)
+	}
+}
+
+// cluster gives the connection to a target, made at its first use. A target whose access changed gets a new one.
+func (s *Service) cluster(t *eventsv1.TargetRef) (*cluster, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.Join([]string{t.GetName(), t.GetKubeconfig(), t.GetContext()}, "\x00")
+	if c := s.clusters[key]; c != nil {
+		return c, nil
+	}
+	cfg, err := s.cfg.Connect(t)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCluster(t.GetName(), cfg, s)
+	if err != nil {
+		return nil, err
+	}
+	s.clusters[key] = c
+	s.wg.Go(func() { c.run(s.ctx) })
+	return c, nil
+}

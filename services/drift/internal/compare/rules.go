@@ -1,0 +1,164 @@
+package compare
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The names of the allow rules, as Finding.Rule has them.
+const (
+	ruleReplicas   = "autoscaler"
+	ruleCABundle   = "ca-injector"
+	ruleAllocated  = "server-allocated"
+	ruleController = "controller-annotation"
+	ruleFinalizer  = "controller-finalizer"
+	ruleEngine     = "engine-mark"
+)
+
+// systemManagers are the control plane's own field managers.
+var systemManagers = []string{"kube-controller-manager", "kube-scheduler", "cloud-controller-manager", "kube-apiserver"}
+
+// allocated lists by kind what the API server fills in by itself and nobody needs to declare; it leaves no owner. A "[*]"
+// stands for one item.
+var allocated = map[string][]string{
+	"/Service": {"spec.clusterIP", "spec.clusterIPs", "spec.ipFamilies", "spec.ipFamilyPolicy", "spec.healthCheckNodePort", "spec.ports[*].nodePort",
+		"metadata.finalizers[=service.kubernetes.io/load-balancer-cleanup]"},
+	"/PersistentVolumeClaim":    {"spec.storageClassName", "metadata.finalizers[=kubernetes.io/pvc-protection]"},
+	"/PersistentVolume":         {"metadata.finalizers[=kubernetes.io/pv-protection]"},
+	"/Namespace":                {"spec.finalizers"},
+	"networking.k8s.io/Ingress": {"spec.ingressClassName"},
+	"batch/Job": {"spec.selector", "spec.template.metadata.labels[batch.kubernetes.io/controller-uid]", "spec.template.metadata.labels[batch.kubernetes.io/job-name]",
+		"spec.template.metadata.labels[controller-uid]", "spec.template.metadata.labels[job-name]",
+		"metadata.labels[batch.kubernetes.io/controller-uid]", "metadata.labels[batch.kubernetes.io/job-name]", "metadata.labels[controller-uid]", "metadata.labels[job-name]",
+		"metadata.annotations[batch.kubernetes.io/job-tracking]"},
+}
+
+// bound lists by kind what controllers of the control plane fill in, who own it by name.
+var bound = map[string][]string{
+	"/Service":               {"metadata.finalizers[=service.kubernetes.io/load-balancer-cleanup]"},
+	"/PersistentVolumeClaim": {"spec.volumeName", "metadata.finalizers[=kubernetes.io/pvc-protection]"},
+	"/PersistentVolume":      {"spec.claimRef", "metadata.finalizers[=kubernetes.io/pv-protection]"},
+	"/ServiceAccount":        {"secrets[*]", "secrets[*].name"},
+}
+
+// tokenData are the keys that the token controller writes into a Secret of type kubernetes.io/service-account-token.
+var tokenData = []string{"data[ca.crt]", "data[namespace]", "data[token]", "metadata.annotations[kubernetes.io/service-account.uid]"}
+
+// controllerAnnotations may be set by these managers; nil means that the API server computes the value, whoever writes.
+var controllerAnnotations = map[string][]string{
+	"deployment.kubernetes.io/revision":                systemManagers,
+	"deprecated.daemonset.template.generation":         nil,
+	"pv.kubernetes.io/bind-completed":                  systemManagers,
+	"pv.kubernetes.io/bound-by-controller":             systemManagers,
+	"volume.kubernetes.io/storage-provisioner":         systemManagers,
+	"volume.beta.kubernetes.io/storage-provisioner":    systemManagers,
+	"volume.kubernetes.io/selected-node":               systemManagers,
+	"endpoints.kubernetes.io/last-change-trigger-time": systemManagers,
+}
+
+// injectors are who may write a caBundle, by the annotation on the object that asks for it.
+var injectors = map[string][]string{
+	"cert-manager.io/inject-ca-from":             {"cert-manager-cainjector", "cainjector"},
+	"cert-manager.io/inject-ca-from-secret":      {"cert-manager-cainjector", "cainjector"},
+	"cert-manager.io/inject-apiserver-ca":        {"cert-manager-cainjector", "cainjector"},
+	"service.beta.openshift.io/inject-cabundle":  {"service-ca-operator"},
+	"service.alpha.openshift.io/inject-cabundle": {"service-ca-operator"},
+}
+
+// engineMarks prefix the labels and annotations that a sync engine puts on everything it applies.
+var engineMarks = []string{"towpath.dev/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/", "argocd.argoproj.io/", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance"}
+
+// allowed says which rule entitles the owners to the place where the walk stands, and by which evidence; empty for none.
+// Whoever is not named in a rule is drift: no rule goes by what a manager's name looks like alone.
+func (w *walker) allowed(l any, own ownership) (rule, note string) {
+	path := render(w.path)
+	last := w.path[len(w.path)-1]
+	switch {
+	case path == "spec.replicas":
+		return w.scaled(l, own)
+	case last.name == "caBundle":
+		return w.injected(own)
+	case w.isAllocated(path, own) && !slices.ContainsFunc(own.ours, (*owner).applied):
+		return ruleAllocated, "the API server or its controllers set it"
+	case strings.HasPrefix(path, "metadata.finalizers[="):
+		return w.finalizer(last, own)
+	case len(w.path) == 3 && w.path[0].name == "metadata" && last.kind == keyStep:
+		if who, ok := controllerAnnotations[last.name]; ok && w.path[1].name == "annotations" {
+			if who == nil || len(own.foreign) > 0 && onlyFrom(own.foreign, who) {
+				return ruleController, "its controller keeps it"
+			}
+		}
+		if len(own.foreign)+len(own.era) == 0 && len(own.ours) > 0 && slices.ContainsFunc(engineMarks, func(p string) bool { return strings.HasPrefix(last.name, p) }) {
+			return ruleEngine, "the sync engine marks its objects"
+		}
+	}
+	return "", ""
+}
+
+// scaled allows replicas when they came through the scale subresource and an autoscaler has this object as its target and
+// the value in its range. A person's "kubectl scale" without an autoscaler is drift.
+func (w *walker) scaled(l any, own ownership) (rule, note string) {
+	n, ok := number(l)
+	if !ok || len(own.foreign) == 0 || slices.ContainsFunc(own.foreign, func(o *owner) bool { return o.subresource != "scale" }) {
+		return "", ""
+	}
+	for _, a := range w.evidence.Autoscalers {
+		if a.TargetKind == w.kind.gvk.Kind && a.TargetName == w.name && n >= float64(a.Min) && n <= float64(a.Max) {
+			return ruleReplicas, fmt.Sprintf("%s scales it between %d and %d", a.Name, a.Min, a.Max)
+		}
+	}
+	return "", ""
+}
+
+func (w *walker) injected(own ownership) (rule, note string) {
+	annotations, _ := w.liveMeta["annotations"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(injectors)) {
+		if _, asked := annotations[name]; asked && len(own.foreign) > 0 && onlyFrom(own.foreign, injectors[name]) {
+			return ruleCABundle, "the object asks for it with " + name
+		}
+	}
+	return "", ""
+}
+
+// finalizer allows a finalizer of a controller: somebody who also writes this object's status, which people do not.
+func (w *walker) finalizer(last step, own ownership) (rule, note string) {
+	name, _ := last.item.(string)
+	if !strings.Contains(name, "/") || len(own.foreign) == 0 {
+		return "", ""
+	}
+	for _, f := range own.foreign {
+		if !slices.ContainsFunc(w.owners, func(o owner) bool { return o.subresource == "status" && o.manager == f.manager }) {
+			return "", ""
+		}
+	}
+	return ruleFinalizer, "its manager also writes the status"
+}
+
+func (w *walker) isAllocated(path string, own ownership) bool {
+	listed := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool { return matchesItem(pattern, path) })
+	}
+	name := w.kind.gvk.Group + "/" + w.kind.gvk.Kind
+	if len(own.foreign) == 0 && listed(allocated[name]) {
+		return true
+	}
+	if !onlyFrom(own.foreign, systemManagers) {
+		return false
+	}
+	return listed(bound[name]) || name == "/Secret" && w.live["type"] == "kubernetes.io/service-account-token" && listed(tokenData)
+}
+
+// matchesItem compares a path with a pattern that may hold one "[*]".
+func matchesItem(pattern, path string) bool {
+	head, tail, wild := strings.Cut(pattern, "[*]")
+	if !wild {
+		return pattern == path
+	}
+	return strings.HasPrefix(path, head+"[") && strings.HasSuffix(path, "]"+tail) && len(path) > len(head)+len(tail)+1
+}
+
+func onlyFrom(owners []*owner, names []string) bool {
+	return !slices.ContainsFunc(owners, func(o *owner) bool { return !slices.Contains(names, o.manager) })
+}

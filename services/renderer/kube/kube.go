@@ -1,0 +1,302 @@
+// Package kube turns one validated Score document into Kubernetes objects: a Deployment, a ServiceAccount-free pod, a Service,
+// a ConfigMap per container with files. It is pure: same document, same objects. It knows nothing of resource definitions:
+// what placeholders mean and what stands behind a volume is told to it.
+//
+// Objects are plain maps, because what is not set must not be written: typed structs write status, zero times and empty
+// maps, and every such leaf would be drift sooner or later.
+package kube
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+)
+
+// Labels and annotations of Towpath. Selectors are made of LabelName and LabelInstance alone, which never change for a
+// workload of an environment: a Deployment's selector is immutable.
+const (
+	LabelName        = "app.kubernetes.io/name"
+	LabelInstance    = "app.kubernetes.io/instance"
+	LabelManagedBy   = "app.kubernetes.io/managed-by"
+	LabelApplication = "towpath.dev/application"
+	LabelEnvironment = "towpath.dev/environment"
+	LabelWorkload    = "towpath.dev/workload"
+	// ManagedBy is the value of LabelManagedBy.
+	ManagedBy = "towpath"
+	// AnnotationPrefix begins the annotations of a Score document that are meant for Towpath and not copied to pods.
+	AnnotationPrefix = "towpath.dev/"
+	// AnnotationKind asks for another kind than Deployment.
+	AnnotationKind = "towpath.dev/kind"
+	// AnnotationReplicas says how many replicas the workload has, instead of the environment type's default.
+	AnnotationReplicas = "towpath.dev/replicas"
+	// AnnotationUser says as which user (a number above 0) the containers run, their files' group included. Kubernetes needs it
+	// in a restricted environment for images that name their user by a word or not at all.
+	AnnotationUser = "towpath.dev/run-as-user"
+	// AnnotationFiles is put on pods: a checksum of the files, so that a changed file rolls the pods.
+	AnnotationFiles = "towpath.dev/files-checksum"
+)
+
+// maxReplicas keeps a typing mistake from filling a cluster.
+const maxReplicas = 1000
+
+// Volume is what stands behind a volume's source.
+type Volume struct {
+	// Name is a DNS label, different for different volumes.
+	Name string
+	// Source is the pod's volume source, such as {"emptyDir": {}}.
+	Source map[string]any
+	// Exclusive says that only the pods of one node can have it.
+	Exclusive bool
+}
+
+// Input is what a workload's objects depend on.
+type Input struct {
+	// Workload is the name; Doc its canonical, validated document.
+	Workload string
+	Doc      map[string]any
+	Place    Place
+	Defaults *rendererv1.EnvironmentDefaults
+	// Expand replaces placeholders; the outcome may hold secret references.
+	Expand func(text string) (string, error)
+	// Volume gives what stands behind an expanded volume source.
+	Volume func(source string) (Volume, bool)
+}
+
+// Place is where objects belong.
+type Place struct {
+	Application, Environment, Namespace string
+	// Instance is the value of LabelInstance.
+	Instance string
+	// Labels are the environment type's, for every object.
+	Labels map[string]string
+}
+
+// labels gives the labels of an object. The workload may be empty.
+func (p Place) labels(name, workload string) map[string]any {
+	out := map[string]any{}
+	for k, v := range p.Labels {
+		out[k] = v
+	}
+	out[LabelName], out[LabelInstance], out[LabelManagedBy] = name, p.Instance, ManagedBy
+	out[LabelApplication], out[LabelEnvironment] = p.Application, p.Environment
+	if workload != "" {
+		out[LabelWorkload] = workload
+	}
+	return out
+}
+
+// Meta makes the metadata of an object.
+func (p Place) Meta(object, name, workload string) map[string]any {
+	return map[string]any{"name": object, "namespace": p.Namespace, "labels": p.labels(name, workload)}
+}
+
+// builder makes the objects of one workload and collects what is wrong.
+type builder struct {
+	in       Input
+	problems Problems
+	warnings []string
+	volumes  map[string]map[string]any
+	// sources tells which volume source a name in volumes stands for.
+	sources map[string]string
+	// mounted are the paths of the container at hand that have something mounted.
+	mounted map[string]bool
+	// exclusive says that a volume cannot be in two pods at once, as a rolling update would need it.
+	exclusive bool
+	objects   []map[string]any
+	checksum  []byte
+}
+
+// Build makes the objects of a workload in a fixed order, and warnings: what a person should know though nothing is wrong.
+// Everything that is wrong is in the problems.
+func Build(in Input) (objects []map[string]any, warnings []string, problems Problems) {
+	b := &builder{in: in, volumes: map[string]map[string]any{}, sources: map[string]string{}}
+	b.kind()
+	replicas := b.replicas()
+	containers, inits := b.containers()
+	b.deployment(replicas, containers, inits)
+	b.service()
+	return b.objects, b.warnings, b.problems
+}
+
+func (b *builder) annotations() map[string]any {
+	return child(child(b.in.Doc, "metadata"), "annotations")
+}
+
+func (b *builder) kind() {
+	if kind := text(b.annotations(), AnnotationKind); kind != "" && kind != "Deployment" {
+		b.invalid("metadata.annotations."+escape(AnnotationKind), "the kind %q is not supported: workloads become a Deployment; remove the annotation", kind)
+	}
+}
+
+func (b *builder) replicas() int {
+	asked, given := b.annotations()[AnnotationReplicas]
+	if !given {
+		return max(int(b.in.Defaults.GetReplicas()), 1)
+	}
+	n, err := strconv.Atoi(asked.(string))
+	if err != nil || n < 0 || n > maxReplicas {
+		b.invalid("metadata.annotations."+escape(AnnotationReplicas), "%q is not a number of replicas: expected a whole number from 0 to %d", asked, maxReplicas)
+	}
+	return n
+}
+
+func (b *builder) selector() map[string]any {
+	return map[string]any{LabelName: b.in.Workload, LabelInstance: b.in.Place.Instance}
+}
+
+func (b *builder) deployment(replicas int, containers, inits []any) {
+	pod := map[string]any{
+		"automountServiceAccountToken": false,
+		"enableServiceLinks":           false,
+		"containers":                   containers,
+	}
+	if len(inits) > 0 {
+		pod["initContainers"] = inits
+	}
+	if len(b.volumes) > 0 {
+		list := []any{}
+		for _, name := range slices.Sorted(maps.Keys(b.volumes)) {
+			list = append(list, b.volumes[name])
+		}
+		pod["volumes"] = list
+	}
+	if security := b.podSecurity(); len(security) > 0 {
+		pod["securityContext"] = security
+	}
+	labels := b.in.Place.labels(b.in.Workload, b.in.Workload)
+	for k := range b.in.Place.Labels {
+		delete(labels, k) // a changed label of the environment type must not restart every pod
+	}
+	podMeta := map[string]any{"labels": labels}
+	if annotations := b.podAnnotations(); len(annotations) > 0 {
+		podMeta["annotations"] = annotations
+	}
+	spec := map[string]any{
+		"replicas": replicas,
+		"selector": map[string]any{"matchLabels": b.selector()},
+		"template": map[string]any{"metadata": podMeta, "spec": pod},
+	}
+	if b.exclusive {
+		spec["strategy"] = map[string]any{"type": "Recreate"}
+		if replicas > 1 {
+			b.warn("has %d replicas that share a ReadWriteOnce volume: pods on different nodes cannot all mount it", replicas)
+		}
+	}
+	b.object("apps/v1", "Deployment", b.in.Workload, map[string]any{"spec": spec})
+}
+
+// podSecurity makes the pod's security context: what the environment type asks for, and the user that the document names.
+func (b *builder) podSecurity() map[string]any {
+	out := map[string]any{}
+	if b.in.Defaults.GetRestricted() {
+		out["runAsNonRoot"], out["seccompProfile"] = true, map[string]any{"type": "RuntimeDefault"}
+	}
+	asked := text(b.annotations(), AnnotationUser)
+	if asked == "" {
+		return out
+	}
+	user, err := strconv.ParseUint(asked, 10, 31)
+	if err != nil || user == 0 {
+		b.invalid("metadata.annotations."+escape(AnnotationUser), "%q is not a user: expected a whole number from 1 to 2147483647", asked)
+	}
+	for _, key := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
+		out[key] = int64(user)
+	}
+	return out
+}
+
+// podAnnotations copies the document's annotations, but not those that speak to Towpath.
+func (b *builder) podAnnotations() map[string]any {
+	out := map[string]any{}
+	for k, v := range b.annotations() {
+		if !strings.HasPrefix(k, AnnotationPrefix) {
+			out[k] = v
+		}
+	}
+	if b.checksum != nil {
+		out[AnnotationFiles] = fmt.Sprintf("%x", b.checksum)
+	}
+	return out
+}
+
+func (b *builder) object(apiVersion, kind, name string, body map[string]any) {
+	o := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": b.in.Place.Meta(name, b.in.Workload, b.in.Workload)}
+	maps.Copy(o, body)
+	b.objects = append(b.objects, o)
+}
+
+func (b *builder) service() {
+	ports := child(child(b.in.Doc, "service"), "ports")
+	if len(ports) == 0 {
+		return
+	}
+	list := []any{}
+	for _, p := range Ports(b.in.Doc) {
+		port := map[string]any{"name": p.Name, "port": p.Port, "targetPort": p.TargetPort}
+		if p.Protocol != "TCP" {
+			port["protocol"] = p.Protocol
+		}
+		list = append(list, port)
+	}
+	b.object("v1", "Service", ServiceName(b.in.Workload), map[string]any{"spec": map[string]any{"selector": b.selector(), "ports": list}})
+}
+
+// ServiceName gives the name of a workload's Service: the workload's, unless that begins with a digit, which the name of a
+// Service cannot.
+func ServiceName(workload string) string {
+	if workload != "" && workload[0] <= '9' {
+		return definition.Shorten("w-"+workload, 63)
+	}
+	return workload
+}
+
+// Ports gives the ports of a document's service by name, defaults filled in.
+func Ports(doc map[string]any) []definition.Port {
+	ports := child(child(doc, "service"), "ports")
+	var out []definition.Port
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		p, _ := ports[name].(map[string]any)
+		port := definition.Port{Name: name, Protocol: text(p, "protocol")}
+		number, _ := p["port"].(float64)
+		port.Port, port.TargetPort = int(number), int(number)
+		if target, ok := p["targetPort"].(float64); ok {
+			port.TargetPort = int(target)
+		}
+		if port.Protocol == "" {
+			port.Protocol = "TCP"
+		}
+		out = append(out, port)
+	}
+	return out
+}
+
+func (b *builder) warn(format string, args ...any) {
+	b.warnings = append(b.warnings, fmt.Sprintf("workload %s: ", b.in.Workload)+fmt.Sprintf(format, args...))
+}
+
+// expand replaces placeholders; what does not resolve is a problem of the place.
+func (b *builder) expand(s, where string) string {
+	out, err := b.in.Expand(s)
+	if err != nil {
+		b.problems = append(b.problems, Problem{Reason: errs.ReasonOf(err), Path: b.path(where), Text: err.(*errs.Error).Msg}) //nolint:errorlint,forcetypeassert // Expand's contract
+	}
+	return out
+}
+
+func (b *builder) invalid(where, format string, args ...any) {
+	b.problem(errorsv1.Reason_REASON_INVALID_SCORE, where, format, args...)
+}
+
+func (b *builder) problem(reason errs.Reason, where, format string, args ...any) {
+	b.problems = append(b.problems, Problem{Reason: reason, Path: b.path(where), Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) path(where string) string { return "workloads." + b.in.Workload + " " + where }

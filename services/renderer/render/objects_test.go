@@ -1,0 +1,52 @@
+package render_test
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer/json"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+)
+
+// checkObjects reads every file with the Kubernetes types, strictly: a field that Kubernetes does not know, or of another
+// type, fails here and not on a cluster.
+func checkObjects(t *testing.T, in *rendererv1.RenderInput, bundle *rendererv1.Bundle) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decoder := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	if len(bundle.GetObjects()) != len(bundle.GetFiles()) {
+		t.Errorf("%d objects in %d files", len(bundle.GetObjects()), len(bundle.GetFiles()))
+	}
+	for _, ref := range bundle.GetObjects() {
+		obj, gvk, err := decoder.Decode(bundle.GetFiles()[ref.GetFile()], nil, nil)
+		if err != nil {
+			t.Errorf("%s: %v", ref.GetFile(), err)
+			continue
+		}
+		if *gvk != schema.FromAPIVersionAndKind(ref.GetApiVersion(), ref.GetKind()) {
+			t.Errorf("%s holds a %s", ref.GetFile(), gvk)
+		}
+		meta, ok := obj.(interface {
+			GetNamespace() string
+			GetName() string
+			GetLabels() map[string]string
+		})
+		if !ok || meta.GetNamespace() != in.GetNamespace() || meta.GetName() != ref.GetName() || meta.GetLabels()["app.kubernetes.io/managed-by"] != "towpath" {
+			t.Errorf("%s: namespace, name or labels are wrong", ref.GetFile())
+		}
+		if secret, ok := obj.(*corev1.Secret); ok && len(secret.Data)+len(secret.StringData) > 0 {
+			t.Errorf("%s holds secret data", ref.GetFile())
+		}
+	}
+}
