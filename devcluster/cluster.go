@@ -68,6 +68,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		{"kube-controller-manager", c.startControllerManager},
 		{"nodes", c.createNodes},
 		{"kwok", c.startKwok},
+		{"storage", c.startStorage},
 		{"first objects", c.waitUsable},
 	}
 	for _, s := range steps {

@@ -7,13 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/towpath-dev/towpath/gen/openapi"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/gateway"
 	"github.com/towpath-dev/towpath/internal/git"
+	"github.com/towpath-dev/towpath/internal/portal"
 )
 
+// newGateway serves what every process has (health, metrics), and where the gateway runs also REST and the portal.
 func (p *process) newGateway(ctx context.Context) error {
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.handlers.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
@@ -30,7 +33,8 @@ func (p *process) newGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.handlers.Handle("/v1/", rest)
+	p.handlers.Handle("/v1/", portal.WithSession(rest))
+	p.handlers.Handle("/", portal.Handler(openapi.JSON))
 	return nil
 }
 

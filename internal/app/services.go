@@ -69,12 +69,17 @@ func (p *process) newCommitter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	repos, err := git.OpenRepos(filepath.Join(p.DataDir, "repositories"), git.ReposOptions{Log: p.Log})
+	var s *committer.Service
+	repos, err := git.OpenRepos(filepath.Join(p.DataDir, "repositories"), git.ReposOptions{
+		Log: p.Log,
+		// A person's push is noticed at once instead of at the next look at the branch.
+		Moved: func(repo, branch string, _, _ git.Hash) { s.Notice("embedded:///"+repo, branch) },
+	})
 	if err != nil {
 		return err
 	}
 	p.closing(repos.Close)
-	s, err := committer.New(committer.Config{
+	s, err = committer.New(committer.Config{
 		Bus: bus, Renderer: rendererv1.NewRendererServiceClient(p.conns[Renderer]), Repos: repos,
 		Dir: filepath.Join(p.DataDir, "mirrors"), CredentialsDir: p.CredentialsDir,
 		Metrics: p.registry, Log: p.Log, Failpoint: p.Failpoint,

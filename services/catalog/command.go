@@ -59,6 +59,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 			return nil, err
 		}
 		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
+	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE:
 	}
 	cmd.Input = renderInput(env, c.row.Msg, c.site, state)
 	return cmd, nil

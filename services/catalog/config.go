@@ -120,10 +120,7 @@ func (s *Service) Ready() <-chan struct{} { return s.ready }
 // configuration or the data cannot work.
 func (s *Service) Run(ctx context.Context) error {
 	if err := s.bootstrap(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+		return unlessEnded(ctx, err)
 	}
 	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
@@ -131,6 +128,14 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
 	return g.Wait()
+}
+
+// unlessEnded gives nil where ctx has ended: then that is why something failed, and it is how Run ends.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // now gives the time of a row. Rows keep microseconds, which every engine and client can show.

@@ -85,6 +85,24 @@ func TestTwoCatalogsOnOneStoreLoseNoChange(t *testing.T) {
 	}
 }
 
+func TestChangeOfTheEnvironmentDuringADeploymentIsKept(t *testing.T) {
+	w, _ := shop(t)
+	var once sync.Once
+	w.renderer.set(func(r *rendererv1.RenderRequest) (*rendererv1.RenderResponse, error) {
+		once.Do(func() {
+			_, err := w.api.UpdateEnvironment(context.Background(), &catalogv1.UpdateEnvironmentRequest{
+				Environment: &catalogv1.Environment{Name: devEnv, DisplayName: "Dev"},
+			})
+			w.must(err)
+		})
+		return bundleOf(r.GetInput()), nil
+	})
+	d := w.deploy(devEnv, score("api", "api:1"))
+	if e := w.getEnv(devEnv); e.GetDisplayName() != "Dev" || e.GetLatestDeployment() != d.GetName() {
+		t.Errorf("environment = %v", e)
+	}
+}
+
 func TestRequestIDMakesADeploymentHappenOnce(t *testing.T) {
 	w, _ := shop(t)
 	req := &catalogv1.CreateDeploymentRequest{Parent: devEnv, Change: score("api", "api:1"), RequestId: "r1"}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -412,8 +413,8 @@ func wantError(t testing.TB, err error, code codes.Code, reason errorsv1.Reason)
 	if status.Code(err) != code {
 		t.Fatalf("code = %s, want %s: %v", status.Code(err), code, err)
 	}
-	e, ok := rpc.FromStatus(err).(*errs.Error)
-	if !ok || e.Reason != reason {
+	var e *errs.Error
+	if !errors.As(rpc.FromStatus(err), &e) || e.Reason != reason {
 		t.Fatalf("error = %#v, want reason %s", rpc.FromStatus(err), reason)
 	}
 	return e

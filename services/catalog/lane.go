@@ -135,7 +135,7 @@ func (o *outbox) send(ctx context.Context, l *lane, d *catalogv1.Deployment, as 
 	if _, err := o.cfg.KV.Commit(ctx, tx); err != nil {
 		return err
 	}
-	l.sent = sent{}
+	l.sent = as
 	l.expect(o.cfg.RepublishAfter << min(as.Repeats, 10))
 	err = o.publish(o.recall(ctx, d.GetName()), l.env, d, as.Repeats)
 	switch {

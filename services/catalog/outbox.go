@@ -45,11 +45,8 @@ func (s *Service) runOutbox(ctx context.Context) error {
 		start := time.Now()
 		o := &outbox{Service: s, lanes: map[rules.Env]*lane{}}
 		err := o.run(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, store.ErrClosed) {
-			return err
+		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+			return unlessEnded(ctx, err)
 		}
 		if err == nil {
 			wait = 50 * time.Millisecond
@@ -59,8 +56,8 @@ func (s *Service) runOutbox(ctx context.Context) error {
 		if time.Since(start) > time.Minute {
 			wait = 50 * time.Millisecond
 		}
-		if sleep(ctx, wait) != nil {
-			return nil
+		if err := sleep(ctx, wait); err != nil {
+			return unlessEnded(ctx, err)
 		}
 	}
 }

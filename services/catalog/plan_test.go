@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,12 @@ func TestPlanTellsTheExactDiffAndDoesNothing(t *testing.T) {
 	w.deploy(devEnv, &catalogv1.Change{Scores: []*rendererv1.ScoreFile{{Content: []byte("api"), Image: "api:1"}, {Content: []byte("web"), Image: "web:1"}}})
 	w.committer.put(devPath, map[string][]byte{
 		"api.yaml": []byte("name: api\nimage: api:1\nlevel: \n"), "old.yaml": []byte("name: old\n"),
+	})
+	eventually(t, func() error {
+		if n := len(b.commands()); n != 1 {
+			return fmt.Errorf("%d commands", n)
+		}
+		return nil
 	})
 	before := w.getEnv(devEnv)
 	plan, err := w.api.PlanDeployment(ctx, &catalogv1.PlanDeploymentRequest{Parent: devEnv, Change: &catalogv1.Change{Variables: map[string]string{"LOG_LEVEL": "debug"}}})

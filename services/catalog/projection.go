@@ -21,7 +21,7 @@ import (
 // of one environment are handled in their order, and it would not matter if they were not: see rules.
 func (s *Service) runProjection(ctx context.Context) error {
 	if err := s.ensured(ctx); err != nil {
-		return err
+		return unlessEnded(ctx, err)
 	}
 	cfg := events.ConsumerConfig{
 		Stream: events.StreamEvents, Durable: "catalog",
@@ -36,18 +36,15 @@ func (s *Service) runProjection(ctx context.Context) error {
 	return s.cfg.Bus.Consume(ctx, cfg, s.project)
 }
 
-// ensured waits until the streams are there; nil also when ctx ends first.
+// ensured waits until the streams are there.
 func (s *Service) ensured(ctx context.Context) error {
 	for {
 		err := s.cfg.Bus.Ensure(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
 		if !errs.Is(err, errs.Unavailable) && !errs.Is(err, errs.Timeout) {
 			return err
 		}
-		if sleep(ctx, 200*time.Millisecond) != nil {
-			return nil
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
 		}
 	}
 }
@@ -163,9 +160,8 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 		var tx store.Tx
 		err = s.moved(&tx, row, func(d *catalogv1.Deployment) {
 			rules.Sync(d, e, at)
-			if next != nil { // late: another has taken its place already
+			if next != nil { // late: another has taken its place already, and overtook it if it had not ended
 				rules.Succeed(d, next)
-				rules.Overtake(d, next.GetActiveFrom().AsTime())
 			}
 		})
 		if err != nil {

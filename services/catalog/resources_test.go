@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -184,8 +185,8 @@ func TestTwoEnvironmentsCannotOwnOnePlace(t *testing.T) {
 	}
 	create := func(app, repo, env, ns string) error {
 		_, err := w.api.CreateApplication(ctx, &catalogv1.CreateApplicationRequest{ApplicationId: app, Application: &catalogv1.Application{Repository: "repositories/" + repo}})
-		if errs.KindOf(err) == errs.AlreadyExists {
-			err = nil
+		if err != nil && status.Code(err) != codes.AlreadyExists {
+			return err
 		}
 		_, err = w.api.CreateEnvironment(ctx, &catalogv1.CreateEnvironmentRequest{
 			Parent: "applications/" + app, EnvironmentId: env, Environment: &catalogv1.Environment{Type: "environmentTypes/development", Namespace: ns},

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"testing"
@@ -32,7 +33,7 @@ func TestDeploymentGoesFromRequestToHealthy(t *testing.T) {
 	var last *catalogv1.Deployment
 	for {
 		r, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		must(t, err)

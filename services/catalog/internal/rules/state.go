@@ -120,6 +120,7 @@ func Observe(d *catalogv1.Deployment, e *eventsv1.EnvironmentHealth, at time.Tim
 		enter(d, healthy, seen)
 	case driftv1.Health_HEALTH_DEGRADED:
 		fail(d, degraded, seen, &catalogv1.Failure{Stage: "sync", Message: e.GetMessage()})
+	case driftv1.Health_HEALTH_UNSPECIFIED, driftv1.Health_HEALTH_PROGRESSING: // not known yet
 	}
 }
 
