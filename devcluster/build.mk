@@ -14,7 +14,7 @@ DEVCLUSTER_LDFLAGS := -s -w \
 DEVCLUSTER_SOURCES := $(wildcard devcluster/*.go devcluster/*/*.yaml) devcluster/go.mod devcluster/go.sum devcluster/build.mk
 
 bin/devcluster: $(DEVCLUSTER_SOURCES)
-	GOWORK=off go build -C devcluster -buildvcs=false -ldflags '$(DEVCLUSTER_LDFLAGS)' -o ../$@ .
+	@scripts/build-devcluster.sh '$(DEVCLUSTER_LDFLAGS)'
 
 bin/kubectl: bin/devcluster
 	ln -sf devcluster $@

@@ -21,7 +21,7 @@ func (p *process) newGateway(ctx context.Context) error {
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.handlers.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}))
 	p.handlers.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
-	if !p.completed.runs[Gateway] {
+	if !p.runs[Gateway] {
 		return nil
 	}
 	conn, err := p.server.DialLocal()

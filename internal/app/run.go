@@ -34,6 +34,7 @@ type process struct {
 
 	closers []func() error                    // run last in, first out
 	tasks   []func(ctx context.Context) error // run together; the first failure ends all
+	readied []<-chan struct{}                 // closed when a task can be of use
 }
 
 // Run wires the targets, serves until ctx ends, and closes everything in reverse order. It gives nil after a cancel.
@@ -74,7 +75,7 @@ func (p *process) running(name string, f func(ctx context.Context) error) {
 func (p *process) newServer(context.Context) error {
 	remote := map[Target]*grpc.ClientConn{}
 	for t, addr := range p.Addresses {
-		if p.completed.runs[t] || addr == "" {
+		if p.runs[t] || addr == "" {
 			continue
 		}
 		// Callers' own credentials are forwarded on this one.
@@ -92,7 +93,7 @@ func (p *process) newServer(context.Context) error {
 	cfg := rpc.ServerConfig{
 		Log: p.Log, Authenticator: newServiceAuth(p.ServiceToken, p.authn), Registerer: p.registry,
 	}
-	if p.completed.runs[Gateway] {
+	if p.runs[Gateway] {
 		cfg.Options = gateway.Proxy(byService(remote))
 	}
 	var err error
@@ -104,10 +105,10 @@ func (p *process) newServer(context.Context) error {
 		return err
 	}
 	p.closing(local.Close)
-	for t := range p.completed.runs {
+	for t := range p.runs {
 		p.conns[t] = local
 	}
-	if !p.completed.runs[Catalog] {
+	if !p.runs[Catalog] {
 		p.authn.set(newRemoteAuth(remote[Catalog]))
 	}
 	return nil
@@ -133,7 +134,7 @@ func byService(conns map[Target]*grpc.ClientConn) map[string]*grpc.ClientConn {
 
 // newEvents starts the embedded event server where the catalog runs and no other is named.
 func (p *process) newEvents(context.Context) error {
-	if p.NATSURL != "" || !p.completed.runs[Catalog] {
+	if p.NATSURL != "" || !p.runs[Catalog] {
 		return nil
 	}
 	s, err := events.StartServer(events.ServerConfig{Dir: p.DataDir, Listen: p.NATSListen, Logger: p.Log})
@@ -188,8 +189,15 @@ func (p *process) serve(ctx context.Context) error {
 	if p.nats != nil {
 		e.NATS = p.nats.Addr()
 	}
-	if p.completed.runs[Catalog] {
+	if p.runs[Catalog] {
 		e.AdminTokenFile = p.adminTokenFile()
+	}
+	for _, ready := range p.readied {
+		select {
+		case <-ready:
+		case <-ctx.Done(): // a task failed
+			return g.Wait()
+		}
 	}
 	p.Log.Info("towpathd is up", "version", p.Version, "targets", p.Targets, "grpc", e.GRPC, "http", e.HTTP, "nats", e.NATS)
 	p.Ready(e)
@@ -207,7 +215,7 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener) error {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
 		if err := s.Shutdown(late); err != nil {
-			s.Close()
+			_ = s.Close() // streams that do not end by themselves are cut
 		}
 	})()
 	err := s.Serve(l)
@@ -220,7 +228,9 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener) error {
 
 // lateAuth is an authenticator that is known only after the server that needs it: the catalog both answers who a token
 // belongs to and is served by that server.
-type lateAuth struct{ next atomic.Pointer[auth.Authenticator] }
+type lateAuth struct {
+	next atomic.Pointer[auth.Authenticator]
+}
 
 func (l *lateAuth) set(a auth.Authenticator) { l.next.Store(&a) }
 

@@ -24,7 +24,7 @@ import (
 )
 
 func (p *process) newCatalog(ctx context.Context) error {
-	if !p.completed.runs[Catalog] {
+	if !p.runs[Catalog] {
 		return nil
 	}
 	kv, err := boltkv.Open(boltkv.Config{Path: filepath.Join(p.DataDir, "catalog", "catalog.db"), Logger: p.Log})
@@ -45,11 +45,12 @@ func (p *process) newCatalog(ctx context.Context) error {
 	s.Register(p.server)
 	p.authn.set(s.Authenticator())
 	p.running("catalog", s.Run)
+	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
 	return nil
 }
 
 func (p *process) newRenderer(context.Context) error {
-	if !p.completed.runs[Renderer] {
+	if !p.runs[Renderer] {
 		return nil
 	}
 	s, err := renderer.New(renderer.Config{})
@@ -62,7 +63,7 @@ func (p *process) newRenderer(context.Context) error {
 }
 
 func (p *process) newCommitter(ctx context.Context) error {
-	if !p.completed.runs[Committer] {
+	if !p.runs[Committer] {
 		return nil
 	}
 	bus, err := p.bus(ctx, events.RoleCommitter)
@@ -94,7 +95,7 @@ func (p *process) newCommitter(ctx context.Context) error {
 }
 
 func (p *process) newDrift(ctx context.Context) error {
-	if !p.completed.runs[Drift] {
+	if !p.runs[Drift] {
 		return nil
 	}
 	bus, err := p.bus(ctx, events.RoleDrift)

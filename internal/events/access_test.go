@@ -82,7 +82,7 @@ func TestOperatorsReadEventsAndNothingElse(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if _, err := sub.NextMsg(50 * time.Millisecond); err == nil || err == nats.ErrTimeout && !refusedSubject(nc, subject) {
+		if _, err := sub.NextMsg(50 * time.Millisecond); err == nil || errors.Is(err, nats.ErrTimeout) && !refusedSubject(nc, subject) {
 			t.Errorf("an operator may listen on %s: %v", subject, err)
 		}
 	}

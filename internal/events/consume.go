@@ -159,7 +159,7 @@ func (c *consumption) pull(ctx context.Context) error {
 			failures++
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is how a consumer is stopped; its error says the same
 		}
 		if c.bus.nc.IsClosed() {
 			return unavailable("be used: the connection was closed", err)

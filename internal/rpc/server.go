@@ -3,6 +3,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
@@ -77,20 +79,24 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	errc := make(chan error, 2)
 	n := 1
-	go func() { errc <- s.Server.Serve(s.local) }()
+	// The server itself, not this method.
+	serve := s.Server.Serve
+	go func() { errc <- serve(s.local) }()
 	if l != nil {
 		n++
-		go func() { errc <- s.Server.Serve(l) }()
+		go func() { errc <- serve(l) }()
 	}
 	select {
 	case <-ctx.Done():
 		s.stop()
 		for range n {
-			<-errc
+			if err := <-errc; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				return fmt.Errorf("grpc server: %w", err)
+			}
 		}
 		return nil
 	case err := <-errc:
-		s.Server.Stop()
+		s.Stop()
 		return fmt.Errorf("grpc server: %w", err)
 	}
 }
@@ -119,6 +125,11 @@ func Dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 	all := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
+		// gRPC's own delays grow to two minutes, for as long as a service would stay unknown to the others after a restart.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
 	}, opts...)
 	conn, err := grpc.NewClient(target, all...)

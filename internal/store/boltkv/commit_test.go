@@ -85,7 +85,7 @@ func TestACommitKnowsItsOutcomeWheneverItIsGivenUp(t *testing.T) {
 				if err == nil && read == nil || errors.Is(err, context.DeadlineExceeded) && errors.Is(read, store.ErrNotFound) {
 					continue
 				}
-				return fmt.Errorf("%s: Commit said %v, then Get said %v", key, err, read)
+				return fmt.Errorf("%s: Commit said %v, then Get said %w", key, err, read)
 			}
 			return nil
 		})

@@ -51,7 +51,7 @@ func valuesAreCopied(t *testing.T, kv store.KV) {
 	rev := commit(t, kv, func(tx *store.Tx) { tx.Put("a", value) })
 	copy(value, "XXXXXX")
 	equal(t, "scan", []store.Entry{{Key: "a", Value: []byte("before"), Rev: rev}}, scan(t, kv, store.ScanRange{}))
-	got := watchN(t, bounded(t), kv, "", 0, 1)
+	got := watchN(bounded(t), t, kv, "", 0, 1)
 	equal(t, "watch", []store.Change{{Key: "a", Value: []byte("before"), Rev: rev}}, got)
 }
 
@@ -91,7 +91,7 @@ func nothingChanged(t *testing.T, kv store.KV) {
 		}
 	}
 	mixed := commit(t, kv, func(tx *store.Tx) { tx.Delete("b").Put("c", []byte("3")) })
-	got := watchN(t, bounded(t), kv, "", 0, 2)
+	got := watchN(bounded(t), t, kv, "", 0, 2)
 	equal(t, "watch", []store.Change{{Key: "a", Value: []byte("1"), Rev: before}, {Key: "c", Value: []byte("3"), Rev: mixed}}, got)
 }
 
@@ -157,7 +157,7 @@ func allOrNothing(t *testing.T, kv store.KV) {
 		tx.If(store.IfAbsent("new"), store.IfExists("taken")).Put("new", []byte("x")).Delete("taken")
 	})
 	want := []store.Change{{Key: "new", Value: []byte("x"), Rev: rev}, {Key: "taken", Deleted: true, Rev: rev}}
-	equal(t, "changes share a revision and keep their order", want, watchN(t, bounded(t), kv, "", before, 2))
+	equal(t, "changes share a revision and keep their order", want, watchN(bounded(t), t, kv, "", before, 2))
 }
 
 func limits(t *testing.T, kv store.KV) {

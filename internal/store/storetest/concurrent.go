@@ -138,7 +138,7 @@ func writers(t *testing.T, kv store.KV) {
 			t.Fatalf("revision %d was given to %s and %s", want[i].Rev, want[i-1].Key, want[i].Key)
 		}
 	}
-	equal(t, "the log is what was acknowledged", want, watchN(t, ctx, kv, "", 0, len(want)))
+	equal(t, "the log is what was acknowledged", want, watchN(ctx, t, kv, "", 0, len(want)))
 }
 
 // transfers moves money between two accounts: the sum never changes for anybody who looks.
@@ -216,7 +216,7 @@ func reopened(t *testing.T, kv store.KV, reopen func() store.KV) {
 		equal(t, "rows", []store.Entry{{Key: "b", Value: []byte("1"), Rev: r1}}, scan(t, kv, store.ScanRange{}))
 		equal(t, "log", []store.Change{
 			{Key: "a", Value: []byte("1"), Rev: r1}, {Key: "b", Value: []byte("1"), Rev: r1}, {Key: "a", Deleted: true, Rev: r2},
-		}, watchN(t, ctx, kv, "", 0, 3))
+		}, watchN(ctx, t, kv, "", 0, 3))
 	}
 	if r3 := put(t, kv, "c", "1"); r3 <= r2 {
 		t.Fatalf("after reopening a write got revision %d, before it was %d", r3, r2)

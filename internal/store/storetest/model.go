@@ -169,5 +169,5 @@ func (w *world) watch(t *rapid.T) {
 			want = append(want, c)
 		}
 	}
-	equal(t, fmt.Sprintf("Watch(%q, %d)", prefix, after), want, watchN(t, t.Context(), w.kv, prefix, after, len(want)))
+	equal(t, fmt.Sprintf("Watch(%q, %d)", prefix, after), want, watchN(t.Context(), t, w.kv, prefix, after, len(want)))
 }

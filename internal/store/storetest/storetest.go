@@ -136,7 +136,7 @@ func keysOf(entries []store.Entry) []string {
 }
 
 // watchN reads the first n changes and leaves the watch.
-func watchN(t failer, ctx context.Context, kv store.KV, prefix string, after int64, n int) []store.Change {
+func watchN(ctx context.Context, t failer, kv store.KV, prefix string, after int64, n int) []store.Change {
 	t.Helper()
 	var got []store.Change
 	if n == 0 {

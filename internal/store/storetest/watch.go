@@ -64,7 +64,7 @@ func watchResumes(t *testing.T, kv store.KV) {
 	}
 	for i := 0; i < len(want); i += 2 {
 		rest := want[i+2:]
-		equal(t, "after revision "+strconv.FormatInt(want[i].Rev, 10), rest, watchN(t, ctx, kv, "", want[i].Rev, len(rest)))
+		equal(t, "after revision "+strconv.FormatInt(want[i].Rev, 10), rest, watchN(ctx, t, kv, "", want[i].Rev, len(rest)))
 	}
 }
 
@@ -155,7 +155,7 @@ func compaction(t *testing.T, kv store.KV) {
 			v := []byte{byte(j)}
 			want = append(want, store.Change{Key: "a", Value: v, Rev: revs[j]}, store.Change{Key: "b", Value: v, Rev: revs[j]})
 		}
-		equal(t, "what is left", want, watchN(t, ctx, kv, "", revs[i], len(want)))
+		equal(t, "what is left", want, watchN(ctx, t, kv, "", revs[i], len(want)))
 	}
 	laggard(ctx, t, kv, c)
 	// All may be compacted away; the store goes on behind it.

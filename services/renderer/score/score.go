@@ -4,6 +4,7 @@
 package score
 
 import (
+	"errors"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -131,8 +132,8 @@ func Name(doc map[string]any) string {
 }
 
 func invalidFields(err error) ([]errs.Field, bool) {
-	e, ok := err.(*errs.Error) //nolint:errorlint // Load's own error, never wrapped
-	if !ok || errs.ReasonOf(err) != Invalid([]errs.Field{{}}).(*errs.Error).Reason {
+	var e *errs.Error
+	if !errors.As(err, &e) || errs.ReasonOf(err) != Invalid([]errs.Field{{}}).(*errs.Error).Reason {
 		return nil, false
 	}
 	return e.Fields, true

@@ -51,7 +51,7 @@ func Fence(r Request, state *State, tree string) Verdict {
 		switch {
 		case state.RequestID == r.RequestID && state.Deployment == r.Deployment:
 			return Done
-		case state.Generation >= r.Generation && !(state.Removed && r.RequestTime.After(state.RequestTime)):
+		case state.Generation >= r.Generation && (!state.Removed || !r.RequestTime.After(state.RequestTime)):
 			return Superseded
 		}
 	}

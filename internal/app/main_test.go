@@ -1,0 +1,22 @@
+package app_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/towpath-dev/towpath/internal/app/apptest"
+)
+
+func TestMain(m *testing.M) { os.Exit(apptest.Main(m)) }
+
+func TestTheWholeSystemStopsWithoutLeavingAGoroutine(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := apptest.Start(t)
+	d := s.DeployScore(t, s.NewEnvironment(t, "shop/dev"), apptest.Score("web", nil))
+	s.WaitState(t, d.GetName(), apptest.Syncing)
+	s.Subscribe(t, "towpath.evt.>")
+	s.Stop(t)
+	apptest.VerifyNoLeaks(t, before)
+}
