@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -45,8 +46,26 @@ func (p *process) newCatalog(ctx context.Context) error {
 	s.Register(p.server)
 	p.authn.set(s.Authenticator())
 	p.running("catalog", s.Run)
+	p.running("store", func(ctx context.Context) error { return untilBroken(ctx, kv.Err) })
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
 	return nil
+}
+
+// untilBroken gives the store's error once it has one. A disk that lost a write cannot be trusted any more: the process ends,
+// and starts again on what is durable.
+func untilBroken(ctx context.Context, broken func() error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if err := broken(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 func (p *process) newRenderer(context.Context) error {

@@ -156,7 +156,13 @@ func TestADiskErrorEndsTheStore(t *testing.T) {
 	_, err = db.Commit(t.Context(), store.Tx{Ops: []store.Op{{Key: "k"}}})
 	_, again := db.Commit(t.Context(), store.Tx{Ops: []store.Op{{Key: "k"}}})
 	_, get := db.Get(t.Context(), "k")
-	for what, err := range map[string]error{"Commit": err, "the next Commit": again, "Get": get, "Watch": <-watch, "Err": db.Err()} {
+	var watched error
+	select {
+	case watched = <-watch:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a waiting Watch did not hear of the disk error")
+	}
+	for what, err := range map[string]error{"Commit": err, "the next Commit": again, "Get": get, "Watch": watched, "Err": db.Err()} {
 		if !errs.Is(err, errs.Unavailable) || errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s after a disk error: %v, want unavailable", what, err)
 		}

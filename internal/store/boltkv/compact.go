@@ -29,13 +29,8 @@ func (db *DB) Compact(ctx context.Context, rev int64) error {
 	if err != nil || done {
 		return err
 	}
-	if err := db.trim(ctx, func(r int64, _ time.Time) bool { return r <= rev }); err != nil {
-		return err
-	}
-	return db.update(func(tx *bolt.Tx) error { // the last change before rev may have had a smaller revision
-		meta := tx.Bucket(bucketMeta)
-		return putInt(meta, metaCompacted, max(rev, getInt(meta, metaCompacted)))
-	})
+	// Every revision has a change, so what trim records in the end is rev itself.
+	return db.trim(ctx, func(r int64, _ time.Time) bool { return r <= rev })
 }
 
 // runCompactor applies the retention until Close.

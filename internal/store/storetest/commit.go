@@ -55,6 +55,38 @@ func valuesAreCopied(t *testing.T, kv store.KV) {
 	equal(t, "watch", []store.Change{{Key: "a", Value: []byte("before"), Rev: rev}}, got)
 }
 
+// valuesStay: what a read gave does not change when the store goes on, reuses its memory or is closed.
+func valuesStay(t *testing.T, kv store.KV) {
+	const n = 200
+	keys := numbered("k", n)
+	write := func(fill byte) {
+		commit(t, kv, func(tx *store.Tx) {
+			for _, k := range keys {
+				tx.Put(k, bytes.Repeat([]byte{fill}, 300))
+			}
+		})
+	}
+	write('a')
+	rows := scan(t, kv, store.ScanRange{})
+	one, err := kv.Get(t.Context(), keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := watchN(bounded(t), t, kv, "", 0, n)
+	for i := range 10 {
+		write(byte('b' + i))
+	}
+	if err := kv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte{'a'}, 300)
+	equal(t, "value of Get", want, one.Value)
+	for i := range n {
+		equal(t, "value of Scan", want, rows[i].Value)
+		equal(t, "value of Watch", want, changes[i].Value)
+	}
+}
+
 func extremeValues(t *testing.T, kv store.KV) {
 	large := bytes.Repeat([]byte("towpath "), store.MaxValueBytes/8)
 	long := strings.Repeat("k", store.MaxKeyBytes)

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		{"what was put is read with its revision", putGet},
 		{"a removed key is gone and may come back", removed},
 		{"values belong to the caller after Commit", valuesAreCopied},
+		{"what was read stays as it was", valuesStay},
 		{"empty and large values survive", extremeValues},
 		{"a transaction that changes nothing uses no revision", nothingChanged},
 		{"conditions decide over the whole transaction", conditions},
