@@ -68,6 +68,9 @@ type Config struct {
 	CredentialsDir string
 	// RepublishAfter is how long a deployment may be without effect before its command is looked for and sent again; 30 s.
 	RepublishAfter time.Duration
+	// AckWait is how long work that a killed process had begun waits until it is begun again; 30 s. A process that lives says
+	// so three times in that time.
+	AckWait time.Duration
 	// Log gets everything; JSON to standard error by default.
 	Log *slog.Logger
 	// Failpoint is called at the boundaries of package failpoint; from the environment by default.

@@ -82,6 +82,7 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	fs.StringVar(&cfg.Kubeconfig, "kubeconfig", "", "cluster of targets that name none (default: the one this process runs in)")
 	fs.StringVar(&cfg.CredentialsDir, "credentials-dir", "", "folder with the Git credentials, one file each (default DATA-DIR/credentials)")
 	fs.DurationVar(&cfg.RepublishAfter, "republish-after", 0, "how long a deployment may have no effect before its command is looked for (default 30s)")
+	fs.DurationVar(&cfg.AckWait, "ack-wait", 0, "how long work that a killed process had begun waits until it is begun again (default 30s)")
 	fs.StringVar(&f.tokenFile, "service-token-file", "", "file with the secret that the processes of one installation share")
 	for _, t := range targets[:4] {
 		f.addresses[t] = fs.String(string(t)+"-addr", "", "gRPC address of the "+string(t)+" where it runs in another process")

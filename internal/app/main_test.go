@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"net/http"
 	"os"
 	"testing"
 
@@ -16,7 +17,10 @@ func TestTheWholeSystemStopsWithoutLeavingAGoroutine(t *testing.T) {
 	s := apptest.Start(t)
 	d := s.DeployScore(t, s.NewEnvironment(t, "shop/dev"), apptest.Score("web", nil))
 	s.WaitState(t, d.GetName(), apptest.Syncing)
-	s.Subscribe(t, "towpath.evt.>")
+	s.Clone(t)
+	if code, body := s.REST(t, "GET", "/v1/whoami", ""); code != http.StatusOK {
+		t.Errorf("whoami over REST: %d %s", code, body)
+	}
 	s.Stop(t)
 	apptest.VerifyNoLeaks(t, before)
 }

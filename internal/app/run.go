@@ -148,7 +148,7 @@ func (p *process) newEvents(context.Context) error {
 
 // bus connects to the event server with a role's credential.
 func (p *process) bus(ctx context.Context, role events.Role) (*events.Bus, error) {
-	cfg := events.Config{Server: p.nats, URL: p.NATSURL, Role: role, CredsFile: p.NATSCreds, Logger: p.Log}
+	cfg := events.Config{Server: p.nats, URL: p.NATSURL, Role: role, CredsFile: p.NATSCreds, AckWait: p.AckWait, Logger: p.Log}
 	switch {
 	case p.NATSSeeds != "":
 		cfg.NkeySeedFile = p.NATSSeeds + "/" + string(role) + ".nk"

@@ -1,0 +1,343 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+)
+
+type finding = *driftv1.Finding
+
+// objectOf names the object of a finding as kubectl does.
+func objectOf(f finding) string { return f.GetObjectKind() + "/" + f.GetObjectName() }
+
+// findingColumns show findings; that of the environment comes first where several are shown.
+func findingColumns(all bool) []column[finding] {
+	columns := []column[finding]{
+		{"ID", false, func(_ *printer, f finding) string { return last(f.GetName()) }},
+		{"KIND", false, func(_ *printer, f finding) string { return findingKind(f.GetKind()) }},
+		{"OBJECT", false, func(_ *printer, f finding) string { return objectOf(f) }},
+		{"FIELD", false, func(_ *printer, f finding) string { return f.GetField() }},
+		{"GIT SAYS", false, func(p *printer, f finding) string { return p.value(valueText(f.GetDesired())) }},
+		{"CLUSTER HAS", false, func(p *printer, f finding) string { return p.value(valueText(f.GetLive())) }},
+		{"BY", false, func(_ *printer, f finding) string { return f.GetManager() }},
+		{"OPERATION", true, func(_ *printer, f finding) string { return f.GetOperation() }},
+		{"EDITED", false, func(p *printer, f finding) string { return p.when(f.GetEditTime()) }},
+		{"FOUND", true, func(p *printer, f finding) string { return p.when(f.GetDetectTime()) }},
+	}
+	if !all {
+		return columns
+	}
+	env := column[finding]{"ENVIRONMENT", false, func(_ *printer, f finding) string { return short(envOf(f.GetName())) }}
+	return append([]column[finding]{env}, columns...)
+}
+
+// value shortens a value for a table.
+func (p *printer) value(s string) string {
+	if s = clean(s); s == "" {
+		return "-"
+	}
+	if p.format == "wide" {
+		return s
+	}
+	return clip(s, 30)
+}
+
+func (t *tow) driftCmd() *cobra.Command {
+	return t.group("drift", "Find and undo what was changed past Git", `Drift is what the cluster has and Git does not say: a field that somebody changed, added or removed by hand. Each difference is
+a finding with an id that stays the same for the same place, and with the field manager and time that the cluster recorded.`,
+		"  tow drift list -e shop/dev\n  tow drift revert -e shop/dev --plan",
+		t.driftListCmd(), t.driftShowCmd(), t.driftRevertCmd(), t.driftWatchCmd())
+}
+
+// scopeFlags choose one environment or all.
+type scopeFlags struct {
+	env string
+	all bool
+}
+
+func (f *scopeFlags) bind(t *tow, cmd *cobra.Command) {
+	t.envFlagVar(cmd, &f.env, "the environment, such as shop/dev")
+	cmd.Flags().BoolVarP(&f.all, "all", "A", false, "all environments")
+	cmd.MarkFlagsMutuallyExclusive("env", "all")
+}
+
+func (f *scopeFlags) parent() (string, error) {
+	if f.all {
+		return anyEnvironment, nil
+	}
+	if f.env == "" {
+		return "", usagef("which environment? give -e, such as -e shop/dev, or -A for all")
+	}
+	return envName(f.env)
+}
+
+func (t *tow) driftListCmd() *cobra.Command {
+	var scope scopeFlags
+	var format string
+	cmd := &cobra.Command{
+		Use: "list -e APP/ENV | -A", Short: "List open findings", Args: noArgs, Aliases: []string{"ls"},
+		Long:    "Lists the open findings of one environment or of all: what Git says, what the cluster has, and who did it when.",
+		Example: "  tow drift list -e shop/dev\n  tow drift list -A -o json",
+	}
+	scope.bind(t, cmd)
+	t.outputFlag(cmd, &format)
+	cmd.ValidArgsFunction = noCompletion
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		p, err := t.printer(format)
+		if err != nil {
+			return err
+		}
+		parent, err := scope.parent()
+		if err != nil {
+			return err
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		all, err := pages(ctx, func(ctx context.Context, size int32, token string) ([]finding, string, error) {
+			l, err := c.drift.ListFindings(ctx, &driftv1.ListFindingsRequest{Parent: parent, PageSize: size, PageToken: token})
+			return l.GetFindings(), l.GetNextPageToken(), err
+		})
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 && (format == "table" || format == "wide") {
+			t.notef("no open findings")
+		}
+		return printList(p, &driftv1.ListFindingsResponse{Findings: all}, all, findingColumns(scope.all))
+	})
+	return cmd
+}
+
+func (t *tow) driftShowCmd() *cobra.Command {
+	var env, format string
+	cmd := &cobra.Command{
+		Use: "show ID -e APP/ENV", Short: "Show a finding in full", Args: exactArgs("the id of a finding"),
+		Long:    "Shows one finding: the field, what Git says and what the cluster has, which field manager did it when, and how that is known.",
+		Example: "  tow drift show 5f1c2a9be07d4413 -e shop/dev",
+	}
+	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
+	t.outputFlag(cmd, &format)
+	cmd.ValidArgsFunction = completeOnce(t.completeFindings)
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		p, err := t.printer(format)
+		if err != nil {
+			return err
+		}
+		name, err := findingName(env, args[0])
+		if err != nil {
+			return err
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		f, err := c.drift.GetFinding(ctx, &driftv1.GetFindingRequest{Name: name})
+		if err != nil {
+			return err
+		}
+		if done, err := p.structured(f, f.GetName()); done {
+			return err
+		}
+		return p.finding(f)
+	})
+	return cmd
+}
+
+func (p *printer) finding(f finding) error {
+	desired, live := valueText(f.GetDesired()), valueText(f.GetLive())
+	if f.GetDesired() == nil {
+		desired = "nothing"
+	}
+	if f.GetLive() == nil {
+		live = "nothing"
+	}
+	edited := stamp(f.GetEditTime())
+	if edited != "" {
+		edited += " (" + ago(p.now, f.GetEditTime().AsTime()) + ")"
+	}
+	return p.fields("Finding", last(f.GetName()), "Environment", short(envOf(f.GetName())), "Kind", findingKind(f.GetKind()),
+		"Object", f.GetApiVersion()+" "+objectOf(f), "Namespace", f.GetNamespace(), "Field", f.GetField(),
+		"Git says", desired, "Cluster has", live, "Manager", f.GetManager(), "Operation", f.GetOperation(),
+		"Edited", edited, "Known by", f.GetAttribution(), "Found", stamp(f.GetDetectTime()),
+		"Gone", stamp(f.GetResolveTime()), "How", f.GetResolution())
+}
+
+func (t *tow) driftRevertCmd() *cobra.Command {
+	var env, format string
+	var yes, plan bool
+	cmd := &cobra.Command{
+		Use: "revert [ID...] -e APP/ENV", Short: "Put the cluster back to what Git says", Args: cobra.ArbitraryArgs,
+		Long: `Puts back the named findings, or all of the environment, and waits until they are gone. Git is not touched. --plan lists what
+would be put back. In a terminal it asks first; without one it needs --yes.`,
+		Example: `  tow drift revert -e shop/dev --plan
+  tow drift revert 5f1c2a9be07d4413 -e shop/dev --yes`,
+	}
+	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
+	cmd.Flags().BoolVar(&plan, "plan", false, "list what would be put back, and change nothing")
+	yesFlag(cmd, &yes)
+	t.outputFlag(cmd, &format)
+	cmd.ValidArgsFunction = t.completeFindings
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		p, err := t.printer(format)
+		if err != nil {
+			return err
+		}
+		parent, err := envFlag(env)
+		if err != nil {
+			return err
+		}
+		req := &driftv1.RevertFindingsRequest{Parent: parent}
+		for _, a := range args {
+			name, err := findingName(env, a)
+			if err != nil {
+				return err
+			}
+			req.Names = append(req.Names, name)
+		}
+		return t.revert(ctx, p, req, plan, yes)
+	})
+	return cmd
+}
+
+func (t *tow) revert(ctx context.Context, p *printer, req *driftv1.RevertFindingsRequest, plan, yes bool) error {
+	if !plan && !yes && !t.InTerminal {
+		return t.confirm(false, "put back findings of %s", short(req.GetParent()))
+	}
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	if plan || !yes {
+		req.ValidateOnly = true
+		would, err := c.drift.RevertFindings(ctx, req)
+		if err != nil {
+			return err
+		}
+		req.ValidateOnly = false
+		found := would.GetReverted()
+		if plan || len(found) == 0 {
+			return t.printReverted(p, would, "would be put back")
+		}
+		if err := printTable(&printer{out: t.Stderr, format: "table", colour: p.colour, now: p.now}, found, findingColumns(false)); err != nil {
+			return err
+		}
+		if err := t.confirm(false, "put back %s of %s", plural(len(found), "finding"), short(req.GetParent())); err != nil {
+			return err
+		}
+		req.Names = nil
+		for _, f := range found { // what was shown, and nothing that came since
+			req.Names = append(req.Names, f.GetName())
+		}
+	}
+	done, err := c.drift.RevertFindings(ctx, req)
+	if err != nil {
+		return err
+	}
+	return t.printReverted(p, done, "put back")
+}
+
+func (t *tow) printReverted(p *printer, r *driftv1.RevertFindingsResponse, verb string) error {
+	var names []string
+	for _, f := range r.GetReverted() {
+		names = append(names, f.GetName())
+	}
+	if done, err := p.structured(r, names...); done {
+		return err
+	}
+	if len(names) == 0 {
+		t.printf("nothing to put back\n")
+		return nil
+	}
+	for _, f := range r.GetReverted() {
+		t.printf("%s: %s\n", verb, strings.Join(nonEmpty(objectOf(f), f.GetField()), " "))
+	}
+	t.printf("%s %s\n", plural(len(names), "finding"), verb)
+	return nil
+}
+
+func (t *tow) driftWatchCmd() *cobra.Command {
+	var scope scopeFlags
+	var format string
+	cmd := &cobra.Command{
+		Use: "watch -e APP/ENV | -A", Short: "Show findings as they come and go", Args: noArgs,
+		Long:    "Shows the open findings and then each one that comes or goes, one a line, until Ctrl-C. With -o json each line is an object.",
+		Example: "  tow drift watch -e shop/dev\n  tow drift watch -A -o json",
+	}
+	scope.bind(t, cmd)
+	lineFormatFlag(cmd, &format)
+	cmd.ValidArgsFunction = noCompletion
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		if err := checkLineFormat(format); err != nil {
+			return err
+		}
+		parent, err := scope.parent()
+		if err != nil {
+			return err
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		p, err := t.printer(format)
+		if err != nil {
+			return err
+		}
+		open := openFindings{}
+		return t.reconnecting(ctx, func(ctx context.Context) (bool, error) {
+			stream, err := c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent})
+			for got := false; ; got = true {
+				var r *driftv1.WatchFindingsResponse
+				if err == nil {
+					r, err = stream.Recv()
+				}
+				if err != nil {
+					return got, err
+				}
+				if !open.news(r.GetFinding()) {
+					continue
+				}
+				if err := p.findingLine(r.GetFinding()); err != nil {
+					return true, err
+				}
+			}
+		})
+	})
+	return cmd
+}
+
+// openFindings remembers what was shown, because a watch that is made again begins with all open findings.
+type openFindings map[string]string
+
+func (o openFindings) news(f finding) bool {
+	if f.GetResolveTime() != nil {
+		delete(o, f.GetName())
+		return true
+	}
+	now := valueText(f.GetDesired()) + "\x00" + valueText(f.GetLive()) + "\x00" + f.GetKind().String()
+	if before, known := o[f.GetName()]; known && before == now {
+		return false
+	}
+	o[f.GetName()] = now
+	return true
+}
+
+func (p *printer) findingLine(f finding) error {
+	if p.format == "json" {
+		return p.line(f)
+	}
+	what := p.painted(findingKind(f.GetKind()))
+	at := f.GetDetectTime()
+	if f.GetResolveTime() != nil {
+		what, at = p.paint(green, "GONE")+" ("+f.GetResolution()+")", f.GetResolveTime()
+	}
+	_, err := fmt.Fprintf(p.out, "%s  %s  %s  %s %s  %s -> %s  by %s\n", stamp(at), last(f.GetName()), what, short(envOf(f.GetName()))+" "+objectOf(f),
+		f.GetField(), p.value(valueText(f.GetDesired())), p.value(valueText(f.GetLive())), clean(f.GetManager()))
+	return err
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+)
+
+type environment = *catalogv1.Environment
+
+func (t *tow) environments() noun[environment] {
+	return noun[environment]{
+		use: "env", title: "environment", plural: "environments", arg: "APP/ENV", id: "shop/dev",
+		what: "It holds nothing until its first deployment. The type says on which cluster it runs\n" +
+			"and how it is synced; the namespace is APP-ENV unless another one is given, and stays.",
+		createFlags: " --type development", updateFlags: " --display-name \"Playground\" --label team=checkout",
+		columns: []column[environment]{
+			{"NAME", false, func(_ *printer, m environment) string { return short(m.GetName()) }},
+			{"TITLE", true, func(_ *printer, m environment) string { return m.GetDisplayName() }},
+			{"TYPE", false, func(_ *printer, m environment) string { return short(m.GetType()) }},
+			{"NAMESPACE", false, func(_ *printer, m environment) string { return m.GetNamespace() }},
+			{"STATE", false, func(_ *printer, m environment) string { return envState(m.GetState()) }},
+			{"DEPLOYMENT", false, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
+			{"LABELS", true, func(_ *printer, m environment) string { return labelText(m.GetLabels()) }},
+			{"CREATED", false, func(p *printer, m environment) string { return p.when(m.GetCreateTime()) }},
+			{"BY", true, func(_ *printer, m environment) string { return m.GetCreateActor() }},
+		},
+		fresh: func() environment { return &catalogv1.Environment{} },
+		name:  envName,
+		fields: func(fs *pflag.FlagSet) []field[environment] {
+			return []field[environment]{
+				reference(fs, "type", "type", "the environment type, such as development", typeName, func(m environment, v string) { m.Type = v }),
+				text(fs, "display-name", "display_name", "name for people", func(m environment, v string) { m.DisplayName = v }),
+				labels(fs, "label", "labels", "labels", environment.GetLabels, func(m environment, v map[string]string) { m.Labels = v }),
+			}
+		},
+		createFields: func(fs *pflag.FlagSet) []field[environment] {
+			return []field[environment]{
+				text(fs, "namespace", "namespace", "namespace in the cluster (default APP-ENV)", func(m environment, v string) { m.Namespace = v }),
+			}
+		},
+		create: func(ctx context.Context, c *client, name string, m environment) (environment, error) {
+			app, id, _ := strings.Cut(name, "/"+environments+"/")
+			return c.CreateEnvironment(ctx, &catalogv1.CreateEnvironmentRequest{Parent: app, EnvironmentId: id, Environment: m, RequestId: requestID(ctx)})
+		},
+		get: func(ctx context.Context, c *client, name string) (environment, error) {
+			return c.GetEnvironment(ctx, &catalogv1.GetEnvironmentRequest{Name: name})
+		},
+		update: func(ctx context.Context, c *client, m environment, mask *fieldmaskpb.FieldMask) (environment, error) {
+			return c.UpdateEnvironment(ctx, &catalogv1.UpdateEnvironmentRequest{Environment: m, UpdateMask: mask})
+		},
+		list: func(ctx context.Context, c *client, size int32, token string) ([]environment, string, error) {
+			return listEnvironmentsPage(ctx, c, applications+"/-", size, token)
+		},
+		listOf: func(items []environment) proto.Message {
+			return &catalogv1.ListEnvironmentsResponse{Environments: items}
+		},
+	}
+}
+
+func listEnvironmentsPage(ctx context.Context, c *client, app string, size int32, token string) ([]environment, string, error) {
+	l, err := c.ListEnvironments(ctx, &catalogv1.ListEnvironmentsRequest{Parent: app, PageSize: size, PageToken: token})
+	return l.GetEnvironments(), l.GetNextPageToken(), err
+}
+
+// listEnvironments gives all environments of an application, or of all with applications/-.
+func (t *tow) listEnvironments(ctx context.Context, app string) ([]environment, error) {
+	c, err := t.api()
+	if err != nil {
+		return nil, err
+	}
+	return pages(ctx, func(ctx context.Context, size int32, token string) ([]environment, string, error) {
+		return listEnvironmentsPage(ctx, c, app, size, token)
+	})
+}
+
+func (t *tow) envCmd() *cobra.Command {
+	n := t.environments()
+	create, update := n.createCmd(t), n.updateCmd(t)
+	completeFlag("type", t.environmentTypes().completer(t), create, update)
+	return n.groupOf(t, "An environment is one running copy of an application: a folder in a repository and a namespace in a cluster.",
+		create, n.getCmd(t), t.listEnvsCmd(), update, t.deleteEnvCmd(), t.describeEnvCmd())
+}
+
+func (t *tow) listEnvsCmd() *cobra.Command {
+	var format string
+	cmd := &cobra.Command{
+		Use: "list [APP]", Short: "List environments", Args: rangeArgs(0, "an application"), Aliases: []string{"ls"},
+		Long:    "Lists the environments of one application, or of all. `tow status` lists how they are.",
+		Example: "  tow env list\n  tow env list shop -o json",
+	}
+	t.outputFlag(cmd, &format)
+	cmd.ValidArgsFunction = t.completeApps
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		app := applications + "/-"
+		if len(args) > 0 {
+			var err error
+			if app, err = appName(args[0]); err != nil {
+				return err
+			}
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		return t.environments().printAll(ctx, t, format, func(ctx context.Context, size int32, token string) ([]environment, string, error) {
+			return listEnvironmentsPage(ctx, c, app, size, token)
+		})
+	})
+	return cmd
+}
+
+func (t *tow) deleteEnvCmd() *cobra.Command {
+	var yes bool
+	var s shipment
+	cmd := &cobra.Command{
+		Use: "delete APP/ENV", Short: "Take an environment out of Git and its cluster", Args: exactArgs("an environment such as shop/dev"),
+		Long: `Removes the environment's folder from Git by a commit, and then its objects from the cluster. Its history stays and can be
+read with ` + "`tow history`" + `. In a terminal it asks first; without one it needs --yes.`,
+		Example: "  tow env delete shop/feature-x --message \"merged\" --wait --yes",
+	}
+	yesFlag(cmd, &yes)
+	s.bindMessage(cmd)
+	s.bindWait(t, cmd)
+	cmd.ValidArgsFunction = completeOnce(t.environments().completer(t))
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		if _, err := t.printer(s.output); err != nil {
+			return err
+		}
+		name, err := envName(args[0])
+		if err != nil {
+			return err
+		}
+		if err := t.confirm(yes, "remove the environment %s from Git and from its cluster", short(name)); err != nil {
+			return err
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		d, err := c.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: name, RequestId: s.id(), Message: s.message})
+		if err != nil {
+			return err
+		}
+		return t.shipped(ctx, &s, d)
+	})
+	return cmd
+}

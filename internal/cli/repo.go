@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+)
+
+type repository = *catalogv1.Repository
+
+func (t *tow) repositories() noun[repository] {
+	return noun[repository]{
+		use: "repo", title: "repository", plural: "repositories", arg: "NAME", id: "deployments",
+		what:        "It is a Git remote that environments are written to. Credentials are a name that\nthe committer resolves; secrets are never given here.",
+		createFlags: " --url https://git.example.com/shop/deployments.git --credentials shop-deploy", updateFlags: " --push-budget 6",
+		columns: []column[repository]{
+			{"NAME", false, func(_ *printer, m repository) string { return short(m.GetName()) }},
+			{"TITLE", true, func(_ *printer, m repository) string { return m.GetDisplayName() }},
+			{"URL", false, func(_ *printer, m repository) string { return m.GetUrl() }},
+			{"BRANCH", false, func(_ *printer, m repository) string { return m.GetBranch() }},
+			{"PATH", false, func(_ *printer, m repository) string { return m.GetPathTemplate() }},
+			{"CREDENTIALS", true, func(_ *printer, m repository) string { return m.GetCredentials() }},
+			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
+			{"CREATED", false, func(p *printer, m repository) string { return p.when(m.GetCreateTime()) }},
+		},
+		fresh: func() repository { return &catalogv1.Repository{} },
+		name:  repoName,
+		fields: func(fs *pflag.FlagSet) []field[repository] {
+			return []field[repository]{
+				text(fs, "display-name", "display_name", "name for people", func(m repository, v string) { m.DisplayName = v }),
+				text(fs, "url", "url", "clone URL: http, https, or embedded:///NAME for one that towpathd keeps", func(m repository, v string) { m.Url = v }),
+				text(fs, "branch", "branch", "the branch (default main)", func(m repository, v string) { m.Branch = v }),
+				text(fs, "path-template", "path_template", "folder of an environment (default environments/{environment}/{application})",
+					func(m repository, v string) { m.PathTemplate = v }),
+				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
+				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
+			}
+		},
+		create: func(ctx context.Context, c *client, name string, m repository) (repository, error) {
+			return c.CreateRepository(ctx, &catalogv1.CreateRepositoryRequest{RepositoryId: last(name), Repository: m, RequestId: requestID(ctx)})
+		},
+		get: func(ctx context.Context, c *client, name string) (repository, error) {
+			return c.GetRepository(ctx, &catalogv1.GetRepositoryRequest{Name: name})
+		},
+		update: func(ctx context.Context, c *client, m repository, mask *fieldmaskpb.FieldMask) (repository, error) {
+			return c.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{Repository: m, UpdateMask: mask})
+		},
+		remove: func(ctx context.Context, c *client, name string) error {
+			_, err := c.DeleteRepository(ctx, &catalogv1.DeleteRepositoryRequest{Name: name})
+			return err
+		},
+		list: func(ctx context.Context, c *client, size int32, token string) ([]repository, string, error) {
+			l, err := c.ListRepositories(ctx, &catalogv1.ListRepositoriesRequest{PageSize: size, PageToken: token})
+			return l.GetRepositories(), l.GetNextPageToken(), err
+		},
+		listOf: func(items []repository) proto.Message {
+			return &catalogv1.ListRepositoriesResponse{Repositories: items}
+		},
+	}
+}
+
+func pushBudget(n int32) string {
+	if n == 0 {
+		return "no limit"
+	}
+	return itoa(n)
+}
+
+func (t *tow) repoCmd() *cobra.Command {
+	return t.repositories().group(t, "A repository is a Git remote that environments are written to.")
+}

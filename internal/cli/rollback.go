@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+)
+
+func (t *tow) rollbackCmd() *cobra.Command {
+	var s shipment
+	var to string
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "rollback -e APP/ENV", Short: "Go back to what an earlier deployment made", Args: noArgs,
+		Long: `Restores exactly the files of an earlier deployment by a new commit: the same tree, no history rewritten, and what runs is
+synced as after any other deployment. Without --to it goes back to the last deployment that ran and differs from the newest.
+
+In a terminal it shows the plan, asks, and holds to what it has shown; without one it needs --yes.`,
+		Example: `  tow rollback -e shop/dev
+  tow rollback -e shop/dev --to 7 -m "1.4.2 loses orders" --wait --yes
+  tow rollback -e shop/dev --to 7 --plan`,
+	}
+	s.bind(t, cmd)
+	cmd.Flags().StringVar(&to, "to", "", "number of the deployment to go back to")
+	yesFlag(cmd, &yes)
+	complete(cmd, "to", t.completeDeployments)
+	cmd.ValidArgsFunction = noCompletion
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		env, err := envFlag(s.env)
+		if err != nil {
+			return err
+		}
+		name := ""
+		if to != "" {
+			if name, err = deploymentName(env, to); err != nil {
+				return err
+			}
+		}
+		return t.rollback(ctx, &s, env, name, yes)
+	})
+	return cmd
+}
+
+func (t *tow) rollback(ctx context.Context, s *shipment, env, to string, yes bool) error {
+	if !s.plan && !yes && !t.InTerminal {
+		return t.confirm(false, "roll back %s", short(env))
+	}
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	if to == "" && (s.plan || !yes) {
+		if to, err = lastGood(ctx, c, env); err != nil {
+			return err
+		}
+	}
+	if s.plan {
+		return t.showPlan(ctx, s.output, &catalogv1.PlanDeploymentRequest{Parent: env, RollbackTo: to})
+	}
+	p, err := t.printer(s.output)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		plan, err := c.PlanDeployment(ctx, &catalogv1.PlanDeploymentRequest{Parent: env, RollbackTo: to})
+		if err != nil {
+			return err
+		}
+		asking := &printer{out: t.Stderr, format: "table", colour: p.colour, now: p.now}
+		if err := asking.plan(short(env), plan); err != nil {
+			return err
+		}
+		if err := t.confirm(false, "roll back to %s", short(to)); err != nil {
+			return err
+		}
+		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
+	}
+	d, err := c.Rollback(ctx, &catalogv1.RollbackRequest{
+		Name: env, Deployment: to, Message: s.message, RequestId: s.id(), PlanHash: s.planHash,
+	})
+	if err != nil {
+		return err
+	}
+	return t.shipped(ctx, s, d)
+}
+
+// lastGood finds what a rollback goes back to when nobody says: the last deployment before the newest that ran and made
+// another tree. The server does the same; it is done here so that a plan can be shown before.
+func lastGood(ctx context.Context, c *client, env string) (string, error) {
+	var newest *catalogv1.Deployment
+	token := ""
+	for {
+		l, err := c.ListDeployments(ctx, &catalogv1.ListDeploymentsRequest{Parent: env, PageSize: 100, PageToken: token})
+		if err != nil {
+			return "", err
+		}
+		for _, d := range l.GetDeployments() {
+			if newest == nil {
+				newest = d
+				continue
+			}
+			if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+				return "", noEarlier(env)
+			}
+			ran := d.GetState() == catalogv1.Deployment_STATE_HEALTHY || d.GetActiveFrom() != nil
+			if ran && d.GetTree() != "" && d.GetTree() != newest.GetTree() {
+				return d.GetName(), nil
+			}
+		}
+		if token = l.GetNextPageToken(); token == "" {
+			return "", noEarlier(env)
+		}
+	}
+}
+
+func noEarlier(env string) error {
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s has no earlier deployment that ran and differs from the newest", short(env)).
+		With("tow_hint", "tow history -e "+short(env)+" shows all; name one with --to")
+}

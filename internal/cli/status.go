@@ -1,0 +1,333 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+)
+
+// statusColumns show how environments are.
+var statusColumns = []column[environment]{
+	{"ENVIRONMENT", false, func(_ *printer, m environment) string { return short(m.GetName()) }},
+	{"TYPE", false, func(_ *printer, m environment) string { return short(m.GetType()) }},
+	{"NAMESPACE", true, func(_ *printer, m environment) string { return m.GetNamespace() }},
+	{"NEWEST", false, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
+	{"RUNS", false, func(_ *printer, m environment) string { return deploymentNumber(m.GetActiveDeployment()) }},
+	{"SYNC", false, func(_ *printer, m environment) string { return liveText(m, syncName(m.GetLive().GetSync())) }},
+	{"HEALTH", false, func(_ *printer, m environment) string { return liveText(m, healthName(m.GetLive().GetHealth())) }},
+	{"DRIFT", false, func(_ *printer, m environment) string { return liveText(m, itoa(m.GetLive().GetFindings())) }},
+	{"SEEN", true, func(p *printer, m environment) string { return p.when(m.GetLive().GetTime()) }},
+	{"MESSAGE", false, func(p *printer, m environment) string {
+		if p.format == "wide" {
+			return m.GetLive().GetMessage()
+		}
+		return clip(m.GetLive().GetMessage(), 60)
+	}},
+}
+
+// liveText leaves what a cluster would say empty where nothing was ever deployed: there is nothing to be known yet.
+func liveText(m environment, text string) string {
+	if m.GetLatestDeployment() == "" {
+		return "-"
+	}
+	return text
+}
+
+func (t *tow) statusCmd() *cobra.Command {
+	var env, format string
+	var watch bool
+	cmd := &cobra.Command{
+		Use: "status [-e APP/ENV]", Short: "Show how an environment is, or all of them", Args: noArgs,
+		Long: `Without -e it lists all environments. With -e it shows one: the deployment that runs, the newest one, how far the cluster has
+followed Git, the health of each object, and how many findings of drift are open. UNKNOWN means that it cannot be told now, never
+that all is well. --watch shows it again after every event until Ctrl-C.`,
+		Example: `  tow status
+  tow status -e shop/dev --watch
+  tow status -e shop/dev -o json`,
+	}
+	t.envFlagVar(cmd, &env, "the environment, such as shop/dev; all when left out")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again after every change")
+	t.outputFlag(cmd, &format)
+	cmd.ValidArgsFunction = noCompletion
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		if _, err := t.printer(format); err != nil {
+			return err
+		}
+		name := ""
+		if env != "" {
+			var err error
+			if name, err = envName(env); err != nil {
+				return err
+			}
+		}
+		show := func() error { return t.showStatus(ctx, format, name) }
+		if watch {
+			return t.watchStatus(ctx, name, show)
+		}
+		return show()
+	})
+	return cmd
+}
+
+func (t *tow) showStatus(ctx context.Context, format, env string) error {
+	p, err := t.printer(format)
+	if err != nil {
+		return err
+	}
+	if env == "" {
+		envs, err := t.listEnvironments(ctx, applications+"/-")
+		if err != nil {
+			return err
+		}
+		if len(envs) == 0 {
+			t.notef("no environments yet; make one: tow app create shop && tow env create shop/dev --type development")
+		}
+		return printList(p, &catalogv1.ListEnvironmentsResponse{Environments: envs}, envs, statusColumns)
+	}
+	s, err := t.readStatus(ctx, env)
+	if err != nil {
+		return err
+	}
+	return p.status(s)
+}
+
+// envStatus is all that is known of one environment. Its parts may be nil: nothing deployed yet, or drift not reachable.
+type envStatus struct {
+	env            environment
+	newest, active *catalogv1.Deployment
+	live           *driftv1.EnvironmentStatus
+	// unknown says why live is not there.
+	unknown string
+}
+
+func (t *tow) readStatus(ctx context.Context, env string) (*envStatus, error) {
+	c, err := t.api()
+	if err != nil {
+		return nil, err
+	}
+	s := &envStatus{}
+	if s.env, err = c.GetEnvironment(ctx, &catalogv1.GetEnvironmentRequest{Name: env}); err != nil {
+		return nil, err
+	}
+	get := func(name string) *catalogv1.Deployment {
+		if name == "" || err != nil {
+			return nil
+		}
+		var d *catalogv1.Deployment
+		d, err = c.GetDeployment(ctx, &catalogv1.GetDeploymentRequest{Name: name})
+		return d
+	}
+	s.newest = get(s.env.GetLatestDeployment())
+	if s.active = s.newest; s.env.GetActiveDeployment() != s.env.GetLatestDeployment() {
+		s.active = get(s.env.GetActiveDeployment())
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.live, err = c.drift.GetEnvironmentStatus(ctx, &driftv1.GetEnvironmentStatusRequest{Name: env + "/status"})
+	switch {
+	case errs.Is(err, errs.NotFound) && s.env.GetActiveDeployment() == "":
+		s.live, s.unknown = nil, "nothing is in the cluster yet"
+	case errs.Is(err, errs.NotFound), errs.Is(err, errs.Unavailable):
+		// The catalog's word is older, and what is not seen now must not look as if it were.
+		s.live, s.unknown = nil, "cannot be told now: "+errs.Message(err)
+	case err != nil:
+		return nil, err
+	}
+	return s, nil
+}
+
+// status writes one environment's status in any format.
+func (p *printer) status(s *envStatus) error {
+	switch p.format {
+	case "json", "yaml":
+		text, err := s.json()
+		if err == nil && p.format == "yaml" {
+			text, err = yamlOf(text)
+		}
+		if err == nil {
+			_, err = p.out.Write(text)
+		}
+		return err
+	case "name":
+		_, err := fmt.Fprintln(p.out, s.env.GetName())
+		return err
+	}
+	sync, health := "UNKNOWN "+s.unknown, "UNKNOWN"
+	if s.live != nil {
+		sync, health = syncName(s.live.GetSync()), healthName(s.live.GetHealth())
+		if s.live.GetSyncTime() != nil {
+			sync += " #" + itoa(s.live.GetGeneration()) + " " + p.when(s.live.GetSyncTime())
+		}
+		if s.live.GetMessage() != "" {
+			health += " " + s.live.GetMessage()
+		}
+	}
+	newest := ""
+	if s.newest.GetName() != s.active.GetName() {
+		newest = p.deploymentLine(s.newest)
+	}
+	err := p.fields(
+		"Environment", short(s.env.GetName()), "Type", short(s.env.GetType()), "Namespace", s.env.GetNamespace(),
+		"State", envState(s.env.GetState()), "Runs", p.deploymentLine(s.active), "Newest", newest,
+		"Commit", s.active.GetCommit(), "Tree", s.active.GetTree(), "Sync", sync, "Health", health, "Drift", s.drift())
+	if err != nil || len(s.live.GetObjects()) == 0 {
+		return err
+	}
+	if _, err := io.WriteString(p.out, "\n"); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return printTable(p, s.live.GetObjects(), objectColumns)
+}
+
+var objectColumns = []column[*driftv1.ObjectStatus]{
+	{"KIND", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetKind() }},
+	{"API", true, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetApiVersion() }},
+	{"NAME", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetName() }},
+	{"HEALTH", false, func(_ *printer, o *driftv1.ObjectStatus) string { return healthName(o.GetHealth()) }},
+	{"MESSAGE", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetMessage() }},
+}
+
+func (p *printer) deploymentLine(d *catalogv1.Deployment) string {
+	if d == nil {
+		return "nothing yet"
+	}
+	line := fmt.Sprintf("%s #%s by %s %s", stateName(d.GetState()), last(d.GetName()), d.GetActor(), p.when(d.GetCreateTime()))
+	if m := saying(d); m != "" {
+		line += ": " + clip(m, 80)
+	}
+	if d.GetWaitingReason() != "" {
+		line += "\nwaits: " + d.GetWaitingReason()
+	}
+	if d.GetError() != nil {
+		line += "\n" + d.GetError().GetMessage()
+	}
+	return line
+}
+
+func (s *envStatus) drift() string {
+	switch {
+	case s.live == nil:
+		return "UNKNOWN"
+	case s.live.GetFindings() == 0:
+		return "none"
+	default:
+		return fmt.Sprintf("%s, see: tow drift list -e %s", plural(int(s.live.GetFindings()), "finding"), short(s.env.GetName()))
+	}
+}
+
+// json gives one object with the API's messages in it; null where there is none.
+func (s *envStatus) json() ([]byte, error) {
+	parts := map[string]json.RawMessage{}
+	var failed error
+	put := func(key string, m proto.Message) {
+		text := []byte("null")
+		if m.ProtoReflect().IsValid() {
+			var err error
+			if text, err = jsonOf(m); err != nil {
+				failed = errors.Join(failed, err)
+			}
+		}
+		parts[key] = text
+	}
+	put("environment", s.env)
+	put("activeDeployment", s.active)
+	put("latestDeployment", s.newest)
+	put("status", s.live)
+	if failed != nil {
+		return nil, failed
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(parts); err != nil {
+		return nil, fmt.Errorf("print as JSON: %w", err)
+	}
+	return indented(bytes.TrimSpace(b.Bytes()))
+}
+
+// settle is how long to wait for more events before showing the status again: one deployment makes several at once.
+const settle = 150 * time.Millisecond
+
+// watchStatus shows the status again after every event about it. At a terminal it clears the screen and also keeps the
+// relative times fresh.
+func (t *tow) watchStatus(ctx context.Context, env string, show func() error) error {
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	req := &eventsv1.WatchEventsRequest{}
+	if env != "" {
+		req.Application, req.Environment = splitEnv(env)
+	}
+	changed, failed := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		failed <- t.reconnecting(ctx, func(ctx context.Context) (bool, error) {
+			stream, err := c.events.WatchEvents(ctx, req)
+			for got := false; ; got = true {
+				if err != nil {
+					return got, err
+				}
+				if _, err = stream.Recv(); err == nil {
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	}()
+	return t.showOnChange(ctx, changed, failed, show)
+}
+
+func (t *tow) showOnChange(ctx context.Context, changed <-chan struct{}, failed <-chan error, show func() error) error {
+	var refresh <-chan time.Time
+	if t.OutTerminal {
+		ticker := time.NewTicker(5 * time.Second)
+		defer ticker.Stop()
+		refresh = ticker.C
+	}
+	for {
+		if t.OutTerminal {
+			t.printf("\x1b[H\x1b[2J")
+		}
+		if err := show(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return err
+		case <-refresh:
+		case <-changed:
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(settle):
+			}
+			if !t.OutTerminal {
+				t.printf("\n")
+			}
+		}
+	}
+}
+
+// splitEnv gives the ids of application and environment.
+func splitEnv(name string) (app, env string) {
+	app, env, _ = strings.Cut(short(name), "/")
+	return app, env
+}

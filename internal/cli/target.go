@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+)
+
+type target = *catalogv1.Target
+
+func (t *tow) targets() noun[target] {
+	return noun[target]{
+		use: "target", title: "target", plural: "targets", arg: "NAME", id: "production-eu",
+		what:        "It is a cluster that environments run on. The kubeconfig is a path on the machine\nthat the drift service runs on; tow never reads it.",
+		createFlags: " --kubeconfig /etc/towpath/production-eu.kubeconfig", updateFlags: " --kube-context admin@production-eu",
+		columns: []column[target]{
+			{"NAME", false, func(_ *printer, m target) string { return short(m.GetName()) }},
+			{"TITLE", false, func(_ *printer, m target) string { return m.GetDisplayName() }},
+			{"ENGINE", false, func(_ *printer, m target) string { return engineName(m.GetEngine()) }},
+			{"KUBECONFIG", false, func(_ *printer, m target) string { return m.GetKubeconfig() }},
+			{"CONTEXT", true, func(_ *printer, m target) string { return m.GetContext() }},
+			{"CREATED", false, func(p *printer, m target) string { return p.when(m.GetCreateTime()) }},
+		},
+		fresh: func() target { return &catalogv1.Target{} },
+		name:  targetName,
+		fields: func(fs *pflag.FlagSet) []field[target] {
+			engine := fs.String("engine", "native", "who applies manifests: native")
+			return []field[target]{
+				text(fs, "display-name", "display_name", "name for people", func(m target, v string) { m.DisplayName = v }),
+				{"engine", "engine", func(m target) error {
+					v, ok := catalogv1.Target_Engine_value["ENGINE_"+strings.ToUpper(*engine)]
+					if !ok || v == 0 {
+						return usagef("--engine %q is not known; use native", *engine)
+					}
+					m.Engine = catalogv1.Target_Engine(v)
+					return nil
+				}},
+				text(fs, "kubeconfig", "kubeconfig", "path of a kubeconfig on the server's machine; empty for the server's own cluster",
+					func(m target, v string) { m.Kubeconfig = v }),
+				text(fs, "kube-context", "context", "context of the kubeconfig; empty for its current one", func(m target, v string) { m.Context = v }),
+			}
+		},
+		create: func(ctx context.Context, c *client, name string, m target) (target, error) {
+			return c.CreateTarget(ctx, &catalogv1.CreateTargetRequest{TargetId: last(name), Target: m, RequestId: requestID(ctx)})
+		},
+		get: func(ctx context.Context, c *client, name string) (target, error) {
+			return c.GetTarget(ctx, &catalogv1.GetTargetRequest{Name: name})
+		},
+		update: func(ctx context.Context, c *client, m target, mask *fieldmaskpb.FieldMask) (target, error) {
+			return c.UpdateTarget(ctx, &catalogv1.UpdateTargetRequest{Target: m, UpdateMask: mask})
+		},
+		remove: func(ctx context.Context, c *client, name string) error {
+			_, err := c.DeleteTarget(ctx, &catalogv1.DeleteTargetRequest{Name: name})
+			return err
+		},
+		list: func(ctx context.Context, c *client, size int32, token string) ([]target, string, error) {
+			l, err := c.ListTargets(ctx, &catalogv1.ListTargetsRequest{PageSize: size, PageToken: token})
+			return l.GetTargets(), l.GetNextPageToken(), err
+		},
+		listOf: func(items []target) proto.Message { return &catalogv1.ListTargetsResponse{Targets: items} },
+	}
+}
+
+func (t *tow) targetCmd() *cobra.Command {
+	return t.targets().group(t, "A target is a cluster that environments run on.")
+}

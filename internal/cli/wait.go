@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+)
+
+// follow shows a deployment's phases, each with its time, until it ends, and gives it as it ended. A connection that breaks
+// on the way is made again: the deployment goes on without us.
+func (t *tow) follow(ctx context.Context, d *catalogv1.Deployment, timeout time.Duration, out io.Writer) (*catalogv1.Deployment, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	updates := make(chan *catalogv1.Deployment)
+	failed := make(chan error, 1)
+	go func() { failed <- t.watchUntilEnd(ctx, d.GetName(), updates) }()
+
+	v := &phaseView{t: t, out: out, live: t.OutTerminal, told: map[catalogv1.Deployment_State]bool{}}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	v.show(d)
+	for !isFinal(d.GetState()) {
+		select {
+		case next := <-updates:
+			d = next
+			v.show(d)
+		case err := <-failed:
+			v.clear()
+			return nil, lost(ctx, d, timeout, err)
+		case <-tick.C:
+			v.redraw(d)
+		}
+	}
+	cancel()
+	v.clear()
+	return d, nil
+}
+
+// lost says why a deployment is not followed any more, and how to find it again.
+func lost(ctx context.Context, d *catalogv1.Deployment, timeout time.Duration, err error) error {
+	hint := "tow history -e " + short(envOf(d.GetName())) + " " + last(d.GetName()) + " shows how far it is"
+	if errs.Is(err, errs.Timeout) || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "%s is still %s after %s; it goes on without us",
+			short(d.GetName()), stateName(d.GetState()), timeout).With("tow_hint", hint)
+	}
+	var e *errs.Error
+	if errors.As(err, &e) && e.Kind == errs.Unavailable {
+		return e.With("tow_hint", "the deployment goes on without us; "+hint)
+	}
+	return err
+}
+
+// watchUntilEnd sends every version of a deployment until its final one.
+func (t *tow) watchUntilEnd(ctx context.Context, name string, updates chan<- *catalogv1.Deployment) error {
+	return t.reconnecting(ctx, func(ctx context.Context) (bool, error) {
+		stream, err := t.client.WatchDeployment(ctx, &catalogv1.WatchDeploymentRequest{Name: name})
+		if err != nil {
+			return false, err
+		}
+		got := false
+		for {
+			r, err := stream.Recv()
+			if err != nil {
+				return got, err
+			}
+			got = true
+			select {
+			case updates <- r.GetDeployment():
+			case <-ctx.Done():
+				return got, ctx.Err()
+			}
+		}
+	})
+}
+
+// patience is how much longer than a call a watch goes on without a server: a minute unless TOW_RETRY says otherwise, because
+// it has something to lose, and a server that is being upgraded comes back.
+const patience = 12
+
+// reconnecting runs a watch again and again until ctx ends. watch reports whether anything came. It gives up when the
+// server stays away for much longer than a restart takes, and at once on what another try cannot mend.
+func (t *tow) reconnecting(ctx context.Context, watch func(ctx context.Context) (bool, error)) error {
+	since := time.Now()
+	for {
+		got, err := watch(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if got {
+			since = time.Now()
+		}
+		ended := errors.Is(err, io.EOF)
+		if !ended && !errs.Is(err, errs.Unavailable) || time.Since(since) >= patience*t.client.retry {
+			if ended {
+				return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SERVICE_UNAVAILABLE, "the server ended the stream")
+			}
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// phaseView writes a line for each phase that is over. At a terminal the present one is shown too, with its time running.
+type phaseView struct {
+	t       *tow
+	out     io.Writer
+	live    bool
+	told    map[catalogv1.Deployment_State]bool
+	waiting string
+}
+
+func (v *phaseView) show(d *catalogv1.Deployment) {
+	v.clear()
+	for _, p := range d.GetPhases() {
+		if p.GetEndTime() == nil || v.told[p.GetState()] || isFinal(p.GetState()) {
+			continue
+		}
+		v.told[p.GetState()] = true
+		fmt.Fprintf(v.out, "%s %s\n", stateName(p.GetState()), took(p.GetEndTime().AsTime().Sub(p.GetStartTime().AsTime())))
+	}
+	if w := d.GetWaitingReason(); w != v.waiting {
+		if v.waiting = w; w != "" && !v.live {
+			fmt.Fprintf(v.out, "%s waits: %s\n", stateName(d.GetState()), clean(w))
+		}
+	}
+	v.redraw(d)
+}
+
+// redraw writes the present phase's line anew.
+func (v *phaseView) redraw(d *catalogv1.Deployment) {
+	if !v.live || isFinal(d.GetState()) || len(d.GetPhases()) == 0 {
+		return
+	}
+	now := d.GetPhases()[len(d.GetPhases())-1]
+	line := fmt.Sprintf("%s %s", stateName(d.GetState()), took(max(v.t.Now().Sub(now.GetStartTime().AsTime()), 0)))
+	if d.GetWaitingReason() != "" {
+		line += "  waits: " + clean(d.GetWaitingReason())
+	}
+	if w := v.t.Width(); w > 1 {
+		line = clip(line, w-1)
+	}
+	fmt.Fprintf(v.out, "\r\x1b[K%s", line)
+}
+
+func (v *phaseView) clear() {
+	if v.live {
+		fmt.Fprint(v.out, "\r\x1b[K")
+	}
+}
+
+// outcome tells how a deployment ended; one that did not end well is an error with an exit code of its own.
+func (t *tow) outcome(p *printer, d *catalogv1.Deployment, forPeople bool) error {
+	total := took(d.GetEndTime().AsTime().Sub(d.GetCreateTime().AsTime()))
+	if forPeople {
+		err := p.fields(
+			"state", stateName(d.GetState())+" after "+total, "commit", d.GetCommit(), "tree", d.GetTree())
+		if err != nil {
+			return err
+		}
+	}
+	if d.GetState() == catalogv1.Deployment_STATE_HEALTHY {
+		return nil
+	}
+	return &exitCodeError{exitNotWell, errors.New(whyNotWell(d))}
+}
+
+func whyNotWell(d *catalogv1.Deployment) string {
+	msg := short(d.GetName()) + " ended " + stateName(d.GetState())
+	if d.GetState() == catalogv1.Deployment_STATE_SUPERSEDED {
+		return msg + ": a later deployment took its place"
+	}
+	if f := d.GetError(); f != nil {
+		if f.GetStage() != "" {
+			msg += " at " + f.GetStage()
+		}
+		msg += ": " + f.GetMessage()
+	}
+	return msg
+}
