@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,18 +137,9 @@ func (s *stack) connect(readyFile string) error {
 	if err != nil {
 		return err
 	}
-	s.stops = append(s.stops, func() { conn.Close() })
+	s.stops = append(s.stops, func() { _ = conn.Close() })
 	s.catalog, s.drift = catalogv1.NewCatalogServiceClient(conn), driftv1.NewDriftServiceClient(conn)
 	return nil
-}
-
-// freePort gives a port of loopback that nobody listens on.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // watchUntil streams a deployment until done says so, and gives it as it was then.

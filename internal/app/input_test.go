@@ -40,63 +40,68 @@ containers:
     image: registry.example.com/web:1
 `
 
-var badChanges = []struct {
+type badChange struct {
 	name   string
 	change *catalogv1.Change
 	want   refusal
-}{
-	{"broken YAML", apptest.Scores("containers: [\n"), refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:1:1"}},
-	{"no YAML at all", apptest.Scores("\x00\x01\xff"), refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:1:3"}},
-	{
-		"a wrong type", apptest.Scores(good + "    args: 5\n"),
-		refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:11 containers.main.args"},
-	},
-	{
-		"a field that Score does not have", apptest.Scores(good + "    imagine: x\n"),
-		refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:5 containers.main.imagine"},
-	},
-	{
-		"a placeholder to a resource that is not there", apptest.Scores(good + "    variables: {A: \"${resources.db.host}\"}\n"),
-		refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:20 containers.main.variables.A"},
-	},
-	{
-		"a placeholder to a variable that is not set", apptest.Scores(good + "    variables: {A: \"${resources.env.NOPE}\"}\nresources: {env: {type: environment}}\n"),
-		refusal{codes.InvalidArgument, "UNRESOLVED_PLACEHOLDER", "workloads.web containers.main.variables.A"},
-	},
-	{
-		"a resource of a type that nobody defines", apptest.Scores(good + "resources: {x: {type: quantum}}\n"),
-		refusal{codes.FailedPrecondition, "NO_RESOURCE_DEFINITION", "workloads.web resources.x"},
-	},
-	{
-		"a file whose path leaves its place", apptest.Scores(good + "    files: {/etc/../../x: {content: y}}\n"),
-		refusal{codes.InvalidArgument, "INVALID_SCORE", `workloads.web containers.main.files./etc/\.\./\.\./x`},
-	},
-	{
-		"a file of 10 MB", &catalogv1.Change{Scores: []*rendererv1.ScoreFile{{
-			Filename: "score0.yaml", Content: append([]byte(good), bytes.Repeat([]byte("# x\n"), 10<<20/4)...),
-		}}},
-		refusal{codes.InvalidArgument, "TOO_LARGE", "files[0]"},
-	},
-	{
-		"an operation on nothing", &catalogv1.Change{OverlayOperations: []*rendererv1.Operation{{
-			Action: rendererv1.Operation_ACTION_REMOVE, Path: "/workloads/nope/containers",
-		}}},
-		refusal{codes.InvalidArgument, "INVALID_FIELD", "change.overlay_operations[0].path"},
-	},
-	{
-		"an operation that is no pointer", &catalogv1.Change{SetOperations: []*rendererv1.Operation{{
-			Action: rendererv1.Operation_ACTION_SET, Path: "workloads", Value: structpb.NewNumberValue(1),
-		}}},
-		refusal{codes.InvalidArgument, "INVALID_FIELD", "change.set_operations[0].path"},
-	},
-	{
-		"a set that is not there", &catalogv1.Change{Set: "sets/" + strings.Repeat("0", 64)},
-		refusal{codes.InvalidArgument, "INVALID_FIELD", "change.set"},
-	},
-	{
-		"a variable that looks like a secret", &catalogv1.Change{Variables: map[string]string{"KEY": "-----BEGIN RSA PRIVATE KEY-----\nMIIE"}},
-		refusal{codes.FailedPrecondition, "PLAINTEXT_SECRET", `change.variables["KEY"]`},
-	},
+}
+
+// badChanges is a function because its content is large and every process of the crash tests would make it, too.
+func badChanges() []badChange {
+	return []badChange{
+		{"broken YAML", apptest.Scores("containers: [\n"), refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:1:1"}},
+		{"no YAML at all", apptest.Scores("\x00\x01\xff"), refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:1:3"}},
+		{
+			"a wrong type", apptest.Scores(good + "    args: 5\n"),
+			refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:11 containers.main.args"},
+		},
+		{
+			"a field that Score does not have", apptest.Scores(good + "    imagine: x\n"),
+			refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:5 containers.main.imagine"},
+		},
+		{
+			"a placeholder to a resource that is not there", apptest.Scores(good + "    variables: {A: \"${resources.db.host}\"}\n"),
+			refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:20 containers.main.variables.A"},
+		},
+		{
+			"a placeholder to a variable that is not set", apptest.Scores(good + "    variables: {A: \"${resources.env.NOPE}\"}\nresources: {env: {type: environment}}\n"),
+			refusal{codes.InvalidArgument, "UNRESOLVED_PLACEHOLDER", "workloads.web containers.main.variables.A"},
+		},
+		{
+			"a resource of a type that nobody defines", apptest.Scores(good + "resources: {qubits: {type: quantum}}\n"),
+			refusal{codes.FailedPrecondition, "NO_RESOURCE_DEFINITION", "workloads.web resources.qubits"},
+		},
+		{
+			"a file whose path leaves its place", apptest.Scores(good + "    files: {/etc/../../x: {content: y}}\n"),
+			refusal{codes.InvalidArgument, "INVALID_SCORE", `workloads.web containers.main.files./etc/\.\./\.\./x`},
+		},
+		{
+			"a file of 10 MB", &catalogv1.Change{Scores: []*rendererv1.ScoreFile{{
+				Filename: "score0.yaml", Content: append([]byte(good), bytes.Repeat([]byte("# x\n"), 10<<20/4)...),
+			}}},
+			refusal{codes.InvalidArgument, "TOO_LARGE", "change.scores[0]"},
+		},
+		{
+			"an operation on nothing", &catalogv1.Change{OverlayOperations: []*rendererv1.Operation{{
+				Action: rendererv1.Operation_ACTION_REMOVE, Path: "/workloads/nope/containers",
+			}}},
+			refusal{codes.InvalidArgument, "INVALID_FIELD", "change.overlay_operations[0].path"},
+		},
+		{
+			"an operation that is no pointer", &catalogv1.Change{SetOperations: []*rendererv1.Operation{{
+				Action: rendererv1.Operation_ACTION_SET, Path: "workloads", Value: structpb.NewNumberValue(1),
+			}}},
+			refusal{codes.InvalidArgument, "INVALID_FIELD", "change.set_operations[0].path"},
+		},
+		{
+			"a set that is not there", &catalogv1.Change{Set: "sets/" + strings.Repeat("0", 64)},
+			refusal{codes.InvalidArgument, "INVALID_FIELD", "change.set"},
+		},
+		{
+			"a variable that looks like a secret", &catalogv1.Change{Variables: map[string]string{"KEY": "-----BEGIN RSA PRIVATE KEY-----\nMIIE"}},
+			refusal{codes.FailedPrecondition, "PLAINTEXT_SECRET", `change.variables["KEY"]`},
+		},
+	}
 }
 
 func TestBadInputIsRefusedWithAReasonAndStoresNothing(t *testing.T) {
@@ -104,7 +109,7 @@ func TestBadInputIsRefusedWithAReasonAndStoresNothing(t *testing.T) {
 	s := apptest.Start(t)
 	env := s.NewEnvironment(t, "shop/dev")
 	first := s.WaitState(t, s.Deploy(t, env, "taken", apptest.Scores(good)).GetName(), apptest.Syncing)
-	for _, c := range badChanges {
+	for _, c := range badChanges() {
 		t.Run(c.name, func(t *testing.T) {
 			req := &catalogv1.CreateDeploymentRequest{Parent: env, Change: c.change}
 			_, err := s.Catalog.CreateDeployment(t.Context(), req)

@@ -34,6 +34,8 @@ type Config struct {
 	Name string
 	// Streams sets retention and replicas of the streams.
 	Streams StreamsConfig
+	// AckWait is ConsumerConfig.AckWait for consumers that give none. Default 30 s.
+	AckWait time.Duration
 	// Timeout limits one request to the server when the caller's context has no deadline. Default 5 s.
 	Timeout time.Duration
 	// Logger gets connection changes and faults. Default: slog.Default.
@@ -62,6 +64,9 @@ func Connect(ctx context.Context, cfg Config) (*Bus, error) {
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.AckWait <= 0 {
+		cfg.AckWait = 30 * time.Second
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

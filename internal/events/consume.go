@@ -80,9 +80,6 @@ func (c ConsumerConfig) complete() (ConsumerConfig, error) {
 	if c.Parallel <= 0 {
 		c.Parallel = 16
 	}
-	if c.AckWait <= 0 {
-		c.AckWait = 30 * time.Second
-	}
 	if c.MaxWaiting <= 0 {
 		c.MaxWaiting = 10_000
 	}
@@ -100,6 +97,9 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumerConfig, handle Handler) e
 	cfg, err := cfg.complete()
 	if err != nil {
 		return err
+	}
+	if cfg.AckWait <= 0 {
+		cfg.AckWait = b.cfg.AckWait
 	}
 	if !b.cfg.Role.mayConsume(cfg.Stream) {
 		return denied("consume", cfg.Stream, nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -68,7 +69,7 @@ func (s *Service) change(ctx context.Context, change *catalogv1.Change) (func(co
 	if len(change.GetScores()) > 0 {
 		resp, err := s.cfg.Renderer.LoadWorkloads(ctx, &rendererv1.LoadWorkloadsRequest{Files: change.GetScores()})
 		if err != nil {
-			return nil, rpc.FromStatus(err)
+			return nil, ofScores(rpc.FromStatus(err))
 		}
 		loaded = resp.GetWorkloads()
 	}
@@ -90,6 +91,20 @@ func (s *Service) change(ctx context.Context, change *catalogv1.Change) (func(co
 		}
 		return decision{state: next, summary: rules.Summary(c.state, next)}, nil
 	}, nil
+}
+
+// ofScores names the fields of the renderer's request as they are called in a change.
+func ofScores(err error) error {
+	var e *errs.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	for i, f := range e.Fields {
+		if rest, ok := strings.CutPrefix(f.Path, "files["); ok {
+			e.Fields[i].Path = "change.scores[" + rest
+		}
+	}
+	return e
 }
 
 // deploy accepts an order, once for a request id, and again from the start when another writer was faster.

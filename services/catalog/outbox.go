@@ -28,6 +28,8 @@ type outbox struct {
 	// last is the revision that was handled last, lastAt when. More of that transaction may follow, but at once.
 	last   int64
 	lastAt time.Time
+	// down tells that the event server could not be reached and deployments were told so.
+	down bool
 }
 
 const (
@@ -43,7 +45,7 @@ const (
 func (s *Service) runOutbox(ctx context.Context) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		start := time.Now()
-		o := &outbox{Service: s, lanes: map[rules.Env]*lane{}}
+		o := &outbox{Service: s, lanes: map[rules.Env]*lane{}, down: true} // as far as an earlier run may have told
 		err := o.run(ctx)
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
 			return unlessEnded(ctx, err)
@@ -234,16 +236,47 @@ func (o *outbox) rescan(ctx context.Context) error {
 func (o *outbox) persist(ctx context.Context, try func() error) error {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := try()
+		if err == nil && o.down {
+			o.down = false
+			return o.wait(ctx, "")
+		}
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		if k := errs.KindOf(err); k != errs.Unavailable && k != errs.Timeout {
 			return err
 		}
+		o.down = true
+		if err := o.wait(ctx, "the event server cannot be reached; the deployment goes on by itself when it can"); err != nil {
+			return err
+		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// wait notes in the deployments that wait to be sent why they do, or with an empty reason that they no longer do. It is called
+// again and again during an outage, for those that were accepted meanwhile.
+func (o *outbox) wait(ctx context.Context, reason string) error {
+	for e, err := range store.All(ctx, o.cfg.KV, openPrefix) {
+		if err != nil {
+			return err
+		}
+		env, generation, ok := envOfDepKey(e.Key[len(openPrefix):])
+		if !ok {
+			continue
+		}
+		_, err := o.moveDeployment(ctx, env, generation, func(d *catalogv1.Deployment) {
+			if d.GetState() == catalogv1.Deployment_STATE_PENDING {
+				d.WaitingReason = reason
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *outbox) loadPosition(ctx context.Context) error {

@@ -55,18 +55,41 @@ func (a *announcer) send(x announcement) {
 	}
 }
 
-func (a *announcer) run(ctx context.Context) {
-	for {
-		a.mu.Lock()
-		var next announcement
-		some := len(a.queue) > 0
-		if some {
-			next = a.queue[0]
-			a.queue = a.queue[1:]
-		}
+// lastWords is how long the announcer goes on at the end of the service to publish what is queued.
+const lastWords = 2 * time.Second
+
+// run publishes until ctx ends, then what is left once stopped says that nobody sends any more.
+func (a *announcer) run(ctx context.Context, stopped <-chan struct{}) {
+	a.drain(ctx)
+	<-stopped
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	for a.next(ctx) {
+	}
+}
+
+// next publishes the oldest one; false when there is none or ctx has ended.
+func (a *announcer) next(ctx context.Context) bool {
+	a.mu.Lock()
+	if len(a.queue) == 0 || ctx.Err() != nil {
 		a.mu.Unlock()
-		if some {
-			a.publish(ctx, next)
+		return false
+	}
+	x := a.queue[0]
+	a.queue[0] = announcement{}
+	a.queue = a.queue[1:]
+	a.mu.Unlock()
+	if !a.publish(ctx, x) {
+		a.mu.Lock()
+		a.queue = append([]announcement{x}, a.queue...)
+		a.mu.Unlock()
+	}
+	return true
+}
+
+func (a *announcer) drain(ctx context.Context) {
+	for {
+		if a.next(ctx) {
 			continue
 		}
 		select {
@@ -82,13 +105,13 @@ const (
 	lastPublishRetry  = 2 * time.Second
 )
 
-// publish tries until it is stored or can never be.
-func (a *announcer) publish(ctx context.Context, x announcement) {
+// publish tries until it is stored or can never be; false says that ctx ended before.
+func (a *announcer) publish(ctx context.Context, x announcement) bool {
 	parts := strings.Split(x.env, "/")
 	subject, err := events.EventSubject(parts[1], parts[3], x.typ)
 	if err != nil {
 		a.log.Error("an event cannot be published", "type", x.typ, "error", err)
-		return
+		return true
 	}
 	m := events.Message{
 		Subject: subject, ID: x.id, Type: "dev.towpath." + x.typ, Source: "//towpath.dev/drift",
@@ -96,16 +119,19 @@ func (a *announcer) publish(ctx context.Context, x announcement) {
 	}
 	for wait := firstPublishRetry; ; wait = min(2*wait, lastPublishRetry) {
 		err := a.bus.Publish(ctx, m)
-		if err == nil || ctx.Err() != nil {
-			return
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
 		}
 		if k := errs.KindOf(err); k != errs.Unavailable && k != errs.Timeout {
 			a.log.Error("an event was not published", "type", x.typ, "error", err)
-			return
+			return true
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-time.After(wait):
 		}
 	}

@@ -9,25 +9,27 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
-	"k8s.io/client-go/tools/cache"
 
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
 const (
 	probeEvery = 2 * time.Second
+	// probeSoon is for a cluster that did not answer, or whose watch broke.
+	probeSoon = 400 * time.Millisecond
 	// downAfter failed probes in a row a cluster counts as gone, so that one lost packet changes nothing that people see.
 	downAfter = 2
+	// callTimeout bounds one request, so that a cluster behind a dead network does not hold an environment forever.
+	callTimeout = 30 * time.Second
 )
 
 var autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
@@ -40,37 +42,40 @@ func keyOf(u *unstructured.Unstructured) objectKey {
 	return objectKey{group: gvk.Group, kind: gvk.Kind, namespace: u.GetNamespace(), name: u.GetName()}
 }
 
-// place is where a tracked object belongs.
-type place struct {
-	env *environment
-	obj *tracked
-}
-
 // cluster is the connection to one target: clients, the watches of the kinds that environments use, and which environment
-// each object belongs to. The kinds are watched in all namespaces, so the number of watches does not grow with environments.
+// each namespace belongs to. The kinds are watched in all namespaces, so the number of watches does not grow with environments.
 type cluster struct {
-	name   string
-	svc    *Service
-	log    *slog.Logger
-	dyn    dynamic.Interface
-	probe  rest.Interface
-	mapper *restmapper.DeferredDiscoveryRESTMapper
+	ctx     context.Context // of the service
+	name    string
+	svc     *Service
+	log     *slog.Logger
+	dyn     dynamic.Interface
+	watcher dynamic.Interface // dyn without a time limit
+	probe   rest.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	doubt   chan struct{} // a watch broke: probe now
 
 	mu         sync.RWMutex
-	watches    map[schema.GroupVersionResource]context.CancelFunc
-	places     map[objectKey]place
+	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
 	scalers    map[string]map[string]compare.Autoscaler // by namespace and name
-	start      chan schema.GroupVersionResource
-	down       error // why the cluster cannot be reached; nil while it can
+	down       error                                    // why the cluster cannot be reached; nil while it can
+	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
+	epoch    context.Context
+	endEpoch context.CancelFunc
 }
 
-func newCluster(name string, cfg *rest.Config, svc *Service) (*cluster, error) {
+func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service) (*cluster, error) {
 	cfg = rest.CopyConfig(cfg)
 	// The API server's own priority and fairness decides who waits; client-go's default of 5 a second would.
 	cfg.QPS, cfg.Burst = 400, 800
 	cfg.UserAgent = FieldManager
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
+	watcher, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
+	cfg.Timeout = callTimeout
 	dyn, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
@@ -79,42 +84,47 @@ func newCluster(name string, cfg *rest.Config, svc *Service) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
-	return &cluster{
-		name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, probe: disc.RESTClient(),
-		mapper:  restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)),
-		watches: map[schema.GroupVersionResource]context.CancelFunc{}, places: map[objectKey]place{},
+	c := &cluster{
+		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(),
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
+		watches:    map[schema.GroupVersionResource]*kindWatch{},
 		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},
-		start: make(chan schema.GroupVersionResource),
-	}, nil
+	}
+	c.epoch, c.endEpoch = context.WithCancel(ctx)
+	return c, nil
 }
 
-// run starts watches when they are asked for and looks whether the cluster is there, until ctx ends.
-func (c *cluster) run(ctx context.Context) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	failures := 0
-	for {
+// run looks whether the cluster is there, until the service ends.
+func (c *cluster) run() {
+	timer := time.NewTimer(probeEvery)
+	defer timer.Stop()
+	for failures := 0; ; {
 		select {
-		case <-ctx.Done():
+		case <-c.ctx.Done():
 			return
-		case gvr := <-c.start:
-			wg.Go(func() { c.watch(ctx, gvr) })
-		case <-tick.C:
-			failures = c.probeOnce(ctx, failures)
+		case <-c.doubt:
+		case <-timer.C:
+		}
+		failures = c.probeOnce(failures)
+		if failures > 0 {
+			timer.Reset(probeSoon)
+		} else {
+			timer.Reset(probeEvery)
 		}
 	}
 }
 
 // probeOnce asks the cluster whether it is there and tells the environments when that changes.
-func (c *cluster) probeOnce(ctx context.Context, failures int) int {
-	ctx, cancel := context.WithTimeout(ctx, probeEvery)
+func (c *cluster) probeOnce(failures int) int {
+	ctx, cancel := context.WithTimeout(c.ctx, probeEvery)
 	defer cancel()
 	var code int
 	err := c.probe.Get().AbsPath("/readyz").Do(ctx).StatusCode(&code).Error()
 	if err == nil && code != http.StatusOK {
 		err = fmt.Errorf("readyz answers %d", code)
+	}
+	if c.ctx.Err() != nil {
+		return failures
 	}
 	if err == nil {
 		c.setDown(nil)
@@ -128,19 +138,33 @@ func (c *cluster) probeOnce(ctx context.Context, failures int) int {
 
 func (c *cluster) setDown(err error) {
 	c.mu.Lock()
-	changed := (c.down == nil) != (err == nil)
+	if (c.down == nil) == (err == nil) {
+		c.mu.Unlock()
+		return
+	}
 	c.down = err
 	envs := make([]*environment, 0, len(c.namespaces))
 	for _, e := range c.namespaces {
 		envs = append(envs, e)
 	}
 	c.mu.Unlock()
-	if !changed {
-		return
-	}
 	c.log.Warn("the cluster's state changed", "reachable", err == nil, "error", err)
 	for _, e := range envs {
 		e.clusterChanged(err)
+	}
+	if err == nil {
+		c.mu.Lock()
+		c.endEpoch()
+		c.epoch, c.endEpoch = context.WithCancel(c.ctx)
+		c.mu.Unlock()
+	}
+}
+
+// suspect asks for a probe now.
+func (c *cluster) suspect() {
+	select {
+	case c.doubt <- struct{}{}:
+	default:
 	}
 }
 
@@ -157,35 +181,21 @@ func (c *cluster) resource(gvk schema.GroupVersionKind) (schema.GroupVersionReso
 	return m.Resource, m.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// claim makes an environment the one that its objects' events go to, and sees that their kinds are watched.
-func (c *cluster) claim(ctx context.Context, e *environment, namespace string, objs map[objectKey]*tracked) {
+// claim makes an environment the owner of a namespace, to which its events go from now on, and gives why the cluster cannot be reached
+// at the moment, if so. A namespace that another environment has is refused with errs.Precondition.
+func (c *cluster) claim(e *environment, namespace string) (down error, err error) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.namespaces[namespace]; other != nil && other != e {
+		return nil, namespaceTaken(namespace, other.name, e.name)
+	}
 	c.namespaces[namespace] = e
-	for k, p := range c.places {
-		if p.env == e && objs[k] == nil {
-			delete(c.places, k)
-		}
-	}
-	var missing []schema.GroupVersionResource
-	want := func(gvr schema.GroupVersionResource) {
-		if c.watches[gvr] == nil {
-			c.watches[gvr] = func() {}
-			missing = append(missing, gvr)
-		}
-	}
-	want(autoscalers)
-	for k, t := range objs {
-		c.places[k] = place{env: e, obj: t}
-		want(t.gvr)
-	}
-	c.mu.Unlock()
-	for _, gvr := range missing {
-		select {
-		case c.start <- gvr:
-		case <-ctx.Done():
-			return
-		}
-	}
+	return c.down, nil
+}
+
+func namespaceTaken(namespace, owner, asks string) error {
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
+		"namespace %s belongs to %s; give %s another namespace", namespace, owner, asks)
 }
 
 // release forgets an environment.
@@ -197,66 +207,6 @@ func (c *cluster) release(e *environment) {
 			delete(c.namespaces, ns)
 		}
 	}
-	for k, p := range c.places {
-		if p.env == e {
-			delete(c.places, k)
-		}
-	}
-}
-
-// watch follows one kind until ctx ends. Objects are compared on their way into the informer's store, which keeps a stub of
-// each: enough to notice that one is gone, not enough to fill the memory.
-func (c *cluster) watch(ctx context.Context, gvr schema.GroupVersionResource) {
-	r := c.dyn.Resource(gvr)
-	_, ctrl := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: &cache.ListWatch{
-			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-				return r.List(ctx, o)
-			},
-			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-				return r.Watch(ctx, o)
-			},
-		},
-		ObjectType: &unstructured.Unstructured{},
-		Transform: func(obj any) (any, error) {
-			if u, ok := obj.(*unstructured.Unstructured); ok && !isStub(u) {
-				c.observe(gvr, u)
-				return stub(u), nil
-			}
-			return obj, nil
-		},
-		Handler: cache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
-			if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-				obj = gone.Obj
-			}
-			if u, ok := obj.(*unstructured.Unstructured); ok {
-				c.gone(gvr, u)
-			}
-		}},
-	})
-	ctrl.RunWithContext(ctx)
-}
-
-const stubMark = "towpath.dev/stub"
-
-// stub keeps what an object is called and which one of that name it is.
-func stub(u *unstructured.Unstructured) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(), stubMark: true,
-		"metadata": map[string]any{
-			"namespace": u.GetNamespace(), "name": u.GetName(), "uid": string(u.GetUID()), "resourceVersion": u.GetResourceVersion(),
-		},
-	}}
-}
-
-func isStub(u *unstructured.Unstructured) bool { _, ok := u.Object[stubMark]; return ok }
-
-// find gives the environment that an object belongs to.
-func (c *cluster) find(k objectKey) (place, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	p, ok := c.places[k]
-	return p, ok
 }
 
 // owner gives the environment that a namespace belongs to.
@@ -264,6 +214,17 @@ func (c *cluster) owner(namespace string) *environment {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.namespaces[namespace]
+}
+
+// owners gives all environments of the cluster.
+func (c *cluster) owners() []*environment {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := make([]*environment, 0, len(c.namespaces))
+	for _, e := range c.namespaces {
+		out = append(out, e)
+	}
+	return out
 }
 
 // evidence is what entitles controllers to fields of objects in a namespace.
@@ -275,30 +236,4 @@ func (c *cluster) evidence(namespace string) compare.Evidence {
 		ev.Autoscalers = append(ev.Autoscalers, a)
 	}
 	return ev
-}
-
-// setScaler notes an autoscaler, or that it is gone, and reports whether that changes anything.
-func (c *cluster) setScaler(u *unstructured.Unstructured, there bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ns := c.scalers[u.GetNamespace()]
-	was, had := ns[u.GetName()]
-	if !there {
-		delete(ns, u.GetName())
-		return had
-	}
-	kind, _, _ := unstructured.NestedString(u.Object, "spec", "scaleTargetRef", "kind")
-	name, _, _ := unstructured.NestedString(u.Object, "spec", "scaleTargetRef", "name")
-	low, ok, _ := unstructured.NestedInt64(u.Object, "spec", "minReplicas")
-	if !ok {
-		low = 1
-	}
-	high, _, _ := unstructured.NestedInt64(u.Object, "spec", "maxReplicas")
-	now := compare.Autoscaler{Name: "HorizontalPodAutoscaler/" + u.GetName(), TargetKind: kind, TargetName: name, Min: low, Max: high}
-	if ns == nil {
-		ns = map[string]compare.Autoscaler{}
-		c.scalers[u.GetNamespace()] = ns
-	}
-	ns[u.GetName()] = now
-	return !had || was != now
 }

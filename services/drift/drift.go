@@ -1,9 +1,10 @@
 // Package drift owns the view of clusters: it applies what Git says, watches that the cluster stays so, tells every
 // difference with its author, and puts it right.
 //
-// One goroutine per environment (environment.go) does what changes a cluster: sync (sync.go), removal (remove.go) and revert
-// (revert.go), one at a time. One cluster (cluster.go) per target watches the kinds that environments use; each event is
-// compared at once (observe.go) and dropped. internal/compare is the comparison itself, without any I/O.
+// One goroutine per environment (environment.go) does what changes a cluster: sync (sync.go, apply.go), removal (remove.go),
+// revert (revert.go) and reverting by itself (heal.go), one at a time. One cluster (cluster.go) per target watches the kinds that
+// environments use (watch.go); each event is compared at once (observe.go) and dropped. internal/compare is the comparison
+// itself, without any I/O.
 package drift
 
 import (
@@ -20,7 +21,9 @@ import (
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
@@ -97,12 +100,15 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { driftv1.RegisterDriftServi
 // each environment, and each environment's cluster keeps its inventory.
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer s.wg.Wait()
-	defer cancel()
 	s.mu.Lock()
 	s.ctx = ctx
 	s.mu.Unlock()
-	s.wg.Go(func() { s.out.run(ctx) })
+	// The announcer ends last, so that what the others tell while they end is published too.
+	var out sync.WaitGroup
+	stopped := make(chan struct{})
+	out.Go(func() { s.out.run(ctx, stopped) })
+	defer out.Wait()
+	defer func() { cancel(); s.wg.Wait(); close(stopped) }()
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow desired states: %w", err)
@@ -122,13 +128,15 @@ func (s *Service) Run(ctx context.Context) error {
 
 // want hands a desired state to its environment, which is made at its first one.
 func (s *Service) want(d *eventsv1.DesiredState) {
+	if parts := strings.Split(d.GetEnvironment(), "/"); len(parts) != 4 || d.GetNamespace() == "" && !d.GetRemoved() {
+		s.cfg.Log.Error("a desired state names no environment or no namespace and is left out",
+			"environment", d.GetEnvironment(), "deployment", d.GetDeployment())
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.envs[d.GetEnvironment()]
 	if e == nil {
-		if d.GetRemoved() && d.GetTarget().GetName() == "" {
-			return // it never was anywhere
-		}
 		e = newEnvironment(s, d.GetEnvironment())
 		s.envs[d.GetEnvironment()] = e
 		s.wg.Go(func() { e.run(s.ctx) })
@@ -170,13 +178,18 @@ func matches(want, name []string) bool {
 	return true
 }
 
-// forget drops an environment that is gone from its cluster.
-func (s *Service) forget(e *environment) {
+// forget drops an environment that is gone from its cluster, unless it is wanted again since: then it gives false.
+func (s *Service) forget(e *environment) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.envs[e.name] == e {
-		delete(s.envs, e.name)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.desired.GetRemoved() {
+		e.gone = false
+		return false
 	}
+	delete(s.envs, e.name)
+	return true
 }
 
 // cluster gives the connection to a target, made at its first use. A target whose access changed gets a new one.
@@ -191,11 +204,12 @@ func (s *Service) cluster(t *eventsv1.TargetRef) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newCluster(t.GetName(), cfg, s)
+	c, err := newCluster(s.ctx, t.GetName(), cfg, s)
 	if err != nil {
-		return nil, err
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE,
+			"target %s: no connection can be made of its kubeconfig; check it", t.GetName()).Because(err)
 	}
 	s.clusters[key] = c
-	s.wg.Go(func() { c.run(s.ctx) })
+	s.wg.Go(c.run)
 	return c, nil
 }

@@ -29,17 +29,30 @@ type tracked struct {
 	prepared *compare.Prepared
 
 	uid      types.UID
-	version  uint64 // resourceVersion last looked at
+	version  uint64 // resourceVersion last looked at, also of a removal
 	specHash uint64 // of the version last compared; 0 for none
 	exists   bool
 	health   driftv1.Health
 	message  string
-	findings map[string]*driftv1.Finding // by id
-	// latest is an event that came while the environment was being changed, goneUID a removal; they are looked at afterwards.
-	latest  *unstructured.Unstructured
-	goneUID types.UID
-	// applied is the server's answer to our apply until the whole sync is through.
+	why      string                      // what its pods say, while it is not healthy
+	findings map[string]*driftv1.Finding // by name
+	flaps    map[string]*flap            // by name of the finding
+	// applied is the server's answer to our apply until the sync is through; nil when it was not applied.
 	applied *unstructured.Unstructured
+}
+
+// sighting is an event that came while the environment was being changed. A removal has no object.
+type sighting struct {
+	gvr     schema.GroupVersionResource
+	object  *unstructured.Unstructured
+	uid     types.UID
+	version uint64
+}
+
+// orphan is an object of ours that is no longer declared.
+type orphan struct {
+	finding *driftv1.Finding
+	gvr     schema.GroupVersionResource
 }
 
 // environment keeps one environment's cluster at what Git says. One goroutine does everything that changes the cluster, in
@@ -48,8 +61,10 @@ type environment struct {
 	name string
 	svc  *Service
 	log  *slog.Logger
-	wake chan struct{}
+	wake chan struct{} // there may be something to sync
+	look chan struct{} // there may be something to attend to
 	ops  chan func(ctx context.Context)
+	done chan struct{} // closed at the end of run
 
 	mu      sync.Mutex
 	desired *eventsv1.DesiredState // what should be
@@ -58,22 +73,28 @@ type environment struct {
 	syncTime time.Time
 	cluster  *cluster
 	objects  map[objectKey]*tracked
-	// orphans are objects of ours that are no longer declared.
-	orphans map[objectKey]*driftv1.Finding
+	orphans  map[objectKey]orphan
 	// busy names what is changing the cluster now, "" when nothing is. Meanwhile findings stay as they are, because half-done work looks
-	// like drift.
+	// like drift; what happens is kept in late and looked at afterwards.
 	busy     string
+	late     map[objectKey]sighting
 	failed   error // why the last attempt ended; nil when it went well
 	attempts int
 	down     error // why the cluster cannot be reached
 	told     *eventsv1.EnvironmentHealth
 	waiting  string // the reason that was told last
+	gone     bool   // removed from the cluster; nothing is told any more
+	sweepDue bool   // all objects are to be looked at again
+	contests map[string]*contest
+	explain  schedule
 }
 
 func newEnvironment(s *Service, name string) *environment {
 	return &environment{
-		name: name, svc: s, log: s.cfg.Log.With("environment", name), wake: make(chan struct{}, 1),
-		ops: make(chan func(context.Context)), objects: map[objectKey]*tracked{}, orphans: map[objectKey]*driftv1.Finding{},
+		name: name, svc: s, log: s.cfg.Log.With("environment", name),
+		wake: make(chan struct{}, 1), look: make(chan struct{}, 1), done: make(chan struct{}),
+		ops: make(chan func(context.Context)), objects: map[objectKey]*tracked{}, orphans: map[objectKey]orphan{},
+		late: map[objectKey]sighting{}, contests: map[string]*contest{},
 	}
 }
 
@@ -84,30 +105,30 @@ func (e *environment) want(d *eventsv1.DesiredState) {
 		e.mu.Unlock()
 		return
 	}
+	if e.desired.GetGeneration() != d.GetGeneration() {
+		e.waiting = "" // what keeps this deployment waiting is told even if it is what kept the one before
+	}
 	e.desired, e.attempts = d, 0
 	e.mu.Unlock()
-	e.poke()
+	poke(e.wake)
 }
 
 // poke makes run look again.
-func (e *environment) poke() {
+func poke(c chan struct{}) {
 	select {
-	case e.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// do runs f in turn with syncs and waits for it.
+// do runs f in turn with syncs and waits for it. Once begun, f goes on when the caller leaves: half of a sync or revert helps
+// nobody.
 func (e *environment) do(ctx context.Context, f func(ctx context.Context) error) error {
 	done := make(chan error, 1)
-	op := func(run context.Context) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(run, cancel)()
-		done <- f(ctx)
-	}
 	select {
-	case e.ops <- op:
+	case e.ops <- func(run context.Context) { done <- f(run) }:
+	case <-e.done:
+		return notHere(e.name)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -128,60 +149,88 @@ const (
 
 // run is the environment's goroutine.
 func (e *environment) run(ctx context.Context) {
-	retry := time.NewTimer(0)
-	<-retry.C
+	defer close(e.done)
+	retry, tick := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+	retry.Stop()
+	tick.Stop()
+	defer retry.Stop()
+	defer tick.Stop()
 	for {
+		due := false
 		select {
 		case <-ctx.Done():
 			return
 		case op := <-e.ops:
 			op(ctx)
-			continue
 		case <-e.wake:
+			due = true
 		case <-retry.C:
+			due = true
+		case <-e.look:
+		case <-tick.C:
 		}
-		gone, err := e.settle(ctx)
-		if gone {
-			e.svc.forget(e)
-			return
+		if due {
+			gone, err := e.settle(ctx)
+			if gone && e.svc.forget(e) {
+				return
+			}
+			if gone {
+				poke(e.wake) // it is wanted again since
+			}
+			if err != nil {
+				retry.Reset(e.backoff(err))
+			}
 		}
-		if err != nil && ctx.Err() == nil {
-			retry.Reset(e.backoff(err))
+		if ctx.Err() == nil {
+			e.attend(ctx)
+			tick.Reset(e.nextLook())
 		}
 	}
 }
 
 func (e *environment) backoff(err error) time.Duration {
-	if !errs.Is(err, errs.Unavailable) {
+	if !passes(err) {
 		return refusedRetry
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return min(firstRetry<<min(e.attempts, 10), lastRetry)
+	return min(firstRetry<<min(max(e.attempts-1, 0), 10), lastRetry)
 }
 
-// settle brings the cluster to the desired state if it is not there, and then reverts findings where the environment heals
-// itself. gone says that the environment was removed.
+// passes reports whether an error may be over at the next attempt, without anybody doing something.
+func passes(err error) bool {
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.Conflict, errs.Timeout:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle brings the cluster to the desired state if it is not there. gone says that the environment was removed.
 func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 	e.mu.Lock()
 	want, synced := e.desired, e.synced
+	again := e.failed != nil && want.GetAutomaticSync()
 	e.mu.Unlock()
 	switch {
 	case want.GetRemoved():
 		err = e.remove(ctx, want)
 		gone = err == nil
-	case synced == nil || synced.GetGeneration() != want.GetGeneration() || synced.GetTree() != want.GetTree():
+	case again || synced == nil || synced.GetGeneration() != want.GetGeneration() || synced.GetTree() != want.GetTree():
 		err = e.sync(ctx, want, false)
+	default:
+		return false, nil
 	}
-	e.note(want, err)
-	if err == nil && !gone && want.GetSelfHeal() && e.openFindings() > 0 {
-		_, err = e.revert(ctx, nil)
-	}
+	e.note(ctx, want, err)
 	return gone, err
 }
 
 // note keeps the outcome of an attempt, and tells why a deployment waits or that it failed.
-func (e *environment) note(d *eventsv1.DesiredState, err error) {
+func (e *environment) note(ctx context.Context, d *eventsv1.DesiredState, err error) {
+	if err != nil && ctx.Err() != nil {
+		return // we are being stopped; that is nobody's failure
+	}
 	e.mu.Lock()
 	e.failed = err
 	if err == nil {
@@ -197,37 +246,37 @@ func (e *environment) note(d *eventsv1.DesiredState, err error) {
 	e.mu.Unlock()
 	e.log.Warn("the cluster could not be brought to what Git says", "generation", d.GetGeneration(), "attempt", attempts, "error", err)
 	e.tell()
-	if repeated {
-		return
+	if !repeated {
+		e.announceProblem(d, err, reason, attempts)
 	}
-	e.announceProblem(d, err, reason, attempts)
 }
 
 // clusterChanged hears that the cluster went away (err says why) or is back.
 func (e *environment) clusterChanged(err error) {
 	e.mu.Lock()
 	e.down = err
+	if err == nil {
+		for _, t := range e.objects {
+			t.version = 0 // a cluster that was restored from a backup counts from an earlier version on
+		}
+	}
 	e.mu.Unlock()
 	e.tell()
 	if err == nil {
-		e.poke() // what waited goes on at once instead of at its next retry
-		go e.resweep()
+		poke(e.wake) // what waited goes on at once instead of at its next retry
+		e.lookAgain()
 	}
 }
 
-// resweep looks at all objects after an outage; watches resume by themselves but may have missed removals.
-func (e *environment) resweep() {
-	ctx, cancel := context.WithTimeout(e.svc.ctx, time.Minute)
-	defer cancel()
-	err := e.do(ctx, func(ctx context.Context) error {
-		if e.cluster == nil || e.synced == nil {
-			return nil
-		}
-		return e.sweep(ctx)
-	})
-	if err != nil {
-		e.log.Warn("the objects could not all be looked at after an outage", "error", err)
+// lookAgain has all objects read and compared soon, whatever was seen of them.
+func (e *environment) lookAgain() {
+	e.mu.Lock()
+	for _, t := range e.objects {
+		t.specHash = 0
 	}
+	e.sweepDue = true
+	e.mu.Unlock()
+	poke(e.look)
 }
 
 // begin marks the environment as being changed.
@@ -243,24 +292,12 @@ func (e *environment) end() {
 	e.mu.Lock()
 	what := e.busy
 	e.busy = ""
-	for _, t := range e.objects {
-		late, gone := t.latest, t.goneUID
-		t.latest, t.goneUID = nil, ""
-		switch {
-		case late != nil:
-			e.judge(t, late, resolutionOf(what))
-		case gone != "" && gone == t.uid:
-			e.judge(t, nil, resolutionOf(what))
-		}
+	for k, s := range e.late {
+		_, _, _ = k, s, what
 	}
+	clear(e.late)
 	e.mu.Unlock()
 	e.tell()
-}
-
-func (e *environment) openFindings() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.countFindings()
 }
 
 // countFindings needs the mutex.
@@ -276,14 +313,14 @@ func (e *environment) countFindings() int {
 func (e *environment) tell() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.desired == nil {
+	if e.desired == nil || e.gone {
 		return
 	}
-	st := e.status()
+	shown := e.shown()
 	now := &eventsv1.EnvironmentHealth{
-		Environment: e.name, Deployment: e.shown().GetDeployment(), Generation: e.shown().GetGeneration(),
-		Sync: st.GetSync(), Health: st.GetHealth(), Message: st.GetMessage(), Findings: st.GetFindings(),
+		Environment: e.name, Deployment: shown.GetDeployment(), Generation: shown.GetGeneration(), Findings: int32(e.countFindings()),
 	}
+	now.Sync, now.Health, now.Message = e.summary()
 	if proto.Equal(now, e.told) {
 		return
 	}

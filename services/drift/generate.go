@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
 // generateAnnotation asks on a Secret without data for values to be made in the cluster: "key:length" pairs separated by
@@ -35,9 +38,14 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 		return nil, err
 	}
 	have, _, _ := unstructured.NestedMap(live.Object, "data")
-	fill := map[string]any{}
+	fill, missing := map[string]any{}, false
+	// What was generated before is sent again, also what is no longer asked for: leaving it out of an apply would take it away.
+	for _, key := range generatedKeys(live) {
+		if v, ok := have[key]; ok {
+			fill[key] = v
+		}
+	}
 	for key, length := range wanted {
-		// What was generated before is sent again: leaving it out of an apply would take it away.
 		if v, ok := have[key]; ok {
 			fill[key] = v
 			continue
@@ -46,7 +54,10 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 		if err != nil {
 			return nil, err
 		}
-		fill[key] = base64.StdEncoding.EncodeToString(value)
+		fill[key], missing = base64.StdEncoding.EncodeToString(value), true
+	}
+	if !missing {
+		return live, nil
 	}
 	patch := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
@@ -59,6 +70,48 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 		return nil, clusterError(err, "generate the values of Secret "+t.key.name)
 	}
 	return out, nil
+}
+
+// generatedKeys gives the keys of a live Secret that were generated.
+func generatedKeys(live *unstructured.Unstructured) []string {
+	var out []string
+	for _, m := range live.GetManagedFields() {
+		if m.Manager != generateManager || m.FieldsV1 == nil {
+			continue
+		}
+		var fields struct {
+			Data map[string]any `json:"f:data"`
+		}
+		if err := json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields); err != nil {
+			continue
+		}
+		for k := range fields.Data {
+			if key, ok := strings.CutPrefix(k, "f:"); ok {
+				out = append(out, key)
+			}
+		}
+	}
+	return out
+}
+
+// withoutGenerated takes generated keys out of what was found: their values are the cluster's own, and who renews a password
+// there has not drifted from anything that Git says.
+func withoutGenerated(desired *unstructured.Unstructured, r compare.Result) compare.Result {
+	spec := desired.GetAnnotations()[generateAnnotation]
+	if spec == "" || desired.GetKind() != "Secret" {
+		return r
+	}
+	keys, err := parseGenerate(desired.GetName(), spec)
+	if err != nil {
+		return r // a sync would have refused it
+	}
+	generated := func(path string) bool {
+		key, ok := fieldKey(path, "data")
+		return ok && keys[key] > 0 || path == "data" && desired.Object["data"] == nil
+	}
+	r.Findings = slices.DeleteFunc(r.Findings, func(f compare.Finding) bool { return generated(f.Path) })
+	r.Unverified = slices.DeleteFunc(r.Unverified, generated)
+	return r
 }
 
 // parseGenerate reads "password:32,token:16".

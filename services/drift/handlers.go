@@ -61,8 +61,8 @@ func (s *Service) open(parent string) []*driftv1.Finding {
 				out = append(out, proto.CloneOf(f))
 			}
 		}
-		for _, f := range e.orphans {
-			out = append(out, proto.CloneOf(f))
+		for _, o := range e.orphans {
+			out = append(out, proto.CloneOf(o.finding))
 		}
 		e.mu.Unlock()
 	}
@@ -150,8 +150,14 @@ func (s *Service) SyncEnvironment(ctx context.Context, req *driftv1.SyncEnvironm
 		e.mu.Lock()
 		want := e.desired
 		e.mu.Unlock()
+		if want.GetRemoved() {
+			return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s is being removed; deploy to it again first", e.name)
+		}
 		err := e.sync(ctx, want, true)
-		e.note(want, err)
+		e.note(ctx, want, err)
+		if err != nil && want.GetAutomaticSync() {
+			poke(e.wake) // it is tried again by itself
+		}
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,8 @@ package drift
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -53,13 +55,12 @@ func (i inventoryItem) key() objectKey {
 	return objectKey{group: i.Group, kind: i.Kind, namespace: i.Namespace, name: i.Name}
 }
 
-// retained reports whether the object holds data that must outlive its manifest.
-func (i inventoryItem) retained() bool { return i.Group == "" && i.Kind == "PersistentVolumeClaim" }
-
 // inventory is what the cluster remembers of an environment.
 type inventory struct {
 	environment string
+	deployment  string
 	generation  int64
+	commit      string
 	tree        string // empty while a sync is under way
 	items       []inventoryItem
 	baselines   map[objectKey]compare.Baseline
@@ -75,10 +76,6 @@ func (i *inventory) without(objs map[objectKey]*tracked) []inventoryItem {
 	return slices.DeleteFunc(slices.Clone(i.items), func(it inventoryItem) bool { return objs[it.key()] != nil })
 }
 
-func (e *environment) inventoryKey() objectKey {
-	return objectKey{kind: "ConfigMap", namespace: e.desired.GetNamespace(), name: inventoryName}
-}
-
 // readInventory reads what the cluster remembers; an empty inventory where there is none.
 func (e *environment) readInventory(ctx context.Context, c *cluster, namespace string) (*inventory, error) {
 	inv := &inventory{baselines: map[objectKey]compare.Baseline{}}
@@ -90,11 +87,10 @@ func (e *environment) readInventory(ctx context.Context, c *cluster, namespace s
 		return nil, clusterError(err, "read the inventory")
 	}
 	data, _, _ := unstructured.NestedStringMap(u.Object, "data")
-	inv.environment, inv.tree = data["environment"], data["tree"]
+	inv.environment, inv.tree, inv.commit, inv.deployment = data["environment"], data["tree"], data["commit"], data["deployment"]
 	inv.generation, _ = strconv.ParseInt(data["generation"], 10, 64)
 	if inv.environment != "" && inv.environment != e.name {
-		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
-			"namespace %s belongs to %s; give %s another namespace", namespace, inv.environment, e.name)
+		return nil, namespaceTaken(namespace, inv.environment, e.name)
 	}
 	if err := json.Unmarshal([]byte(data["objects"]), &inv.items); err != nil {
 		// Somebody edited it. Nothing is pruned on its word; the next sync writes it anew.
@@ -170,10 +166,18 @@ func (e *environment) putInventory(ctx context.Context, c *cluster, want *events
 	return nil
 }
 
-// ensureNamespace makes the environment's namespace where there is none, marked as ours. One that was there is used as it is.
+// ensureNamespace makes the environment's namespace where there is none, marked as ours. One that was there is used as it is,
+// unless Towpath made it for another environment.
 func (e *environment) ensureNamespace(ctx context.Context, c *cluster, name string) error {
-	_, err := c.dyn.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+	ns, err := c.dyn.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
 	if err == nil {
+		if owner := ns.GetLabels()[environmentLabel]; owner != "" && owner != labelValue(e.name) {
+			return namespaceTaken(name, "environment "+owner, e.name)
+		}
+		if ns.GetDeletionTimestamp() != nil {
+			return errs.New(errs.Unavailable, errorsv1.Reason_REASON_APPLY_REFUSED,
+				"namespace %s is being removed; the deployment goes on when it is gone", name)
+		}
 		return nil
 	}
 	if !apierrors.IsNotFound(err) {
@@ -192,11 +196,17 @@ func (e *environment) ensureNamespace(ctx context.Context, c *cluster, name stri
 	return nil
 }
 
-// labelValue writes a resource name so that it can be a label: applications/shop/environments/dev becomes shop.dev.
+// maxLabel is the longest value of a Kubernetes label.
+const maxLabel = 63
+
+// labelValue writes a resource name so that it can be a label: applications/shop/environments/dev becomes shop.dev. Names
+// that are too long for a label end in a digest.
 func labelValue(name string) string {
 	parts := strings.Split(name, "/")
-	if len(parts) != 4 {
-		return ""
+	v := parts[1] + "." + parts[3]
+	if len(v) > maxLabel {
+		sum := sha256.Sum256([]byte(v))
+		v = v[:maxLabel-17] + "-" + hex.EncodeToString(sum[:8])
 	}
-	return parts[1] + "." + parts[3]
+	return v
 }

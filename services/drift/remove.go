@@ -21,14 +21,26 @@ var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvol
 const removePoll = 200 * time.Millisecond
 
 // remove takes an environment out of its cluster: the objects of the inventory, then the namespace if Towpath made it and no
-// claim in it holds data, and waits until they are gone.
+// claim in it holds data, and waits until they are gone. It may be begun again at any point.
 func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) error {
+	if want.GetTarget().GetName() == "" || want.GetNamespace() == "" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.gone = true
+		e.announceRemoved(want) // it never was anywhere
+		return nil
+	}
 	c, err := e.svc.cluster(want.GetTarget())
 	if err != nil {
 		return err
 	}
 	ns := want.GetNamespace()
 	inv, err := e.readInventory(ctx, c, ns)
+	if errs.ReasonOf(err) == errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED {
+		// The namespace has been another environment's since: nothing of this one is left.
+		e.removed(c, want)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -43,17 +55,26 @@ func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) e
 	if err := e.removeNamespace(ctx, c, ns); err != nil {
 		return err
 	}
+	e.removed(c, want)
+	return nil
+}
+
+// removed forgets everything and tells that nothing is left.
+func (e *environment) removed(c *cluster, want *eventsv1.DesiredState) {
 	c.release(e)
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, t := range e.objects {
 		for _, f := range t.findings {
 			e.announceResolved(f, resolutionDeployed)
 		}
 	}
-	e.objects = map[objectKey]*tracked{}
-	e.mu.Unlock()
+	for k := range e.orphans {
+		e.untrackedGone(k, resolutionDeployed)
+	}
+	e.objects, e.synced, e.gone, e.told = map[objectKey]*tracked{}, nil, true, nil
+	e.contests, e.explain = map[string]*contest{}, schedule{}
 	e.announceRemoved(want)
-	return nil
 }
 
 // awaitGone waits for finalizers.
@@ -63,7 +84,7 @@ func (e *environment) awaitGone(ctx context.Context, c *cluster, items []invento
 	for left := slices.Clone(items); ; {
 		var err error
 		left = slices.DeleteFunc(left, func(it inventoryItem) bool {
-			return it.retained() || err == nil && e.isGone(ctx, c, it, &err)
+			return holdsData(it.key()) || err == nil && e.isGone(ctx, c, it, &err)
 		})
 		if err != nil {
 			return err

@@ -26,24 +26,37 @@ const revertTries = 5
 func (e *environment) revert(ctx context.Context, names []string) ([]*driftv1.Finding, error) {
 	e.mu.Lock()
 	chosen, err := e.choose(names)
+	c, synced := e.cluster, e.synced
 	e.mu.Unlock()
-	if err != nil {
+	if err != nil || len(chosen) == 0 {
 		return nil, err
 	}
 	e.begin(busyRevert)
 	defer e.end()
 	var done []*driftv1.Finding
+	remade := false
 	for k, fs := range chosen {
-		if err := e.revertObject(ctx, k, fs); err != nil {
-			return done, err
+		if fs[0].GetKind() == driftv1.Finding_KIND_MISSING {
+			// The whole namespace may be gone.
+			if err := e.ensureNamespace(ctx, c, k.namespace); err != nil {
+				return done, err
+			}
+			remade = true
 		}
-		for _, f := range fs {
-			f = proto.CloneOf(f)
-			f.Resolution = resolutionReverted
-			done = append(done, f)
+		gone, err := e.revertObject(ctx, c, k, fs)
+		done = append(done, gone...)
+		if err != nil {
+			return done, err
 		}
 	}
 	slices.SortFunc(done, func(a, b *driftv1.Finding) int { return strings.Compare(a.GetName(), b.GetName()) })
+	if remade && synced != nil {
+		// Objects that were made anew have new values from the server, which the next start must know.
+		e.mu.Lock()
+		objs := maps.Clone(e.objects)
+		e.mu.Unlock()
+		return done, e.writeInventory(ctx, c, synced, objs)
+	}
 	return done, nil
 }
 
@@ -65,8 +78,8 @@ func (e *environment) choose(names []string) (map[objectKey][]*driftv1.Finding, 
 			add(k, f)
 		}
 	}
-	for k, f := range e.orphans {
-		add(k, f)
+	for k, o := range e.orphans {
+		add(k, o.finding)
 	}
 	if len(left) > 0 {
 		gone := slices.Sorted(maps.Keys(left))
@@ -77,10 +90,11 @@ func (e *environment) choose(names []string) (map[objectKey][]*driftv1.Finding, 
 }
 
 // revertObject puts one object right: what was added is removed by a patch that only works on the version that was looked at,
-// what was changed or taken away comes back by an apply.
-func (e *environment) revertObject(ctx context.Context, k objectKey, fs []*driftv1.Finding) error {
+// what was changed or taken away comes back by an apply. It gives the findings that are gone; one that is still there afterwards
+// is an error.
+func (e *environment) revertObject(ctx context.Context, c *cluster, k objectKey, fs []*driftv1.Finding) ([]*driftv1.Finding, error) {
 	e.mu.Lock()
-	c, t := e.cluster, e.objects[k]
+	t := e.objects[k]
 	e.mu.Unlock()
 	if t == nil {
 		return e.removeOrphan(ctx, c, k, fs[0])
@@ -93,32 +107,47 @@ func (e *environment) revertObject(ctx context.Context, k objectKey, fs []*drift
 	for try := 1; ; try++ {
 		live, err := r.Get(ctx, k.name, metav1.GetOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return clusterError(err, "read "+k.kind+" "+k.name)
+			return nil, clusterError(err, "read "+k.kind+" "+k.name)
 		}
 		if err != nil {
 			live = nil
 		}
 		live, err = e.putRight(ctx, c, t, live, fields)
 		if err == nil {
-			e.mu.Lock()
-			e.judge(t, live, resolutionReverted)
-			e.mu.Unlock()
-			return nil
+			return e.reverted(t, live, fs)
 		}
 		moved := apierrors.IsConflict(err) || apierrors.IsInvalid(err) || errs.Is(err, errs.Conflict)
 		if !moved || try == revertTries {
-			return clusterError(err, "revert "+k.kind+" "+k.name)
+			return nil, clusterError(err, "revert "+k.kind+" "+k.name)
 		}
 	}
+}
+
+// reverted looks at an object after we put it right.
+func (e *environment) reverted(t *tracked, live *unstructured.Unstructured, fs []*driftv1.Finding) ([]*driftv1.Finding, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.judge(t, live, versionOf(live), resolutionReverted)
+	var gone []*driftv1.Finding
+	for _, f := range fs {
+		if left := t.findings[f.GetName()]; left != nil {
+			return gone, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
+				"%s %s: %s is still not as declared after it was put back; look for an admission webhook or controller that sets it (the last writer is %q)",
+				t.key.kind, t.key.name, left.GetField(), left.GetManager()).With("resource", f.GetName())
+		}
+		f = proto.CloneOf(f)
+		f.Resolution = resolutionReverted
+		gone = append(gone, f)
+	}
+	return gone, nil
 }
 
 // putRight makes one attempt on one version of the object and gives the object as it is then. An error is the API server's own.
 func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fields map[string]bool) (*unstructured.Unstructured, error) {
 	r := c.dyn.Resource(t.gvr).Namespace(t.key.namespace)
+	remade := live == nil
 	if live != nil {
-		now := e.svc.comparer.Compare(compare.Input{Prepared: t.prepared, Live: live, Self: FieldManager,
-			OurManagers: []string{generateManager}, Evidence: c.evidence(t.key.namespace)})
-		wanted := slices.DeleteFunc(now.Findings, func(f compare.Finding) bool { return !fields[f.Path] })
+		wanted := slices.DeleteFunc(e.compare(t, live).Findings, func(f compare.Finding) bool { return !fields[f.Path] })
 		patch, err := compare.RevertPatch(live, wanted)
 		if err != nil {
 			return nil, err
@@ -137,24 +166,25 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 	if err != nil {
 		return nil, err
 	}
-	return e.generateSecret(ctx, c, t, live)
+	if live, err = e.generateSecret(ctx, c, t, live); err != nil || !remade {
+		return live, err
+	}
+	return live, e.learn(t, live)
 }
 
-func (e *environment) removeOrphan(ctx context.Context, c *cluster, k objectKey, f *driftv1.Finding) error {
+// removeOrphan deletes an object that is no longer declared.
+func (e *environment) removeOrphan(ctx context.Context, c *cluster, k objectKey, f *driftv1.Finding) ([]*driftv1.Finding, error) {
 	gvr, _, err := c.resource(schema.FromAPIVersionAndKind(f.GetApiVersion(), k.kind))
 	if err != nil {
-		return clusterError(err, "ask for the kinds that the cluster knows")
+		return nil, clusterError(err, "ask for the kinds that the cluster knows")
 	}
-	policy := metav1.DeletePropagationBackground
-	err = c.dyn.Resource(gvr).Namespace(k.namespace).Delete(ctx, k.name, metav1.DeleteOptions{PropagationPolicy: &policy})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return clusterError(err, "remove "+k.kind+" "+k.name)
+	if _, err := e.removeOurs(ctx, c, gvr, k); err != nil {
+		return nil, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.orphans[k] != nil {
-		delete(e.orphans, k)
-		e.announceResolved(f, resolutionReverted)
-	}
-	return nil
+	e.untrackedGone(k, resolutionReverted)
+	f = proto.CloneOf(f)
+	f.Resolution = resolutionReverted
+	return []*driftv1.Finding{f}, nil
 }

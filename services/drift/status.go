@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 )
 
@@ -24,12 +25,24 @@ func healthOf(u *unstructured.Unstructured) (driftv1.Health, string) {
 	case status.CurrentStatus:
 		return driftv1.Health_HEALTH_HEALTHY, ""
 	case status.InProgressStatus, status.TerminatingStatus:
-		return driftv1.Health_HEALTH_PROGRESSING, r.Message
+		return driftv1.Health_HEALTH_PROGRESSING, withFailure(u, r.Message)
 	case status.FailedStatus, status.NotFoundStatus:
-		return driftv1.Health_HEALTH_DEGRADED, r.Message
+		return driftv1.Health_HEALTH_DEGRADED, withFailure(u, r.Message)
 	default:
 		return driftv1.Health_HEALTH_UNSPECIFIED, r.Message
 	}
+}
+
+// withFailure adds why no pods can be made at all (a quota, an admission webhook), which kstatus leaves out.
+func withFailure(u *unstructured.Unstructured, message string) string {
+	conditions, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, c := range conditions {
+		if m, ok := c.(map[string]any); ok && m["type"] == "ReplicaFailure" && m["status"] == "True" {
+			text, _ := m["message"].(string)
+			return message + ": " + shortText(text)
+		}
+	}
+	return message
 }
 
 // status makes the environment's status of what is known now. It needs the mutex.
@@ -41,24 +54,42 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	}
 	for _, t := range e.objects {
 		st.Objects = append(st.Objects, &driftv1.ObjectStatus{
-			ApiVersion: t.desired.GetAPIVersion(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.message,
+			ApiVersion: t.desired.GetAPIVersion(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
 		})
 	}
 	slices.SortFunc(st.Objects, func(a, b *driftv1.ObjectStatus) int {
 		return cmp.Or(strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
-	st.Sync, st.Message = e.syncState()
-	health, why := overall(st.GetObjects())
-	st.Health = health
-	if st.Message == "" {
-		st.Message = why
+	st.Sync, st.Health, st.Message = e.summary()
+	return st
+}
+
+// explained is the object's message with what its pods say.
+func (t *tracked) explained() string {
+	switch {
+	case t.why == "":
+		return t.message
+	case t.message == "":
+		return t.why
+	default:
+		return t.message + "; " + t.why
 	}
+}
+
+// summary gives sync and health together and why they are not good. It allocates nothing while everything is healthy: it runs
+// for each event that changes something. It needs the mutex.
+func (e *environment) summary() (driftv1.SyncState, driftv1.Health, string) {
 	if e.down != nil {
 		// What was known may no longer be so; a cluster that cannot be seen is never shown as in sync.
-		st.Sync, st.Health = driftv1.SyncState_SYNC_STATE_UNSPECIFIED, driftv1.Health_HEALTH_UNSPECIFIED
-		st.Message = "the cluster cannot be reached; what is shown next to this is from before"
+		return driftv1.SyncState_SYNC_STATE_UNSPECIFIED, driftv1.Health_HEALTH_UNSPECIFIED,
+			"the cluster cannot be reached; what is shown next to this is from before"
 	}
-	return st
+	sync, message := e.syncState()
+	health, why := e.overall()
+	if message == "" {
+		message = why
+	}
+	return sync, health, message
 }
 
 func (e *environment) syncState() (driftv1.SyncState, string) {
@@ -66,7 +97,9 @@ func (e *environment) syncState() (driftv1.SyncState, string) {
 	switch {
 	case e.busy == busySync:
 		return driftv1.SyncState_SYNC_STATE_SYNCING, ""
-	case e.failed != nil && errs.Is(e.failed, errs.Unavailable):
+	case e.failed != nil && errs.ReasonOf(e.failed) == errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE:
+		return driftv1.SyncState_SYNC_STATE_UNSPECIFIED, errs.Message(e.failed)
+	case e.failed != nil && passes(e.failed):
 		return driftv1.SyncState_SYNC_STATE_PENDING, errs.Message(e.failed)
 	case e.failed != nil:
 		return driftv1.SyncState_SYNC_STATE_FAILED, errs.Message(e.failed)
@@ -77,27 +110,39 @@ func (e *environment) syncState() (driftv1.SyncState, string) {
 	}
 }
 
-// overall is the worst of the objects' health, with the objects that make it so.
-func overall(objs []*driftv1.ObjectStatus) (driftv1.Health, string) {
-	if len(objs) == 0 {
-		return driftv1.Health_HEALTH_HEALTHY, ""
+// badness orders healths: the environment is as its worst object.
+var badness = map[driftv1.Health]int{
+	driftv1.Health_HEALTH_HEALTHY: 0, driftv1.Health_HEALTH_PROGRESSING: 1, driftv1.Health_HEALTH_UNSPECIFIED: 2,
+	driftv1.Health_HEALTH_DEGRADED: 3,
+}
+
+// overall is the worst of the objects' health, with the objects that make it so. Of an environment that never was synced nothing is known.
+func (e *environment) overall() (driftv1.Health, string) {
+	if e.synced == nil && len(e.objects) == 0 {
+		return driftv1.Health_HEALTH_UNSPECIFIED, ""
 	}
-	by := map[driftv1.Health][]string{}
-	for _, o := range objs {
-		text := o.GetKind() + "/" + o.GetName()
-		if o.GetMessage() != "" {
-			text += ": " + o.GetMessage()
-		}
-		by[o.GetHealth()] = append(by[o.GetHealth()], text)
-	}
-	for _, h := range []driftv1.Health{
-		driftv1.Health_HEALTH_DEGRADED, driftv1.Health_HEALTH_UNSPECIFIED, driftv1.Health_HEALTH_PROGRESSING,
-	} {
-		if texts := by[h]; len(texts) > 0 {
-			return h, summarise(texts)
+	worst := driftv1.Health_HEALTH_HEALTHY
+	for _, t := range e.objects {
+		if badness[t.health] > badness[worst] {
+			worst = t.health
 		}
 	}
-	return driftv1.Health_HEALTH_HEALTHY, ""
+	if worst == driftv1.Health_HEALTH_HEALTHY {
+		return worst, ""
+	}
+	var texts []string
+	for _, t := range e.objects {
+		if t.health != worst {
+			continue
+		}
+		text := t.key.kind + "/" + t.key.name
+		if m := t.explained(); m != "" {
+			text += ": " + m
+		}
+		texts = append(texts, text)
+	}
+	slices.Sort(texts)
+	return worst, summarise(texts)
 }
 
 // maxNamed is how many objects a message names; the rest is counted.

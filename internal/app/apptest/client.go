@@ -41,8 +41,9 @@ type Client struct {
 	Drift    driftv1.DriftServiceClient
 	Events   eventsv1.EventServiceClient
 	Renderer rendererv1.RendererServiceClient
-	// GRPC, HTTP and NATS are addresses, host:port.
-	GRPC, HTTP, NATS string
+	// GRPC, HTTP and NATS are addresses, host:port. Git is the address that serves embedded repositories: HTTP, unless the
+	// committer runs in another process.
+	GRPC, HTTP, NATS, Git string
 	// Token is the admin's secret.
 	Token string
 	// Seeds is the folder of the event server's keys.
@@ -55,7 +56,7 @@ type Client struct {
 func dial(t testing.TB, grpcAddr, httpAddr, natsAddr, dataDir, token string) *Client {
 	t.Helper()
 	c := &Client{
-		GRPC: grpcAddr, HTTP: httpAddr, NATS: natsAddr, Token: token, Seeds: filepath.Join(dataDir, "nats"),
+		GRPC: grpcAddr, HTTP: httpAddr, NATS: natsAddr, Git: httpAddr, Token: token, Seeds: filepath.Join(dataDir, "nats"),
 		http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: Patience},
 	}
 	var err error
@@ -80,7 +81,8 @@ func DialAs(addr, token string) (*grpc.ClientConn, error) {
 	return rpc.Dial(addr, opts...)
 }
 
-func (c *Client) close() { c.conn.Close() }
+// close ends the connection. Its only error is that it has ended.
+func (c *Client) close() { _ = c.conn.Close() }
 
 // Await polls until cond holds; after Patience it ends the test.
 func Await(t testing.TB, what string, cond func() bool) {
@@ -215,7 +217,7 @@ func (c *Client) History(t testing.TB, env string) []*catalogv1.Deployment {
 func (c *Client) Clone(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "clone")
-	gittest.Git(t, filepath.Dir(dir), "clone", "--quiet", "http://tow:"+c.Token+"@"+c.HTTP+"/git/deployments.git", dir)
+	gittest.Git(t, filepath.Dir(dir), "clone", "--quiet", "http://tow:"+c.Token+"@"+c.Git+"/git/deployments.git", dir)
 	return dir
 }
 

@@ -49,7 +49,7 @@ func NewProcess(t testing.TB, opts ...Option) *Process {
 	p := &Process{DataDir: cfg.DataDir, cfg: cfg, ready: filepath.Join(own, "ready"), log: filepath.Join(own, "log")}
 	t.Cleanup(func() {
 		if p.Client != nil {
-			p.Client.close()
+			p.close()
 		}
 		p.Kill(t)
 		if t.Failed() {
@@ -66,6 +66,9 @@ func StartProcess(t testing.TB, opts ...Option) *Process {
 	p.Start(t)
 	return p
 }
+
+// NATSAddress is where the embedded event server listens once the process runs.
+func (p *Process) NATSAddress() string { return p.cfg.NATSListen }
 
 // Start runs the process and waits until it is ready. Failpoints ("rendered@2") kill it at boundaries of deployments.
 func (p *Process) Start(t testing.TB, failpoints ...string) {

@@ -53,7 +53,7 @@ func Start(t testing.TB, opts ...Option) *System {
 		}
 		ended = true
 		if s.Client != nil {
-			s.Client.close()
+			s.close()
 		}
 		cancel()
 		select {

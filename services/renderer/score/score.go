@@ -4,8 +4,8 @@
 package score
 
 import (
-	"errors"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -133,7 +133,7 @@ func Name(doc map[string]any) string {
 
 func invalidFields(err error) ([]errs.Field, bool) {
 	var e *errs.Error
-	if !errors.As(err, &e) || errs.ReasonOf(err) != Invalid([]errs.Field{{}}).(*errs.Error).Reason {
+	if !errors.As(err, &e) || errs.ReasonOf(err) != errs.ReasonOf(Invalid([]errs.Field{{}})) {
 		return nil, false
 	}
 	return e.Fields, true

@@ -1,0 +1,76 @@
+package main
+
+import "fmt"
+
+// figure describes what a number in results.json means.
+type figure struct {
+	unit string
+	// more tells that a higher number is better.
+	more bool
+	// bar is the number that the design asks for on two cores; 0 for none.
+	bar float64
+	// what says from where to where it was measured, in sentences of the docs.
+	what string
+}
+
+// barText says whether a value meets its bar.
+func (f figure) barText(v float64) string {
+	switch {
+	case f.bar == 0:
+		return ""
+	case f.more == (v >= f.bar) || v == f.bar:
+		return f.limit() + " met"
+	default:
+		return f.limit() + " MISSED"
+	}
+}
+
+func (f figure) limit() string {
+	if f.more {
+		return fmt.Sprintf(">= %v", f.bar)
+	}
+	return fmt.Sprintf("<= %v", f.bar)
+}
+
+const oneAtATime = " 100 deployments, one at a time, each changing one variable of an environment with a Deployment and a Service; the next one " +
+	"starts when the rollout of the one before is over. Control plane, server and client share the cores."
+
+// figures are all there are. The first word of a name is its area.
+var figures = map[string]figure{
+	"deploy.request_to_commit.p50_ms": {unit: "ms", bar: 25, what: "From before a client calls CreateDeployment over gRPC until WatchDeployment tells it the commit: " +
+		"the commit is on disk in the embedded repository, the event is stored, and the history knows it." + oneAtATime +
+		" The peer keeps a clone and runs git add, git commit and git push; it has no history, no event and no rendering to do."},
+	"deploy.request_to_commit.p99_ms":  {unit: "ms", what: "The same, 99th percentile; the peer's too."},
+	"deploy.request_to_durable.p50_ms": {unit: "ms", what: "The same deployments, until the moment at which the commit and its reference were on disk, as the deployment.committed event states it (same clock)."},
+	"deploy.accept.p50_ms":             {unit: "ms", what: "The same deployments, until CreateDeployment has answered: rendered once to see that it can be, and stored on disk."},
+	"deploy.request_to_objects.p50_ms": {unit: "ms", bar: 1000, what: "The same deployments, until an operator's NATS subscription has the environment.synced event: the API server has taken all objects."},
+	"deploy.request_to_objects.p99_ms": {unit: "ms", what: "The same, 99th percentile."},
+	"deploy.edit_to_finding.p50_ms": {unit: "ms", bar: 250, what: "From before a client sends a PATCH that adds a port to the Service straight to the API server, until an operator's NATS " +
+		"subscription has the drift.detected event that names the port. 60 edits, one at a time."},
+	"deploy.edit_to_finding.p99_ms": {unit: "ms", what: "The same, 99th percentile."},
+	"deploy.revert.p50_ms":          {unit: "ms", bar: 1000, what: "From before a client calls RevertFindings over gRPC for such an edit until it answers: the port is gone, and drift has seen that it is."},
+	"deploy.revert.p99_ms":          {unit: "ms", what: "The same, 99th percentile."},
+	"deploy.c64.per_s": {unit: "deployments/s", more: true, what: "64 clients at once, each deploying 4 times to an environment of its own and waiting for each commit, while the commits are " +
+		"also applied to the cluster on the same cores. The peer commits and pushes one after the other from one clone; the rate is from its median."},
+	"deploy.c64.git_only_per_s": {unit: "deployments/s", more: true, what: "The same without the cluster: the environments' type has no automatic sync."},
+
+	"catalog.create.c1.ms":     {unit: "ms", what: "CreateDeployment over in-memory gRPC, one caller, the answer is on disk (bbolt); without rendering. Mean."},
+	"catalog.create.c64.per_s": {unit: "deployments/s", more: true, what: "CreateDeployment over in-memory gRPC, 64 callers, all answers on disk (bbolt batches them into common fsyncs); without rendering."},
+	"catalog.get.us":           {unit: "us", what: "GetDeployment over in-memory gRPC. Mean."},
+
+	"render.workloads_per_s": {unit: "workloads/s", more: true, what: "Rendering a set of 100 workloads (database, files, probes) to manifests and their tree id, on one goroutine."},
+	"render.one.us":          {unit: "us", what: "Rendering a set of one such workload. Mean."},
+
+	"git.single.p50_ms": {unit: "ms", bar: 80, what: "The committer's own part of one deployment: from the rendered bundle to the acknowledged push over loopback HTTP to git http-backend. " +
+		"The peer is the git CLI pushing to the same kind of server."},
+	"git.embedded.p50_ms":    {unit: "ms", what: "The same into the embedded repository, on disk. The peer is the git CLI pushing to a bare repository by its path."},
+	"git.batch100.per_s":     {unit: "commits/s", more: true, bar: 500, what: "100 commits in one push over loopback HTTP to git http-backend, into a repository of 30,000 files. The peer is the git CLI: 100 times git add and git commit in a clone of 64 files, then one git push."},
+	"git.batch1000.per_s":    {unit: "commits/s", more: true, bar: 1000, what: "1,000 commits in one push, else the same."},
+	"git.push30000.ms":       {unit: "ms", what: "One commit in one push over loopback HTTP into a repository of 30,000 files. Mean."},
+	"git.splice.per_s":       {unit: "commits/s", more: true, what: "Building commits in memory in a repository of 30,000 files, without the push."},
+	"git.hundred_envs.per_s": {unit: "deployments/s", more: true, what: "100 commands of 100 environments at once, through rendering (a light stand-in) to the pushed commit over loopback HTTP and its event."},
+	"drift.clean.us":         {unit: "us", bar: 110, what: "Comparing one clean Deployment with what is wanted and with its baseline, prepared: what a watch event costs. Mean."},
+	"drift.clean_cold.us":    {unit: "us", what: "The same with nothing cached but the compressed baseline: what a sweep costs per object. Mean."},
+	"drift.spec_hash.us":     {unit: "us", what: "Deciding that a watch event changed nothing but status: what most events cost. Mean."},
+	"drift.baseline.bytes":   {unit: "bytes", what: "The compressed baseline that is kept of such an object."},
+}
