@@ -24,10 +24,10 @@ build: bin/towpathd bin/tow ## Build the server and the CLI into bin/
 
 bin/towpathd: $(GOSRC)
 	@echo "building towpathd (the first time compiles the Kubernetes client: 1 to 3 minutes on 2 cores)"
-	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/towpathd
+	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/towpathd
 
 bin/tow: $(GOSRC)
-	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tow
+	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tow
 
 ##@ Prove it
 test: build bin/devcluster bin/kubectl ## Run all tests, with the race detector where there is a C compiler

@@ -293,7 +293,7 @@ func (e *environment) end() {
 	what := e.busy
 	e.busy = ""
 	for k, s := range e.late {
-		_, _, _ = k, s, what
+		e.see(k, s, resolutionOf(what))
 	}
 	clear(e.late)
 	e.mu.Unlock()
