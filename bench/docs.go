@@ -24,6 +24,7 @@ contains starting the git processes, because that is what such a script pays.
 var areaTitles = map[string]string{
 	"deploy":  "The whole system, as a client sees it: a real control plane and towpathd as processes, gRPC from outside, everything on one machine.",
 	"catalog": "The catalog alone.", "render": "The renderer alone.", "git": "The committer and its Git library.", "drift": "The comparison that drift makes for each object.",
+	"portal": "The portal as a browser with an empty cache loads it.",
 }
 
 // writeDocs makes the page. It depends on nothing but the file and this program, so that it is the same on every machine.
@@ -37,7 +38,7 @@ func writeDocs(from, to string) error {
 	}
 	var b strings.Builder
 	b.WriteString(docsHead)
-	for _, area := range []string{"deploy", "catalog", "render", "git", "drift"} {
+	for _, area := range []string{"deploy", "catalog", "render", "git", "drift", "portal"} {
 		if err := writeArea(&b, area, all); err != nil {
 			return err
 		}

@@ -73,4 +73,6 @@ var figures = map[string]figure{
 	"drift.clean_cold.us":    {unit: "us", what: "The same with nothing cached but the compressed baseline: what a sweep costs per object. Mean."},
 	"drift.spec_hash.us":     {unit: "us", what: "Deciding that a watch event changed nothing but status: what most events cost. Mean."},
 	"drift.baseline.bytes":   {unit: "bytes", what: "The compressed baseline that is kept of such an object."},
+
+	"portal.bytes": {unit: "bytes", bar: 200_000, what: "All files of the first page, uncompressed: the page and everything that it refers to."},
 }
