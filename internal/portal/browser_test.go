@@ -224,7 +224,7 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
 }
 
-func TestAPersonWalksThroughThePortal(t *testing.T) {
+func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	web := serve(t, s)
@@ -312,7 +312,7 @@ func TestAPersonWalksThroughThePortal(t *testing.T) {
 	p.clean()
 }
 
-func TestAViewerIsOfferedNothingThatChangesSomething(t *testing.T) {
+func TestInABrowserAViewerIsOfferedNothingThatChangesSomething(t *testing.T) {
 	t.Parallel()
 	web := serve(t, newShop(t))
 	p := open(t, web.URL)
@@ -327,7 +327,7 @@ func TestAViewerIsOfferedNothingThatChangesSomething(t *testing.T) {
 	p.clean()
 }
 
-func TestALostServerIsToldAndThePageRecovers(t *testing.T) {
+func TestInABrowserALostServerIsToldAndThePageRecovers(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	web := serve(t, s)
@@ -345,7 +345,7 @@ func TestALostServerIsToldAndThePageRecovers(t *testing.T) {
 	p.clean()
 }
 
-func TestAnEmptyInstallationSaysWhatToDo(t *testing.T) {
+func TestInABrowserAnEmptyInstallationSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	web := serve(t, newStub())
 	p := open(t, web.URL)
@@ -360,7 +360,7 @@ func TestAnEmptyInstallationSaysWhatToDo(t *testing.T) {
 	p.clean()
 }
 
-func TestErrorsNameTheFieldAndAMovedPlanIsMadeAgain(t *testing.T) {
+func TestInABrowserErrorsNameTheFieldAndAMovedPlanIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	web := serve(t, s)
@@ -389,7 +389,7 @@ func TestErrorsNameTheFieldAndAMovedPlanIsMadeAgain(t *testing.T) {
 	p.clean()
 }
 
-func TestTheAPIPageListsEveryOperationAndSends(t *testing.T) {
+func TestInABrowserTheAPIPageListsEveryOperationAndSends(t *testing.T) {
 	t.Parallel()
 	web := serve(t, newShop(t))
 	p := open(t, web.URL)
