@@ -81,7 +81,7 @@ func (e *edit) apply(c Change) error {
 	}
 	at := e
 	if c.Path != "" {
-		if at = e.at(c.Path, !c.Delete); at == nil {
+		if at = e.at(c.Path, !c.removes()); at == nil {
 			return nil
 		}
 	}
@@ -128,6 +128,12 @@ func (e *edit) at(path string, create bool) *edit {
 		}
 		e, path = kid, rest
 	}
+}
+
+// removes reports whether nothing is there after the change. Then a file on the way to the path stays what it is, whether the
+// removal was asked for as such or as a replacement by nothing.
+func (c Change) removes() bool {
+	return c.Delete || c.File == nil && len(c.Files) == 0 && (c.Subtree == nil || c.Subtree.IsZero() || *c.Subtree == EmptyTree)
 }
 
 func (c Change) validate() error {

@@ -131,6 +131,33 @@ func drawChange(rt *rapid.T, model map[string][]byte, empty git.Reader, objs *gi
 	}
 }
 
+func TestReplacingAFolderBelowAFileByNothingKeepsTheFile(t *testing.T) {
+	empty := nothing(t)
+	none := git.EmptyTree
+	for name, change := range map[string]git.Change{
+		"no files":      {Path: "a/b", Files: map[string][]byte{}},
+		"an empty tree": {Path: "a/b", Subtree: &none},
+		"a removal":     {Path: "a/b", Delete: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objs := git.NewObjectSet()
+			file := git.Change{Path: "a", File: []byte("x")}
+			want, err := git.Splice(t.Context(), empty, objs, git.ZeroHash, []git.Change{file})
+			if err != nil {
+				t.Fatal(err)
+			}
+			together, err := git.Splice(t.Context(), empty, objs, git.ZeroHash, []git.Change{file, change})
+			if err != nil || together != want {
+				t.Errorf("in one splice: %v, %v; want %v", together, err, want)
+			}
+			later, err := git.Splice(t.Context(), empty, objs, want, []git.Change{change})
+			if err != nil || later != want {
+				t.Errorf("on top of it: %v, %v; want %v", later, err, want)
+			}
+		})
+	}
+}
+
 func replaceFolder(model map[string][]byte, path string, files map[string][]byte) {
 	remove(model, path)
 	for p, data := range files {
