@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -90,11 +91,11 @@ func (b *Bus) Ensure(ctx context.Context) error {
 }
 
 func (b *Bus) ensureStream(ctx context.Context, s jetstream.StreamConfig) error {
-	if b.cfg.Role.mayUpdateStreams() {
-		_, err := b.js.CreateOrUpdateStream(ctx, s)
+	have, err := b.js.Stream(ctx, s.Name)
+	if b.cfg.Role.mayUpdateStreams() && (err != nil || !sameStream(have.CachedInfo().Config, s)) {
+		_, err = b.js.CreateOrUpdateStream(ctx, s)
 		return err
 	}
-	_, err := b.js.Stream(ctx, s.Name)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) || !b.cfg.Role.mayCreateStreams() {
 		return err
 	}
@@ -105,12 +106,24 @@ func (b *Bus) ensureStream(ctx context.Context, s jetstream.StreamConfig) error 
 	return err
 }
 
+// sameStream reports whether a stream is as we want it in everything that we set. An update that changes nothing is not free: in
+// the server it races with the creation of consumers of that stream.
+func sameStream(have, want jetstream.StreamConfig) bool {
+	merged := have
+	merged.Subjects, merged.Description, merged.Storage, merged.Replicas = want.Subjects, want.Description, want.Storage, want.Replicas
+	merged.Retention, merged.Discard, merged.AllowDirect = want.Retention, want.Discard, want.AllowDirect
+	merged.Duplicates, merged.MaxAge, merged.MaxBytes = want.Duplicates, want.MaxAge, want.MaxBytes
+	merged.MaxMsgs, merged.MaxMsgsPerSubject = want.MaxMsgs, want.MaxMsgsPerSubject
+	merged.MaxMsgSize, merged.MaxConsumers = want.MaxMsgSize, want.MaxConsumers
+	return reflect.DeepEqual(merged, have)
+}
+
 func (b *Bus) ensurePayloads(ctx context.Context, cfg jetstream.ObjectStoreConfig) error {
-	if b.cfg.Role.mayUpdateStreams() {
-		_, err := b.js.CreateOrUpdateObjectStore(ctx, cfg)
+	have, err := b.js.ObjectStore(ctx, payloadBucket)
+	if b.cfg.Role.mayUpdateStreams() && (err != nil || !sameBucket(ctx, have, cfg)) {
+		_, err = b.js.CreateOrUpdateObjectStore(ctx, cfg)
 		return err
 	}
-	_, err := b.js.ObjectStore(ctx, payloadBucket)
 	if !errors.Is(err, jetstream.ErrBucketNotFound) || !b.cfg.Role.mayCreateStreams() {
 		return err
 	}
@@ -119,6 +132,11 @@ func (b *Bus) ensurePayloads(ctx context.Context, cfg jetstream.ObjectStoreConfi
 		return nil
 	}
 	return err
+}
+
+func sameBucket(ctx context.Context, have jetstream.ObjectStore, want jetstream.ObjectStoreConfig) bool {
+	st, err := have.Status(ctx)
+	return err == nil && st.TTL() == want.TTL && st.Replicas() == want.Replicas && st.Description() == want.Description
 }
 
 // PendingCommand reports whether the work queue still holds a message of that subject, waiting or being handled. The
