@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -263,12 +264,19 @@ func (p *Process) logTail() string {
 	return string(b[max(0, len(b)-most):])
 }
 
+// given are the addresses that were handed out: a port is free while the process that it belongs to is killed, and must not go
+// to another test then.
+var given sync.Map
+
 // freeAddress finds a port below those that the system gives to outgoing connections, so that nobody takes it while the process
 // that uses it is killed.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if _, taken := given.LoadOrStore(addr, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
 		if err == nil {
 			l.Close()
