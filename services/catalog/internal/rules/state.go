@@ -47,6 +47,11 @@ func Accept(d *catalogv1.Deployment, now time.Time) {
 // Wait notes why a deployment does not go on just now, at the stage where it waits. at is when the event was made.
 func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) {
 	if e.GetStage() == "sync" {
+		// What waits for its cluster is in Git, even when the event that says so comes later: it is another service's. Left
+		// out here, the reason would be lost, because it is told once.
+		if d.GetCommit() == "" {
+			enter(d, syncing, timestamppb.New(at))
+		}
 		if d.GetState() == syncing && d.GetActiveFrom() == nil {
 			d.WaitingReason = e.GetReason()
 		}

@@ -97,6 +97,10 @@ func TestDeploymentStates(t *testing.T) {
 			steps: []step{waits("commit", 2)}, state: "STATE_COMMITTING", waiting: "git is down",
 			phases: []phase{{"STATE_PENDING", 0, 2}, {"STATE_COMMITTING", 2, open}},
 		},
+		"waiting for the cluster is told, also before the commit is": {
+			steps: []step{waits("sync", 6), committed(3, 4, 5)}, state: "STATE_SYNCING", waiting: "git is down",
+			phases: []phase{{"STATE_PENDING", 0, 3}, {"STATE_RENDERING", 3, 4}, {"STATE_COMMITTING", 4, 5}, {"STATE_SYNCING", 5, open}},
+		},
 		"a commit clears the reason and takes its own times": {
 			steps: []step{waits("commit", 2), committed(3, 4, 5)}, state: "STATE_SYNCING",
 			phases: []phase{{"STATE_PENDING", 0, 3}, {"STATE_RENDERING", 3, 4}, {"STATE_COMMITTING", 4, 5}, {"STATE_SYNCING", 5, open}},
@@ -168,7 +172,7 @@ func TestDeploymentStates(t *testing.T) {
 // Whatever the order in which the events of one deployment come, and how often, the row is the same in the end.
 func TestEveryOrderOfEventsEndsInTheSameRow(t *testing.T) {
 	all := []step{
-		waits("render", 2), waits("commit", 3), waits("commit", 4), committed(5, 6, 7), syncs(8, 9), syncs(30, 31),
+		waits("render", 2), waits("commit", 3), waits("commit", 4), committed(5, 6, 7), waits("sync", 8), waits("sync", 6), syncs(8, 9), syncs(30, 31),
 		health(isDegraded, isSynced, 3, 10), health(isHealthy, isSynced, 3, 12), health(isHealthy, isSynced, 3, 20),
 		health(isDegraded, isSynced, 3, 25), overtaken(14), overtaken(15), fails(11), fails(13),
 	}
