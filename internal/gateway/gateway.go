@@ -38,6 +38,9 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		catalogv1.RegisterCatalogServiceHandler,
+		catalogv1.RegisterDraftServiceHandler,
+		catalogv1.RegisterVariableServiceHandler,
+		catalogv1.RegisterDefinitionServiceHandler,
 		catalogv1.RegisterAccessServiceHandler,
 		eventsv1.RegisterEventServiceHandler,
 		driftv1.RegisterDriftServiceHandler,

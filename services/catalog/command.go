@@ -61,8 +61,8 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
 	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE:
 	}
-	cmd.Input = renderInput(env, c.row.Msg, c.site, state)
-	return cmd, nil
+	cmd.Input, err = s.input(ctx, c, state)
+	return cmd, err
 }
 
 func (s *Service) rollbackOf(ctx context.Context, d *catalogv1.Deployment) (*catalogv1.Deployment, error) {

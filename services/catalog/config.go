@@ -88,18 +88,33 @@ func New(cfg Config) *Service {
 	return &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
 }
 
-// Register adds CatalogService, AccessService and EventService to a server.
+// Register adds the catalog's services to a server.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(r, catalogServer{Service: s})
+	catalogv1.RegisterDraftServiceServer(r, draftServer{Service: s})
+	catalogv1.RegisterVariableServiceServer(r, variableServer{Service: s})
+	catalogv1.RegisterDefinitionServiceServer(r, definitionServer{Service: s})
 	catalogv1.RegisterAccessServiceServer(r, accessServer{s: s})
 	eventsv1.RegisterEventServiceServer(r, eventServer{s: s})
 }
 
-// catalogServer, accessServer and eventServer are three types because the generated interfaces must be embedded by value, and
-// because nobody but a gRPC server needs the handlers.
+// Each API has a server type of its own because the generated interfaces must be embedded by value, and because nobody but a gRPC
+// server needs the handlers.
 type (
 	catalogServer struct {
 		catalogv1.UnimplementedCatalogServiceServer
+		*Service
+	}
+	draftServer struct {
+		catalogv1.UnimplementedDraftServiceServer
+		*Service
+	}
+	variableServer struct {
+		catalogv1.UnimplementedVariableServiceServer
+		*Service
+	}
+	definitionServer struct {
+		catalogv1.UnimplementedDefinitionServiceServer
 		*Service
 	}
 	accessServer struct {

@@ -154,7 +154,7 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"%s is being removed by %s; wait for its end, then create it again", o.env.Name(), c.row.Msg.GetLatestDeployment()).With("state", "DELETING")
 	}
-	next, err := o.decide(ctx, c)
+	next, err := s.decided(ctx, c, o.decide)
 	if err != nil {
 		return nil, err
 	}
@@ -231,19 +231,15 @@ func (s *Service) hold(ctx context.Context, o order, c current, next decision, d
 
 // render makes the bundle; what the renderer says about bad input goes through unchanged.
 func (s *Service) render(ctx context.Context, c current, state rules.State) (*rendererv1.RenderResponse, error) {
-	resp, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: renderInput(c.env, c.row.Msg, c.site, state)})
+	input, err := s.input(ctx, c, state)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input})
 	if err != nil {
 		return nil, rpc.FromStatus(err)
 	}
 	return resp, nil
-}
-
-func renderInput(env rules.Env, e *catalogv1.Environment, p site, state rules.State) *rendererv1.RenderInput {
-	return &rendererv1.RenderInput{
-		Application: env.App, Environment: env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
-		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: state.Intent.GetOverlay(),
-		Variables: state.Intent.GetVariables(), Defaults: p.typ.GetDefaults(),
-	}
 }
 
 // commitDeployment writes the deployment, its environment and the answer to its request id in one transaction.

@@ -235,10 +235,11 @@ func replaceSlashes(s string) string {
 
 // fakeRenderer is a pure function like the real one: its one file tells the whole input.
 type fakeRenderer struct {
-	mu     sync.Mutex
-	load   func(*rendererv1.LoadWorkloadsRequest) (*rendererv1.LoadWorkloadsResponse, error)
-	render func(*rendererv1.RenderRequest) (*rendererv1.RenderResponse, error)
-	calls  int
+	rendererv1.RendererServiceClient // what no test calls
+	mu                               sync.Mutex
+	load                             func(*rendererv1.LoadWorkloadsRequest) (*rendererv1.LoadWorkloadsResponse, error)
+	render                           func(*rendererv1.RenderRequest) (*rendererv1.RenderResponse, error)
+	calls                            int
 }
 
 func (f *fakeRenderer) set(render func(*rendererv1.RenderRequest) (*rendererv1.RenderResponse, error)) {

@@ -39,7 +39,7 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
-	next, err := decide(ctx, c)
+	next, err := s.decided(ctx, c, decide)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (s *Service) planDecision(ctx context.Context, r *catalogv1.PlanDeploymentR
 // plan makes the bundle and compares it with what stands in Git now. It is the same code for the plan itself and for the
 // deployment that is held to it.
 func (s *Service) plan(ctx context.Context, c current, next decision) (planned, error) {
-	p := planned{parts: rules.PartsOf(next.state.Intent, c.site.typ.GetDefaults())}
+	p := planned{parts: rules.PartsOf(next.state.Intent)}
 	p.parts.Environment, p.parts.RollbackOf = c.env.Name(), next.restore.GetName()
 	p.parts.Place = strings.Join([]string{c.site.repo.GetUrl(), c.site.repo.GetBranch(), c.site.path, c.site.target.GetName(), c.row.Msg.GetNamespace()}, "\n")
 	base, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{Repository: repositoryRef(c.site.repo), Path: c.site.path})

@@ -12,6 +12,9 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -66,8 +69,18 @@ type WhoAmIResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Such as tokens/ci.
 	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
-	// What it may do.
-	Role          Token_Role `protobuf:"varint,2,opt,name=role,proto3,enum=towpath.catalog.v1.Token_Role" json:"role,omitempty"`
+	// The greatest role that it has anywhere.
+	Role Token_Role `protobuf:"varint,2,opt,name=role,proto3,enum=towpath.catalog.v1.Token_Role" json:"role,omitempty"`
+	// Groups, as its identity provider says.
+	Groups []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Name for people.
+	DisplayName string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Address, where it is known.
+	Email string `protobuf:"bytes,5,opt,name=email,proto3" json:"email,omitempty"`
+	// What it may do and where.
+	Grants []*Grant `protobuf:"bytes,6,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Name of the sign-in: token, oidc, serviceaccount.
+	Method        string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,6 +129,973 @@ func (x *WhoAmIResponse) GetRole() Token_Role {
 	return Token_ROLE_UNSPECIFIED
 }
 
+func (x *WhoAmIResponse) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *WhoAmIResponse) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *WhoAmIResponse) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *WhoAmIResponse) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *WhoAmIResponse) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+// Grant is a role somewhere.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role.
+	Role Token_Role `protobuf:"varint,1,opt,name=role,proto3,enum=towpath.catalog.v1.Token_Role" json:"role,omitempty"`
+	// applications/{application} or environmentTypes/{environment_type}; everywhere when empty.
+	Scope         string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Grant) GetRole() Token_Role {
+	if x != nil {
+		return x.Role
+	}
+	return Token_ROLE_UNSPECIFIED
+}
+
+func (x *Grant) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// RoleBinding gives a role to users or groups, everywhere or somewhere.
+type RoleBinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// roleBindings/{role_binding}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it is for.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// The role.
+	Role Token_Role `protobuf:"varint,3,opt,name=role,proto3,enum=towpath.catalog.v1.Token_Role" json:"role,omitempty"`
+	// users/{user}, groups/{group}, serviceAccounts/{namespace}/{name}.
+	Members []string `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	// applications/{application} or environmentTypes/{environment_type}; everywhere when empty.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Current revision.
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was last changed.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Who made it.
+	CreateActor   string `protobuf:"bytes,18,opt,name=create_actor,json=createActor,proto3" json:"create_actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleBinding) Reset() {
+	*x = RoleBinding{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleBinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleBinding) ProtoMessage() {}
+
+func (x *RoleBinding) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleBinding.ProtoReflect.Descriptor instead.
+func (*RoleBinding) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RoleBinding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RoleBinding) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *RoleBinding) GetRole() Token_Role {
+	if x != nil {
+		return x.Role
+	}
+	return Token_ROLE_UNSPECIFIED
+}
+
+func (x *RoleBinding) GetMembers() []string {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *RoleBinding) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *RoleBinding) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RoleBinding) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *RoleBinding) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *RoleBinding) GetCreateActor() string {
+	if x != nil {
+		return x.CreateActor
+	}
+	return ""
+}
+
+// Policy is a text of Cedar policies that extends the built-in ones: permit gives more, forbid takes away.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policies/{policy}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it is for.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// Cedar policies; docs/access.md has the entities and actions.
+	Cedar string `protobuf:"bytes,3,opt,name=cedar,proto3" json:"cedar,omitempty"`
+	// Current revision.
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was last changed.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Who made it.
+	CreateActor   string `protobuf:"bytes,18,opt,name=create_actor,json=createActor,proto3" json:"create_actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Policy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Policy) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Policy) GetCedar() string {
+	if x != nil {
+		return x.Cedar
+	}
+	return ""
+}
+
+func (x *Policy) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *Policy) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Policy) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Policy) GetCreateActor() string {
+	if x != nil {
+		return x.CreateActor
+	}
+	return ""
+}
+
+// AuditEvent is one attempt to change something, refused ones included.
+type AuditEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// auditEvents/{audit_event}; the ids are in the order of time.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Who.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The RPC, CatalogService/CreateDeployment.
+	Method string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	// The action that it was checked for, such as deploy or rollback.
+	Action string `protobuf:"bytes,5,opt,name=action,proto3" json:"action,omitempty"`
+	// The resource.
+	Resource string `protobuf:"bytes,6,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Code of the answer, OK or such as PERMISSION_DENIED.
+	Code string `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
+	// Reason of a failure (towpath.errors.v1.Reason without prefix).
+	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The message of a failure.
+	Message string `protobuf:"bytes,9,opt,name=message,proto3" json:"message,omitempty"`
+	// The resource before, in its JSON form; unset for new ones. Secrets are left out.
+	Before *structpb.Struct `protobuf:"bytes,10,opt,name=before,proto3" json:"before,omitempty"`
+	// The resource after, in its JSON form; unset for removed ones and failures.
+	After *structpb.Struct `protobuf:"bytes,11,opt,name=after,proto3" json:"after,omitempty"`
+	// The request in its JSON form; contents of files are left out, secrets too.
+	Request *structpb.Struct `protobuf:"bytes,12,opt,name=request,proto3" json:"request,omitempty"`
+	// Address that the call came from.
+	Peer string `protobuf:"bytes,13,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Request id, as logs and errors have it.
+	RequestId string `protobuf:"bytes,14,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Program that called.
+	UserAgent     string `protobuf:"bytes,15,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEvent) Reset() {
+	*x = AuditEvent{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEvent) ProtoMessage() {}
+
+func (x *AuditEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
+func (*AuditEvent) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AuditEvent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetBefore() *structpb.Struct {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetAfter() *structpb.Struct {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetRequest() *structpb.Struct {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+// ListAuditEventsRequest asks for the audit trail.
+type ListAuditEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many, 100 when 0.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Continue a listing.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which ones: terms joined by AND of actor, method, action, resource, code, time, as in
+	// `actor = "users/ada" AND code = "PERMISSION_DENIED"`; resource matches what is below it too.
+	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsRequest) Reset() {
+	*x = ListAuditEventsRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsRequest) ProtoMessage() {}
+
+func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListAuditEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAuditEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAuditEventsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+// ListAuditEventsResponse is one page of the audit trail, newest first.
+type ListAuditEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The events.
+	AuditEvents []*AuditEvent `protobuf:"bytes,1,rep,name=audit_events,json=auditEvents,proto3" json:"audit_events,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAuditEventsResponse) Reset() {
+	*x = ListAuditEventsResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAuditEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAuditEventsResponse) ProtoMessage() {}
+
+func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
+	if x != nil {
+		return x.AuditEvents
+	}
+	return nil
+}
+
+func (x *ListAuditEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetAuditEventRequest names an event.
+type GetAuditEventRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuditEventRequest) Reset() {
+	*x = GetAuditEventRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuditEventRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuditEventRequest) ProtoMessage() {}
+
+func (x *GetAuditEventRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuditEventRequest.ProtoReflect.Descriptor instead.
+func (*GetAuditEventRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetAuditEventRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// CheckAccessRequest asks whether somebody may do something.
+type CheckAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Action of docs/access.md, such as rollback.
+	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
+	// Resource that it is done to, such as applications/shop/environments/dev; may be empty.
+	Resource string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	// users/{user}, tokens/{token}…; the caller when empty. Asking for somebody else needs admin.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Groups of the subject, where it is somebody else.
+	Groups        []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessRequest) Reset() {
+	*x = CheckAccessRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessRequest) ProtoMessage() {}
+
+func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessRequest.ProtoReflect.Descriptor instead.
+func (*CheckAccessRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckAccessRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+// CheckAccessResponse is the decision.
+type CheckAccessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it is allowed.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// The rules that decided.
+	Rules []string `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	// The same for a person.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessResponse) Reset() {
+	*x = CheckAccessResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessResponse) ProtoMessage() {}
+
+func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessResponse.ProtoReflect.Descriptor instead.
+func (*CheckAccessResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CheckAccessResponse) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *CheckAccessResponse) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *CheckAccessResponse) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// BackupRequest is empty.
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{11}
+}
+
+// BackupResponse is a piece of a backup.
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the file.
+	Chunk         []byte `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *BackupResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+// RestoreRequest is a piece of a backup.
+type RestoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes of the file.
+	Chunk         []byte `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreRequest) Reset() {
+	*x = RestoreRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreRequest) ProtoMessage() {}
+
+func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
+func (*RestoreRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RestoreRequest) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+// RestoreResponse says what was taken in.
+type RestoreResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows.
+	Rows int64 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	// When the backup was made.
+	BackupTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=backup_time,json=backupTime,proto3" json:"backup_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreResponse) Reset() {
+	*x = RestoreResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreResponse) ProtoMessage() {}
+
+func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
+func (*RestoreResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RestoreResponse) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *RestoreResponse) GetBackupTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BackupTime
+	}
+	return nil
+}
+
 // CreateTokenRequest asks for a new token.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -129,7 +1109,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -141,7 +1121,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -154,7 +1134,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{2}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateTokenRequest) GetTokenId() string {
@@ -184,7 +1164,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -196,7 +1176,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -209,7 +1189,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{3}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListTokensRequest) GetPageSize() int32 {
@@ -239,7 +1219,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +1231,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +1244,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{4}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -292,7 +1272,7 @@ type DeleteTokenRequest struct {
 
 func (x *DeleteTokenRequest) Reset() {
 	*x = DeleteTokenRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +1284,7 @@ func (x *DeleteTokenRequest) String() string {
 func (*DeleteTokenRequest) ProtoMessage() {}
 
 func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +1297,7 @@ func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTokenRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{5}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteTokenRequest) GetName() string {
@@ -327,15 +1307,876 @@ func (x *DeleteTokenRequest) GetName() string {
 	return ""
 }
 
+// CreateRoleBindingRequest asks for a new role binding.
+type CreateRoleBindingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Last part of its name: lower-case letters, digits and hyphens, beginning with a letter, 2 to 63 long.
+	RoleBindingId string `protobuf:"bytes,1,opt,name=role_binding_id,json=roleBindingId,proto3" json:"role_binding_id,omitempty"`
+	// The role binding.
+	RoleBinding *RoleBinding `protobuf:"bytes,2,opt,name=role_binding,json=roleBinding,proto3" json:"role_binding,omitempty"`
+	// Idempotency key: a second call with the same one gets the first call's answer.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateRoleBindingRequest) Reset() {
+	*x = CreateRoleBindingRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateRoleBindingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateRoleBindingRequest) ProtoMessage() {}
+
+func (x *CreateRoleBindingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateRoleBindingRequest.ProtoReflect.Descriptor instead.
+func (*CreateRoleBindingRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CreateRoleBindingRequest) GetRoleBindingId() string {
+	if x != nil {
+		return x.RoleBindingId
+	}
+	return ""
+}
+
+func (x *CreateRoleBindingRequest) GetRoleBinding() *RoleBinding {
+	if x != nil {
+		return x.RoleBinding
+	}
+	return nil
+}
+
+func (x *CreateRoleBindingRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetRoleBindingRequest names a role binding.
+type GetRoleBindingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoleBindingRequest) Reset() {
+	*x = GetRoleBindingRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoleBindingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoleBindingRequest) ProtoMessage() {}
+
+func (x *GetRoleBindingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoleBindingRequest.ProtoReflect.Descriptor instead.
+func (*GetRoleBindingRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetRoleBindingRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListRoleBindingsRequest asks for role bindings.
+type ListRoleBindingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many, 100 when 0.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Continue a listing.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoleBindingsRequest) Reset() {
+	*x = ListRoleBindingsRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoleBindingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoleBindingsRequest) ProtoMessage() {}
+
+func (x *ListRoleBindingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoleBindingsRequest.ProtoReflect.Descriptor instead.
+func (*ListRoleBindingsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListRoleBindingsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRoleBindingsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListRoleBindingsResponse is one page of role bindings.
+type ListRoleBindingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role bindings.
+	RoleBindings []*RoleBinding `protobuf:"bytes,1,rep,name=role_bindings,json=roleBindings,proto3" json:"role_bindings,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoleBindingsResponse) Reset() {
+	*x = ListRoleBindingsResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoleBindingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoleBindingsResponse) ProtoMessage() {}
+
+func (x *ListRoleBindingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoleBindingsResponse.ProtoReflect.Descriptor instead.
+func (*ListRoleBindingsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListRoleBindingsResponse) GetRoleBindings() []*RoleBinding {
+	if x != nil {
+		return x.RoleBindings
+	}
+	return nil
+}
+
+func (x *ListRoleBindingsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// UpdateRoleBindingRequest changes a role binding.
+type UpdateRoleBindingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role binding with its name and new values; a given etag must be the current one.
+	RoleBinding *RoleBinding `protobuf:"bytes,1,opt,name=role_binding,json=roleBinding,proto3" json:"role_binding,omitempty"`
+	// The fields to change; all that can be changed when empty.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRoleBindingRequest) Reset() {
+	*x = UpdateRoleBindingRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRoleBindingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRoleBindingRequest) ProtoMessage() {}
+
+func (x *UpdateRoleBindingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRoleBindingRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRoleBindingRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UpdateRoleBindingRequest) GetRoleBinding() *RoleBinding {
+	if x != nil {
+		return x.RoleBinding
+	}
+	return nil
+}
+
+func (x *UpdateRoleBindingRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// DeleteRoleBindingRequest names a role binding.
+type DeleteRoleBindingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, to delete only what was seen; empty for whatever it is now.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRoleBindingRequest) Reset() {
+	*x = DeleteRoleBindingRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRoleBindingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRoleBindingRequest) ProtoMessage() {}
+
+func (x *DeleteRoleBindingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRoleBindingRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRoleBindingRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeleteRoleBindingRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteRoleBindingRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// CreatePolicyRequest asks for a new policy.
+type CreatePolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Last part of its name: lower-case letters, digits and hyphens, beginning with a letter, 2 to 63 long.
+	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// The policy.
+	Policy *Policy `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Idempotency key: a second call with the same one gets the first call's answer.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreatePolicyRequest) Reset() {
+	*x = CreatePolicyRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreatePolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreatePolicyRequest) ProtoMessage() {}
+
+func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreatePolicyRequest.ProtoReflect.Descriptor instead.
+func (*CreatePolicyRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CreatePolicyRequest) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *CreatePolicyRequest) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *CreatePolicyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetPolicyRequest names a policy.
+type GetPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPolicyRequest) Reset() {
+	*x = GetPolicyRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPolicyRequest) ProtoMessage() {}
+
+func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ListPoliciesRequest asks for policies.
+type ListPoliciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many, 100 when 0.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Continue a listing.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesRequest) Reset() {
+	*x = ListPoliciesRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesRequest) ProtoMessage() {}
+
+func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListPoliciesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPoliciesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPoliciesResponse is one page of policies.
+type ListPoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policies.
+	Policies []*Policy `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	// For the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesResponse) Reset() {
+	*x = ListPoliciesResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesResponse) ProtoMessage() {}
+
+func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListPoliciesResponse) GetPolicies() []*Policy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ListPoliciesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// UpdatePolicyRequest changes a policy.
+type UpdatePolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy with its name and new values; a given etag must be the current one.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The fields to change; all that can be changed when empty.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdatePolicyRequest) Reset() {
+	*x = UpdatePolicyRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdatePolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdatePolicyRequest) ProtoMessage() {}
+
+func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdatePolicyRequest.ProtoReflect.Descriptor instead.
+func (*UpdatePolicyRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *UpdatePolicyRequest) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *UpdatePolicyRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// DeletePolicyRequest names a policy.
+type DeletePolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The current etag, to delete only what was seen; empty for whatever it is now.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePolicyRequest) Reset() {
+	*x = DeletePolicyRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePolicyRequest) ProtoMessage() {}
+
+func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
+func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DeletePolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeletePolicyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// WatchAuditEventsRequest asks for audit events and their changes.
+type WatchAuditEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAuditEventsRequest) Reset() {
+	*x = WatchAuditEventsRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAuditEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAuditEventsRequest) ProtoMessage() {}
+
+func (x *WatchAuditEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAuditEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchAuditEventsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WatchAuditEventsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchAuditEventsResponse is one audit event as it is, or the end of the first listing.
+type WatchAuditEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The audit event; only its name when removed. Unset in a bookmark.
+	AuditEvent *AuditEvent `protobuf:"bytes,1,opt,name=audit_event,json=auditEvent,proto3" json:"audit_event,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no audit event.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAuditEventsResponse) Reset() {
+	*x = WatchAuditEventsResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAuditEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAuditEventsResponse) ProtoMessage() {}
+
+func (x *WatchAuditEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAuditEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchAuditEventsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *WatchAuditEventsResponse) GetAuditEvent() *AuditEvent {
+	if x != nil {
+		return x.AuditEvent
+	}
+	return nil
+}
+
+func (x *WatchAuditEventsResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchAuditEventsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchAuditEventsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
 var File_towpath_catalog_v1_access_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftowpath/catalog/v1/access.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\"towpath/catalog/v1/resources.proto\"\x0f\n" +
-	"\rWhoAmIRequest\"^\n" +
+	"\x1ftowpath/catalog/v1/access.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\"\x0f\n" +
+	"\rWhoAmIRequest\"\xfa\x01\n" +
 	"\x0eWhoAmIResponse\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x122\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleR\x04role\"\x92\x01\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleR\x04role\x12\x16\n" +
+	"\x06groups\x18\x03 \x03(\tR\x06groups\x12!\n" +
+	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\x12\x14\n" +
+	"\x05email\x18\x05 \x01(\tR\x05email\x121\n" +
+	"\x06grants\x18\x06 \x03(\v2\x19.towpath.catalog.v1.GrantR\x06grants\x12\x16\n" +
+	"\x06method\x18\a \x01(\tR\x06method\"Q\n" +
+	"\x05Grant\x122\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleR\x04role\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\"\x9b\x03\n" +
+	"\vRoleBinding\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12*\n" +
+	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdescription\x12>\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12%\n" +
+	"\amembers\x18\x04 \x03(\tB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\amembers\x12 \n" +
+	"\x06scopes\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06scopes\x12\x12\n" +
+	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
+	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\x12&\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xb0\x02\n" +
+	"\x06Policy\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12*\n" +
+	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdescription\x12!\n" +
+	"\x05cedar\x18\x03 \x01(\tB\v\xbaH\br\x06\x10\x01\x18\x80\x80\x04R\x05cedar\x12\x12\n" +
+	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
+	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"updateTime\x12&\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xe2\x03\n" +
+	"\n" +
+	"AuditEvent\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\x12\x16\n" +
+	"\x06action\x18\x05 \x01(\tR\x06action\x12\x1a\n" +
+	"\bresource\x18\x06 \x01(\tR\bresource\x12\x12\n" +
+	"\x04code\x18\a \x01(\tR\x04code\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\t \x01(\tR\amessage\x12/\n" +
+	"\x06before\x18\n" +
+	" \x01(\v2\x17.google.protobuf.StructR\x06before\x12-\n" +
+	"\x05after\x18\v \x01(\v2\x17.google.protobuf.StructR\x05after\x121\n" +
+	"\arequest\x18\f \x01(\v2\x17.google.protobuf.StructR\arequest\x12\x12\n" +
+	"\x04peer\x18\r \x01(\tR\x04peer\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x0e \x01(\tR\trequestId\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x0f \x01(\tR\tuserAgent\"\x82\x01\n" +
+	"\x16ListAuditEventsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06filter\"\x84\x01\n" +
+	"\x17ListAuditEventsResponse\x12A\n" +
+	"\faudit_events\x18\x01 \x03(\v2\x1e.towpath.catalog.v1.AuditEventR\vauditEvents\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"I\n" +
+	"\x14GetAuditEventRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xbaH\x17r\x152\x13^auditEvents/[^/]+$R\x04name\"\x86\x01\n" +
+	"\x12CheckAccessRequest\x12\"\n" +
+	"\x06action\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x06action\x12\x1a\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
+	"\x06groups\x18\x04 \x03(\tR\x06groups\"_\n" +
+	"\x13CheckAccessResponse\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x14\n" +
+	"\x05rules\x18\x02 \x03(\tR\x05rules\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x0f\n" +
+	"\rBackupRequest\"&\n" +
+	"\x0eBackupResponse\x12\x14\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"&\n" +
+	"\x0eRestoreRequest\x12\x14\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"b\n" +
+	"\x0fRestoreResponse\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\x03R\x04rows\x12;\n" +
+	"\vbackup_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"backupTime\"\x92\x01\n" +
 	"\x12CreateTokenRequest\x12@\n" +
 	"\btoken_id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\atokenId\x12:\n" +
 	"\x05token\x18\x02 \x01(\v2\x19.towpath.catalog.v1.TokenB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05token\"[\n" +
@@ -348,7 +2189,59 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\v2\x19.towpath.catalog.v1.TokenR\x06tokens\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"B\n" +
 	"\x12DeleteTokenRequest\x12,\n" +
-	"\x04name\x18\x01 \x01(\tB\x18\xe0A\x02\xbaH\x12r\x102\x0e^tokens/[^/]+$R\x04name2\xbe\x03\n" +
+	"\x04name\x18\x01 \x01(\tB\x18\xe0A\x02\xbaH\x12r\x102\x0e^tokens/[^/]+$R\x04name\"\xd6\x01\n" +
+	"\x18CreateRoleBindingRequest\x12M\n" +
+	"\x0frole_binding_id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\rroleBindingId\x12B\n" +
+	"\frole_binding\x18\x02 \x01(\v2\x1f.towpath.catalog.v1.RoleBindingR\vroleBinding\x12'\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"K\n" +
+	"\x15GetRoleBindingRequest\x122\n" +
+	"\x04name\x18\x01 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^roleBindings/[^/]+$R\x04name\"a\n" +
+	"\x17ListRoleBindingsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x88\x01\n" +
+	"\x18ListRoleBindingsResponse\x12D\n" +
+	"\rrole_bindings\x18\x01 \x03(\v2\x1f.towpath.catalog.v1.RoleBindingR\froleBindings\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa6\x01\n" +
+	"\x18UpdateRoleBindingRequest\x12M\n" +
+	"\frole_binding\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.RoleBindingB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\vroleBinding\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"b\n" +
+	"\x18DeleteRoleBindingRequest\x122\n" +
+	"\x04name\x18\x01 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^roleBindings/[^/]+$R\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"\xb6\x01\n" +
+	"\x13CreatePolicyRequest\x12B\n" +
+	"\tpolicy_id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\bpolicyId\x122\n" +
+	"\x06policy\x18\x02 \x01(\v2\x1a.towpath.catalog.v1.PolicyR\x06policy\x12'\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"B\n" +
+	"\x10GetPolicyRequest\x12.\n" +
+	"\x04name\x18\x01 \x01(\tB\x1a\xe0A\x02\xbaH\x14r\x122\x10^policies/[^/]+$R\x04name\"]\n" +
+	"\x13ListPoliciesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"v\n" +
+	"\x14ListPoliciesResponse\x126\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x1a.towpath.catalog.v1.PolicyR\bpolicies\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x91\x01\n" +
+	"\x13UpdatePolicyRequest\x12=\n" +
+	"\x06policy\x18\x01 \x01(\v2\x1a.towpath.catalog.v1.PolicyB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x06policy\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"Y\n" +
+	"\x13DeletePolicyRequest\x12.\n" +
+	"\x04name\x18\x01 \x01(\tB\x1a\xe0A\x02\xbaH\x14r\x122\x10^policies/[^/]+$R\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"F\n" +
+	"\x17WatchAuditEventsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\"\xb5\x01\n" +
+	"\x18WatchAuditEventsResponse\x12?\n" +
+	"\vaudit_event\x18\x01 \x01(\v2\x1e.towpath.catalog.v1.AuditEventR\n" +
+	"auditEvent\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken2\x83\x13\n" +
 	"\rAccessService\x12c\n" +
 	"\x06WhoAmI\x12!.towpath.catalog.v1.WhoAmIRequest\x1a\".towpath.catalog.v1.WhoAmIResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/whoami\x12k\n" +
@@ -357,7 +2250,23 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"ListTokens\x12%.towpath.catalog.v1.ListTokensRequest\x1a&.towpath.catalog.v1.ListTokensResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/tokens\x12j\n" +
-	"\vDeleteToken\x12&.towpath.catalog.v1.DeleteTokenRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=tokens/*}B\xd0\x01\n" +
+	"\vDeleteToken\x12&.towpath.catalog.v1.DeleteTokenRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=tokens/*}\x12\x8a\x01\n" +
+	"\x11CreateRoleBinding\x12,.towpath.catalog.v1.CreateRoleBindingRequest\x1a\x1f.towpath.catalog.v1.RoleBinding\"&\x82\xd3\xe4\x93\x02 :\frole_binding\"\x10/v1/roleBindings\x12\x7f\n" +
+	"\x0eGetRoleBinding\x12).towpath.catalog.v1.GetRoleBindingRequest\x1a\x1f.towpath.catalog.v1.RoleBinding\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=roleBindings/*}\x12\x87\x01\n" +
+	"\x10ListRoleBindings\x12+.towpath.catalog.v1.ListRoleBindingsRequest\x1a,.towpath.catalog.v1.ListRoleBindingsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/roleBindings\x12\xa0\x01\n" +
+	"\x11UpdateRoleBinding\x12,.towpath.catalog.v1.UpdateRoleBindingRequest\x1a\x1f.towpath.catalog.v1.RoleBinding\"<\x82\xd3\xe4\x93\x026:\frole_binding2&/v1/{role_binding.name=roleBindings/*}\x12|\n" +
+	"\x11DeleteRoleBinding\x12,.towpath.catalog.v1.DeleteRoleBindingRequest\x1a\x16.google.protobuf.Empty\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/{name=roleBindings/*}\x12q\n" +
+	"\fCreatePolicy\x12'.towpath.catalog.v1.CreatePolicyRequest\x1a\x1a.towpath.catalog.v1.Policy\"\x1c\x82\xd3\xe4\x93\x02\x16:\x06policy\"\f/v1/policies\x12l\n" +
+	"\tGetPolicy\x12$.towpath.catalog.v1.GetPolicyRequest\x1a\x1a.towpath.catalog.v1.Policy\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=policies/*}\x12w\n" +
+	"\fListPolicies\x12'.towpath.catalog.v1.ListPoliciesRequest\x1a(.towpath.catalog.v1.ListPoliciesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/policies\x12\x81\x01\n" +
+	"\fUpdatePolicy\x12'.towpath.catalog.v1.UpdatePolicyRequest\x1a\x1a.towpath.catalog.v1.Policy\",\x82\xd3\xe4\x93\x02&:\x06policy2\x1c/v1/{policy.name=policies/*}\x12n\n" +
+	"\fDeletePolicy\x12'.towpath.catalog.v1.DeletePolicyRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=policies/*}\x12{\n" +
+	"\vCheckAccess\x12&.towpath.catalog.v1.CheckAccessRequest\x1a'.towpath.catalog.v1.CheckAccessResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/access:check\x12\x83\x01\n" +
+	"\x0fListAuditEvents\x12*.towpath.catalog.v1.ListAuditEventsRequest\x1a+.towpath.catalog.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEvents\x12{\n" +
+	"\rGetAuditEvent\x12(.towpath.catalog.v1.GetAuditEventRequest\x1a\x1e.towpath.catalog.v1.AuditEvent\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=auditEvents/*}\x12\x8e\x01\n" +
+	"\x10WatchAuditEvents\x12+.towpath.catalog.v1.WatchAuditEventsRequest\x1a,.towpath.catalog.v1.WatchAuditEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/auditEvents:watch0\x01\x12S\n" +
+	"\x06Backup\x12!.towpath.catalog.v1.BackupRequest\x1a\".towpath.catalog.v1.BackupResponse\"\x000\x01\x12V\n" +
+	"\aRestore\x12\".towpath.catalog.v1.RestoreRequest\x1a#.towpath.catalog.v1.RestoreResponse\"\x00(\x01B\xd0\x01\n" +
 	"\x16com.towpath.catalog.v1B\vAccessProtoP\x01Z?github.com/towpath-dev/towpath/gen/towpath/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x12Towpath.Catalog.V1\xca\x02\x12Towpath\\Catalog\\V1\xe2\x02\x1eTowpath\\Catalog\\V1\\GPBMetadata\xea\x02\x14Towpath::Catalog::V1b\x06proto3"
 
 var (
@@ -372,35 +2281,119 @@ func file_towpath_catalog_v1_access_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_access_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_towpath_catalog_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_towpath_catalog_v1_access_proto_goTypes = []any{
-	(*WhoAmIRequest)(nil),      // 0: towpath.catalog.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),     // 1: towpath.catalog.v1.WhoAmIResponse
-	(*CreateTokenRequest)(nil), // 2: towpath.catalog.v1.CreateTokenRequest
-	(*ListTokensRequest)(nil),  // 3: towpath.catalog.v1.ListTokensRequest
-	(*ListTokensResponse)(nil), // 4: towpath.catalog.v1.ListTokensResponse
-	(*DeleteTokenRequest)(nil), // 5: towpath.catalog.v1.DeleteTokenRequest
-	(Token_Role)(0),            // 6: towpath.catalog.v1.Token.Role
-	(*Token)(nil),              // 7: towpath.catalog.v1.Token
-	(*emptypb.Empty)(nil),      // 8: google.protobuf.Empty
+	(*WhoAmIRequest)(nil),            // 0: towpath.catalog.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 1: towpath.catalog.v1.WhoAmIResponse
+	(*Grant)(nil),                    // 2: towpath.catalog.v1.Grant
+	(*RoleBinding)(nil),              // 3: towpath.catalog.v1.RoleBinding
+	(*Policy)(nil),                   // 4: towpath.catalog.v1.Policy
+	(*AuditEvent)(nil),               // 5: towpath.catalog.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),   // 6: towpath.catalog.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),  // 7: towpath.catalog.v1.ListAuditEventsResponse
+	(*GetAuditEventRequest)(nil),     // 8: towpath.catalog.v1.GetAuditEventRequest
+	(*CheckAccessRequest)(nil),       // 9: towpath.catalog.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),      // 10: towpath.catalog.v1.CheckAccessResponse
+	(*BackupRequest)(nil),            // 11: towpath.catalog.v1.BackupRequest
+	(*BackupResponse)(nil),           // 12: towpath.catalog.v1.BackupResponse
+	(*RestoreRequest)(nil),           // 13: towpath.catalog.v1.RestoreRequest
+	(*RestoreResponse)(nil),          // 14: towpath.catalog.v1.RestoreResponse
+	(*CreateTokenRequest)(nil),       // 15: towpath.catalog.v1.CreateTokenRequest
+	(*ListTokensRequest)(nil),        // 16: towpath.catalog.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 17: towpath.catalog.v1.ListTokensResponse
+	(*DeleteTokenRequest)(nil),       // 18: towpath.catalog.v1.DeleteTokenRequest
+	(*CreateRoleBindingRequest)(nil), // 19: towpath.catalog.v1.CreateRoleBindingRequest
+	(*GetRoleBindingRequest)(nil),    // 20: towpath.catalog.v1.GetRoleBindingRequest
+	(*ListRoleBindingsRequest)(nil),  // 21: towpath.catalog.v1.ListRoleBindingsRequest
+	(*ListRoleBindingsResponse)(nil), // 22: towpath.catalog.v1.ListRoleBindingsResponse
+	(*UpdateRoleBindingRequest)(nil), // 23: towpath.catalog.v1.UpdateRoleBindingRequest
+	(*DeleteRoleBindingRequest)(nil), // 24: towpath.catalog.v1.DeleteRoleBindingRequest
+	(*CreatePolicyRequest)(nil),      // 25: towpath.catalog.v1.CreatePolicyRequest
+	(*GetPolicyRequest)(nil),         // 26: towpath.catalog.v1.GetPolicyRequest
+	(*ListPoliciesRequest)(nil),      // 27: towpath.catalog.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 28: towpath.catalog.v1.ListPoliciesResponse
+	(*UpdatePolicyRequest)(nil),      // 29: towpath.catalog.v1.UpdatePolicyRequest
+	(*DeletePolicyRequest)(nil),      // 30: towpath.catalog.v1.DeletePolicyRequest
+	(*WatchAuditEventsRequest)(nil),  // 31: towpath.catalog.v1.WatchAuditEventsRequest
+	(*WatchAuditEventsResponse)(nil), // 32: towpath.catalog.v1.WatchAuditEventsResponse
+	(Token_Role)(0),                  // 33: towpath.catalog.v1.Token.Role
+	(*timestamppb.Timestamp)(nil),    // 34: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 35: google.protobuf.Struct
+	(*Token)(nil),                    // 36: towpath.catalog.v1.Token
+	(*fieldmaskpb.FieldMask)(nil),    // 37: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),            // 38: google.protobuf.Empty
 }
 var file_towpath_catalog_v1_access_proto_depIdxs = []int32{
-	6, // 0: towpath.catalog.v1.WhoAmIResponse.role:type_name -> towpath.catalog.v1.Token.Role
-	7, // 1: towpath.catalog.v1.CreateTokenRequest.token:type_name -> towpath.catalog.v1.Token
-	7, // 2: towpath.catalog.v1.ListTokensResponse.tokens:type_name -> towpath.catalog.v1.Token
-	0, // 3: towpath.catalog.v1.AccessService.WhoAmI:input_type -> towpath.catalog.v1.WhoAmIRequest
-	2, // 4: towpath.catalog.v1.AccessService.CreateToken:input_type -> towpath.catalog.v1.CreateTokenRequest
-	3, // 5: towpath.catalog.v1.AccessService.ListTokens:input_type -> towpath.catalog.v1.ListTokensRequest
-	5, // 6: towpath.catalog.v1.AccessService.DeleteToken:input_type -> towpath.catalog.v1.DeleteTokenRequest
-	1, // 7: towpath.catalog.v1.AccessService.WhoAmI:output_type -> towpath.catalog.v1.WhoAmIResponse
-	7, // 8: towpath.catalog.v1.AccessService.CreateToken:output_type -> towpath.catalog.v1.Token
-	4, // 9: towpath.catalog.v1.AccessService.ListTokens:output_type -> towpath.catalog.v1.ListTokensResponse
-	8, // 10: towpath.catalog.v1.AccessService.DeleteToken:output_type -> google.protobuf.Empty
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	33, // 0: towpath.catalog.v1.WhoAmIResponse.role:type_name -> towpath.catalog.v1.Token.Role
+	2,  // 1: towpath.catalog.v1.WhoAmIResponse.grants:type_name -> towpath.catalog.v1.Grant
+	33, // 2: towpath.catalog.v1.Grant.role:type_name -> towpath.catalog.v1.Token.Role
+	33, // 3: towpath.catalog.v1.RoleBinding.role:type_name -> towpath.catalog.v1.Token.Role
+	34, // 4: towpath.catalog.v1.RoleBinding.create_time:type_name -> google.protobuf.Timestamp
+	34, // 5: towpath.catalog.v1.RoleBinding.update_time:type_name -> google.protobuf.Timestamp
+	34, // 6: towpath.catalog.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
+	34, // 7: towpath.catalog.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
+	34, // 8: towpath.catalog.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	35, // 9: towpath.catalog.v1.AuditEvent.before:type_name -> google.protobuf.Struct
+	35, // 10: towpath.catalog.v1.AuditEvent.after:type_name -> google.protobuf.Struct
+	35, // 11: towpath.catalog.v1.AuditEvent.request:type_name -> google.protobuf.Struct
+	5,  // 12: towpath.catalog.v1.ListAuditEventsResponse.audit_events:type_name -> towpath.catalog.v1.AuditEvent
+	34, // 13: towpath.catalog.v1.RestoreResponse.backup_time:type_name -> google.protobuf.Timestamp
+	36, // 14: towpath.catalog.v1.CreateTokenRequest.token:type_name -> towpath.catalog.v1.Token
+	36, // 15: towpath.catalog.v1.ListTokensResponse.tokens:type_name -> towpath.catalog.v1.Token
+	3,  // 16: towpath.catalog.v1.CreateRoleBindingRequest.role_binding:type_name -> towpath.catalog.v1.RoleBinding
+	3,  // 17: towpath.catalog.v1.ListRoleBindingsResponse.role_bindings:type_name -> towpath.catalog.v1.RoleBinding
+	3,  // 18: towpath.catalog.v1.UpdateRoleBindingRequest.role_binding:type_name -> towpath.catalog.v1.RoleBinding
+	37, // 19: towpath.catalog.v1.UpdateRoleBindingRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 20: towpath.catalog.v1.CreatePolicyRequest.policy:type_name -> towpath.catalog.v1.Policy
+	4,  // 21: towpath.catalog.v1.ListPoliciesResponse.policies:type_name -> towpath.catalog.v1.Policy
+	4,  // 22: towpath.catalog.v1.UpdatePolicyRequest.policy:type_name -> towpath.catalog.v1.Policy
+	37, // 23: towpath.catalog.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 24: towpath.catalog.v1.WatchAuditEventsResponse.audit_event:type_name -> towpath.catalog.v1.AuditEvent
+	0,  // 25: towpath.catalog.v1.AccessService.WhoAmI:input_type -> towpath.catalog.v1.WhoAmIRequest
+	15, // 26: towpath.catalog.v1.AccessService.CreateToken:input_type -> towpath.catalog.v1.CreateTokenRequest
+	16, // 27: towpath.catalog.v1.AccessService.ListTokens:input_type -> towpath.catalog.v1.ListTokensRequest
+	18, // 28: towpath.catalog.v1.AccessService.DeleteToken:input_type -> towpath.catalog.v1.DeleteTokenRequest
+	19, // 29: towpath.catalog.v1.AccessService.CreateRoleBinding:input_type -> towpath.catalog.v1.CreateRoleBindingRequest
+	20, // 30: towpath.catalog.v1.AccessService.GetRoleBinding:input_type -> towpath.catalog.v1.GetRoleBindingRequest
+	21, // 31: towpath.catalog.v1.AccessService.ListRoleBindings:input_type -> towpath.catalog.v1.ListRoleBindingsRequest
+	23, // 32: towpath.catalog.v1.AccessService.UpdateRoleBinding:input_type -> towpath.catalog.v1.UpdateRoleBindingRequest
+	24, // 33: towpath.catalog.v1.AccessService.DeleteRoleBinding:input_type -> towpath.catalog.v1.DeleteRoleBindingRequest
+	25, // 34: towpath.catalog.v1.AccessService.CreatePolicy:input_type -> towpath.catalog.v1.CreatePolicyRequest
+	26, // 35: towpath.catalog.v1.AccessService.GetPolicy:input_type -> towpath.catalog.v1.GetPolicyRequest
+	27, // 36: towpath.catalog.v1.AccessService.ListPolicies:input_type -> towpath.catalog.v1.ListPoliciesRequest
+	29, // 37: towpath.catalog.v1.AccessService.UpdatePolicy:input_type -> towpath.catalog.v1.UpdatePolicyRequest
+	30, // 38: towpath.catalog.v1.AccessService.DeletePolicy:input_type -> towpath.catalog.v1.DeletePolicyRequest
+	9,  // 39: towpath.catalog.v1.AccessService.CheckAccess:input_type -> towpath.catalog.v1.CheckAccessRequest
+	6,  // 40: towpath.catalog.v1.AccessService.ListAuditEvents:input_type -> towpath.catalog.v1.ListAuditEventsRequest
+	8,  // 41: towpath.catalog.v1.AccessService.GetAuditEvent:input_type -> towpath.catalog.v1.GetAuditEventRequest
+	31, // 42: towpath.catalog.v1.AccessService.WatchAuditEvents:input_type -> towpath.catalog.v1.WatchAuditEventsRequest
+	11, // 43: towpath.catalog.v1.AccessService.Backup:input_type -> towpath.catalog.v1.BackupRequest
+	13, // 44: towpath.catalog.v1.AccessService.Restore:input_type -> towpath.catalog.v1.RestoreRequest
+	1,  // 45: towpath.catalog.v1.AccessService.WhoAmI:output_type -> towpath.catalog.v1.WhoAmIResponse
+	36, // 46: towpath.catalog.v1.AccessService.CreateToken:output_type -> towpath.catalog.v1.Token
+	17, // 47: towpath.catalog.v1.AccessService.ListTokens:output_type -> towpath.catalog.v1.ListTokensResponse
+	38, // 48: towpath.catalog.v1.AccessService.DeleteToken:output_type -> google.protobuf.Empty
+	3,  // 49: towpath.catalog.v1.AccessService.CreateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	3,  // 50: towpath.catalog.v1.AccessService.GetRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	22, // 51: towpath.catalog.v1.AccessService.ListRoleBindings:output_type -> towpath.catalog.v1.ListRoleBindingsResponse
+	3,  // 52: towpath.catalog.v1.AccessService.UpdateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	38, // 53: towpath.catalog.v1.AccessService.DeleteRoleBinding:output_type -> google.protobuf.Empty
+	4,  // 54: towpath.catalog.v1.AccessService.CreatePolicy:output_type -> towpath.catalog.v1.Policy
+	4,  // 55: towpath.catalog.v1.AccessService.GetPolicy:output_type -> towpath.catalog.v1.Policy
+	28, // 56: towpath.catalog.v1.AccessService.ListPolicies:output_type -> towpath.catalog.v1.ListPoliciesResponse
+	4,  // 57: towpath.catalog.v1.AccessService.UpdatePolicy:output_type -> towpath.catalog.v1.Policy
+	38, // 58: towpath.catalog.v1.AccessService.DeletePolicy:output_type -> google.protobuf.Empty
+	10, // 59: towpath.catalog.v1.AccessService.CheckAccess:output_type -> towpath.catalog.v1.CheckAccessResponse
+	7,  // 60: towpath.catalog.v1.AccessService.ListAuditEvents:output_type -> towpath.catalog.v1.ListAuditEventsResponse
+	5,  // 61: towpath.catalog.v1.AccessService.GetAuditEvent:output_type -> towpath.catalog.v1.AuditEvent
+	32, // 62: towpath.catalog.v1.AccessService.WatchAuditEvents:output_type -> towpath.catalog.v1.WatchAuditEventsResponse
+	12, // 63: towpath.catalog.v1.AccessService.Backup:output_type -> towpath.catalog.v1.BackupResponse
+	14, // 64: towpath.catalog.v1.AccessService.Restore:output_type -> towpath.catalog.v1.RestoreResponse
+	45, // [45:65] is the sub-list for method output_type
+	25, // [25:45] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_access_proto_init() }
@@ -415,7 +2408,7 @@ func file_towpath_catalog_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_access_proto_rawDesc), len(file_towpath_catalog_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
@@ -1401,7 +1402,19 @@ type CreateEnvironmentRequest struct {
 	// Idempotency key: a second call with the same one gets the first call's answer.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// applications/{application}.
-	Parent        string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Environment or deployment to copy: its set, its variables and its overlay. Nothing when empty.
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// Changes on top, deployed with it.
+	Change *Change `protobuf:"bytes,6,opt,name=change,proto3" json:"change,omitempty"`
+	// How long it lives; the type's default when unset.
+	Ttl *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Why; shown in history and commit.
+	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	// Hold to this plan, as in CreateDeployment.
+	PlanHash string `protobuf:"bytes,9,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// URL of the pull request that it is for, where it is a preview.
+	PullRequest   string `protobuf:"bytes,10,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1460,6 +1473,48 @@ func (x *CreateEnvironmentRequest) GetRequestId() string {
 func (x *CreateEnvironmentRequest) GetParent() string {
 	if x != nil {
 		return x.Parent
+	}
+	return ""
+}
+
+func (x *CreateEnvironmentRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *CreateEnvironmentRequest) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *CreateEnvironmentRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *CreateEnvironmentRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *CreateEnvironmentRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+func (x *CreateEnvironmentRequest) GetPullRequest() string {
+	if x != nil {
+		return x.PullRequest
 	}
 	return ""
 }
@@ -1694,7 +1749,9 @@ type DeleteEnvironmentRequest struct {
 	// Idempotency key, as in CreateDeployment.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Why; shown in history and commit.
-	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Hold to this plan, as in CreateDeployment.
+	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1757,11 +1814,921 @@ func (x *DeleteEnvironmentRequest) GetMessage() string {
 	return ""
 }
 
+func (x *DeleteEnvironmentRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+// LockEnvironmentRequest asks to keep an environment as it is.
+type LockEnvironmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, until when, and what happens to deployments.
+	Lock          *Lock `protobuf:"bytes,2,opt,name=lock,proto3" json:"lock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockEnvironmentRequest) Reset() {
+	*x = LockEnvironmentRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockEnvironmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockEnvironmentRequest) ProtoMessage() {}
+
+func (x *LockEnvironmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockEnvironmentRequest.ProtoReflect.Descriptor instead.
+func (*LockEnvironmentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *LockEnvironmentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LockEnvironmentRequest) GetLock() *Lock {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+// UnlockEnvironmentRequest names an environment.
+type UnlockEnvironmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnlockEnvironmentRequest) Reset() {
+	*x = UnlockEnvironmentRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnlockEnvironmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnlockEnvironmentRequest) ProtoMessage() {}
+
+func (x *UnlockEnvironmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnlockEnvironmentRequest.ProtoReflect.Descriptor instead.
+func (*UnlockEnvironmentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *UnlockEnvironmentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ExtendEnvironmentRequest says how long an environment lives.
+type ExtendEnvironmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// From now on; ignored with keep.
+	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Keep it for ever.
+	Keep          bool `protobuf:"varint,3,opt,name=keep,proto3" json:"keep,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtendEnvironmentRequest) Reset() {
+	*x = ExtendEnvironmentRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtendEnvironmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtendEnvironmentRequest) ProtoMessage() {}
+
+func (x *ExtendEnvironmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtendEnvironmentRequest.ProtoReflect.Descriptor instead.
+func (*ExtendEnvironmentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ExtendEnvironmentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExtendEnvironmentRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *ExtendEnvironmentRequest) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+// WatchApplicationsRequest asks for applications and their changes.
+type WatchApplicationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchApplicationsRequest) Reset() {
+	*x = WatchApplicationsRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchApplicationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchApplicationsRequest) ProtoMessage() {}
+
+func (x *WatchApplicationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchApplicationsRequest.ProtoReflect.Descriptor instead.
+func (*WatchApplicationsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WatchApplicationsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchApplicationsResponse is one application as it is, or the end of the first listing.
+type WatchApplicationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The application; only its name when removed. Unset in a bookmark.
+	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no application.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchApplicationsResponse) Reset() {
+	*x = WatchApplicationsResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchApplicationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchApplicationsResponse) ProtoMessage() {}
+
+func (x *WatchApplicationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchApplicationsResponse.ProtoReflect.Descriptor instead.
+func (*WatchApplicationsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *WatchApplicationsResponse) GetApplication() *Application {
+	if x != nil {
+		return x.Application
+	}
+	return nil
+}
+
+func (x *WatchApplicationsResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchApplicationsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchApplicationsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchEnvironmentTypesRequest asks for environment types and their changes.
+type WatchEnvironmentTypesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEnvironmentTypesRequest) Reset() {
+	*x = WatchEnvironmentTypesRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEnvironmentTypesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEnvironmentTypesRequest) ProtoMessage() {}
+
+func (x *WatchEnvironmentTypesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEnvironmentTypesRequest.ProtoReflect.Descriptor instead.
+func (*WatchEnvironmentTypesRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *WatchEnvironmentTypesRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchEnvironmentTypesResponse is one environment type as it is, or the end of the first listing.
+type WatchEnvironmentTypesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The environment type; only its name when removed. Unset in a bookmark.
+	EnvironmentType *EnvironmentType `protobuf:"bytes,1,opt,name=environment_type,json=environmentType,proto3" json:"environment_type,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no environment type.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEnvironmentTypesResponse) Reset() {
+	*x = WatchEnvironmentTypesResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEnvironmentTypesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEnvironmentTypesResponse) ProtoMessage() {}
+
+func (x *WatchEnvironmentTypesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEnvironmentTypesResponse.ProtoReflect.Descriptor instead.
+func (*WatchEnvironmentTypesResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *WatchEnvironmentTypesResponse) GetEnvironmentType() *EnvironmentType {
+	if x != nil {
+		return x.EnvironmentType
+	}
+	return nil
+}
+
+func (x *WatchEnvironmentTypesResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchEnvironmentTypesResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchEnvironmentTypesResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchTargetsRequest asks for targets and their changes.
+type WatchTargetsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTargetsRequest) Reset() {
+	*x = WatchTargetsRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTargetsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTargetsRequest) ProtoMessage() {}
+
+func (x *WatchTargetsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTargetsRequest.ProtoReflect.Descriptor instead.
+func (*WatchTargetsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *WatchTargetsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchTargetsResponse is one target as it is, or the end of the first listing.
+type WatchTargetsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The target; only its name when removed. Unset in a bookmark.
+	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no target.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTargetsResponse) Reset() {
+	*x = WatchTargetsResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTargetsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTargetsResponse) ProtoMessage() {}
+
+func (x *WatchTargetsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTargetsResponse.ProtoReflect.Descriptor instead.
+func (*WatchTargetsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *WatchTargetsResponse) GetTarget() *Target {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *WatchTargetsResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchTargetsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchTargetsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchRepositoriesRequest asks for repositories and their changes.
+type WatchRepositoriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken   string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRepositoriesRequest) Reset() {
+	*x = WatchRepositoriesRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRepositoriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRepositoriesRequest) ProtoMessage() {}
+
+func (x *WatchRepositoriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRepositoriesRequest.ProtoReflect.Descriptor instead.
+func (*WatchRepositoriesRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *WatchRepositoriesRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchRepositoriesResponse is one repository as it is, or the end of the first listing.
+type WatchRepositoriesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository; only its name when removed. Unset in a bookmark.
+	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no repository.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRepositoriesResponse) Reset() {
+	*x = WatchRepositoriesResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRepositoriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRepositoriesResponse) ProtoMessage() {}
+
+func (x *WatchRepositoriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRepositoriesResponse.ProtoReflect.Descriptor instead.
+func (*WatchRepositoriesResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *WatchRepositoriesResponse) GetRepository() *Repository {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *WatchRepositoriesResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchRepositoriesResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchRepositoriesResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchEnvironmentsRequest asks for environments and their changes.
+type WatchEnvironmentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Whose; "-" stands for any.
+	Parent        string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEnvironmentsRequest) Reset() {
+	*x = WatchEnvironmentsRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEnvironmentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEnvironmentsRequest) ProtoMessage() {}
+
+func (x *WatchEnvironmentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEnvironmentsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEnvironmentsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *WatchEnvironmentsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *WatchEnvironmentsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+// WatchEnvironmentsResponse is one environment as it is, or the end of the first listing.
+type WatchEnvironmentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The environment; only its name when removed. Unset in a bookmark.
+	Environment *Environment `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no environment.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEnvironmentsResponse) Reset() {
+	*x = WatchEnvironmentsResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEnvironmentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEnvironmentsResponse) ProtoMessage() {}
+
+func (x *WatchEnvironmentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEnvironmentsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEnvironmentsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *WatchEnvironmentsResponse) GetEnvironment() *Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *WatchEnvironmentsResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchEnvironmentsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchEnvironmentsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchDeploymentsRequest asks for deployments and their changes.
+type WatchDeploymentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
+	// back to it: then begin anew.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Whose; "-" stands for any.
+	Parent        string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeploymentsRequest) Reset() {
+	*x = WatchDeploymentsRequest{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeploymentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeploymentsRequest) ProtoMessage() {}
+
+func (x *WatchDeploymentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeploymentsRequest.ProtoReflect.Descriptor instead.
+func (*WatchDeploymentsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WatchDeploymentsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *WatchDeploymentsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+// WatchDeploymentsResponse is one deployment as it is, or the end of the first listing.
+type WatchDeploymentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment; only its name when removed. Unset in a bookmark.
+	Deployment *Deployment `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// It was removed.
+	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// Everything that was there at the beginning has been sent; sent once, with no deployment.
+	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response.
+	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchDeploymentsResponse) Reset() {
+	*x = WatchDeploymentsResponse{}
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeploymentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeploymentsResponse) ProtoMessage() {}
+
+func (x *WatchDeploymentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_catalog_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeploymentsResponse.ProtoReflect.Descriptor instead.
+func (*WatchDeploymentsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *WatchDeploymentsResponse) GetDeployment() *Deployment {
+	if x != nil {
+		return x.Deployment
+	}
+	return nil
+}
+
+func (x *WatchDeploymentsResponse) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *WatchDeploymentsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchDeploymentsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
 var File_towpath_catalog_v1_catalog_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"\n" +
-	" towpath/catalog/v1/catalog.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a$towpath/catalog/v1/deployments.proto\x1a\"towpath/catalog/v1/resources.proto\"B\n" +
+	" towpath/catalog/v1/catalog.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a$towpath/catalog/v1/deployments.proto\x1a\"towpath/catalog/v1/resources.proto\"B\n" +
 	"\rGetSetRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xbaH\x17r\x152\x13^sets/[0-9a-f]{64}$R\x04name\"\xd4\x01\n" +
 	"\x18CreateApplicationRequest\x12L\n" +
@@ -1855,13 +2822,20 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"updateMask\"a\n" +
 	"\x17DeleteRepositoryRequest\x122\n" +
 	"\x04name\x18\x01 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^repositories/[^/]+$R\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x8c\x02\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x82\x04\n" +
 	"\x18CreateEnvironmentRequest\x12L\n" +
 	"\x0eenvironment_id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d\x18(2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\renvironmentId\x12A\n" +
 	"\venvironment\x18\x02 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentR\venvironment\x12'\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x126\n" +
-	"\x06parent\x18\x04 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\"^\n" +
+	"\x06parent\x18\x04 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\x12\x1c\n" +
+	"\x04from\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x04from\x122\n" +
+	"\x06change\x18\x06 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12+\n" +
+	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\"\n" +
+	"\amessage\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12$\n" +
+	"\tplan_hash\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\x12+\n" +
+	"\fpull_request\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\vpullRequest\"^\n" +
 	"\x15GetEnvironmentRequest\x12E\n" +
 	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\"\x99\x01\n" +
 	"\x17ListEnvironmentsRequest\x12'\n" +
@@ -1876,13 +2850,71 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"\x18UpdateEnvironmentRequest\x12L\n" +
 	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\venvironment\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
-	"updateMask\"\xc2\x01\n" +
+	"updateMask\"\xe8\x01\n" +
 	"\x18DeleteEnvironmentRequest\x12E\n" +
 	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12'\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12\"\n" +
-	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage2\x8c$\n" +
+	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12$\n" +
+	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\x98\x01\n" +
+	"\x16LockEnvironmentRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x127\n" +
+	"\x04lock\x18\x02 \x01(\v2\x18.towpath.catalog.v1.LockB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x04lock\"a\n" +
+	"\x18UnlockEnvironmentRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\"\xa2\x01\n" +
+	"\x18ExtendEnvironmentRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12+\n" +
+	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x12\n" +
+	"\x04keep\x18\x03 \x01(\bR\x04keep\"G\n" +
+	"\x18WatchApplicationsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\"\xb8\x01\n" +
+	"\x19WatchApplicationsResponse\x12A\n" +
+	"\vapplication\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.ApplicationR\vapplication\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"K\n" +
+	"\x1cWatchEnvironmentTypesRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\"\xc9\x01\n" +
+	"\x1dWatchEnvironmentTypesResponse\x12N\n" +
+	"\x10environment_type\x18\x01 \x01(\v2#.towpath.catalog.v1.EnvironmentTypeR\x0fenvironmentType\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"B\n" +
+	"\x13WatchTargetsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\"\xa4\x01\n" +
+	"\x14WatchTargetsResponse\x122\n" +
+	"\x06target\x18\x01 \x01(\v2\x1a.towpath.catalog.v1.TargetR\x06target\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"G\n" +
+	"\x18WatchRepositoriesRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\"\xb5\x01\n" +
+	"\x19WatchRepositoriesResponse\x12>\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2\x1e.towpath.catalog.v1.RepositoryR\n" +
+	"repository\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"\x7f\n" +
+	"\x18WatchEnvironmentsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\x126\n" +
+	"\x06parent\x18\x02 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\"\xb8\x01\n" +
+	"\x19WatchEnvironmentsResponse\x12A\n" +
+	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentR\venvironment\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"\x91\x01\n" +
+	"\x17WatchDeploymentsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\x12I\n" +
+	"\x06parent\x18\x02 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\"\xb4\x01\n" +
+	"\x18WatchDeploymentsResponse\x12>\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\v2\x1e.towpath.catalog.v1.DeploymentR\n" +
+	"deployment\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
+	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken2\xd7:\n" +
 	"\x0eCatalogService\x12\x89\x01\n" +
 	"\x11CreateApplication\x12,.towpath.catalog.v1.CreateApplicationRequest\x1a\x1f.towpath.catalog.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x7f\n" +
 	"\x0eGetApplication\x12).towpath.catalog.v1.GetApplicationRequest\x1a\x1f.towpath.catalog.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x87\x01\n" +
@@ -1914,10 +2946,28 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"\x06GetSet\x12!.towpath.catalog.v1.GetSetRequest\x1a\x17.towpath.catalog.v1.Set\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/{name=sets/*}\x12\xa2\x01\n" +
 	"\x10CreateDeployment\x12+.towpath.catalog.v1.CreateDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"A\x82\xd3\xe4\x93\x02;:\x01*\"6/v1/{parent=applications/*/environments/*}/deployments\x12\x91\x01\n" +
 	"\x0ePlanDeployment\x12).towpath.catalog.v1.PlanDeploymentRequest\x1a\x18.towpath.catalog.v1.Plan\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/{parent=applications/*/environments/*}:plan\x12\x8d\x01\n" +
-	"\bRollback\x12#.towpath.catalog.v1.RollbackRequest\x1a\x1e.towpath.catalog.v1.Deployment\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{name=applications/*/environments/*}:rollback\x12\x99\x01\n" +
+	"\bRollback\x12#.towpath.catalog.v1.RollbackRequest\x1a\x1e.towpath.catalog.v1.Deployment\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{name=applications/*/environments/*}:rollback\x12\x8a\x01\n" +
+	"\aPromote\x12\".towpath.catalog.v1.PromoteRequest\x1a\x1e.towpath.catalog.v1.Deployment\";\x82\xd3\xe4\x93\x025:\x01*\"0/v1/{name=applications/*/environments/*}:promote\x12\x8d\x01\n" +
+	"\bSetImage\x12#.towpath.catalog.v1.SetImageRequest\x1a\x1e.towpath.catalog.v1.Deployment\"<\x82\xd3\xe4\x93\x026:\x01*\"1/v1/{name=applications/*/environments/*}:setImage\x12\x94\x01\n" +
+	"\rScaleWorkload\x12(.towpath.catalog.v1.ScaleWorkloadRequest\x1a\x1e.towpath.catalog.v1.Deployment\"9\x82\xd3\xe4\x93\x023:\x01*\"./v1/{name=applications/*/environments/*}:scale\x12\xac\x01\n" +
+	"\x11ApproveDeployment\x12,.towpath.catalog.v1.ApproveDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"I\x82\xd3\xe4\x93\x02C:\x01*\">/v1/{name=applications/*/environments/*/deployments/*}:approve\x12\xa9\x01\n" +
+	"\x10RejectDeployment\x12+.towpath.catalog.v1.RejectDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"H\x82\xd3\xe4\x93\x02B:\x01*\"=/v1/{name=applications/*/environments/*/deployments/*}:reject\x12\xa9\x01\n" +
+	"\x10CancelDeployment\x12+.towpath.catalog.v1.CancelDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"H\x82\xd3\xe4\x93\x02B:\x01*\"=/v1/{name=applications/*/environments/*/deployments/*}:cancel\x12\xa6\x01\n" +
+	"\x0fRetryDeployment\x12*.towpath.catalog.v1.RetryDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"G\x82\xd3\xe4\x93\x02A:\x01*\"</v1/{name=applications/*/environments/*/deployments/*}:retry\x12\xac\x01\n" +
+	"\x11CommentDeployment\x12,.towpath.catalog.v1.CommentDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\"I\x82\xd3\xe4\x93\x02C:\x01*\">/v1/{name=applications/*/environments/*/deployments/*}:comment\x12\x98\x01\n" +
+	"\x0fLockEnvironment\x12*.towpath.catalog.v1.LockEnvironmentRequest\x1a\x1f.towpath.catalog.v1.Environment\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=applications/*/environments/*}:lock\x12\x9e\x01\n" +
+	"\x11UnlockEnvironment\x12,.towpath.catalog.v1.UnlockEnvironmentRequest\x1a\x1f.towpath.catalog.v1.Environment\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/{name=applications/*/environments/*}:unlock\x12\x9e\x01\n" +
+	"\x11ExtendEnvironment\x12,.towpath.catalog.v1.ExtendEnvironmentRequest\x1a\x1f.towpath.catalog.v1.Environment\":\x82\xd3\xe4\x93\x024:\x01*\"//v1/{name=applications/*/environments/*}:extend\x12\xa4\x01\n" +
+	"\x12GetDeliveryMetrics\x12-.towpath.catalog.v1.GetDeliveryMetricsRequest\x1a#.towpath.catalog.v1.DeliveryMetrics\":\x82\xd3\xe4\x93\x024\x122/v1/{parent=applications/*/environments/*}:metrics\x12\x99\x01\n" +
 	"\rGetDeployment\x12(.towpath.catalog.v1.GetDeploymentRequest\x1a\x1e.towpath.catalog.v1.Deployment\">\x82\xd3\xe4\x93\x028\x126/v1/{name=applications/*/environments/*/deployments/*}\x12\xaa\x01\n" +
 	"\x0fListDeployments\x12*.towpath.catalog.v1.ListDeploymentsRequest\x1a+.towpath.catalog.v1.ListDeploymentsResponse\">\x82\xd3\xe4\x93\x028\x126/v1/{parent=applications/*/environments/*}/deployments\x12\xb2\x01\n" +
-	"\x0fWatchDeployment\x12*.towpath.catalog.v1.WatchDeploymentRequest\x1a+.towpath.catalog.v1.WatchDeploymentResponse\"D\x82\xd3\xe4\x93\x02>\x12</v1/{name=applications/*/environments/*/deployments/*}:watch0\x01B\xd1\x01\n" +
+	"\x0fWatchDeployment\x12*.towpath.catalog.v1.WatchDeploymentRequest\x1a+.towpath.catalog.v1.WatchDeploymentResponse\"D\x82\xd3\xe4\x93\x02>\x12</v1/{name=applications/*/environments/*/deployments/*}:watch0\x01\x12\x92\x01\n" +
+	"\x11WatchApplications\x12,.towpath.catalog.v1.WatchApplicationsRequest\x1a-.towpath.catalog.v1.WatchApplicationsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/applications:watch0\x01\x12\xa2\x01\n" +
+	"\x15WatchEnvironmentTypes\x120.towpath.catalog.v1.WatchEnvironmentTypesRequest\x1a1.towpath.catalog.v1.WatchEnvironmentTypesResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/environmentTypes:watch0\x01\x12~\n" +
+	"\fWatchTargets\x12'.towpath.catalog.v1.WatchTargetsRequest\x1a(.towpath.catalog.v1.WatchTargetsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/targets:watch0\x01\x12\x92\x01\n" +
+	"\x11WatchRepositories\x12,.towpath.catalog.v1.WatchRepositoriesRequest\x1a-.towpath.catalog.v1.WatchRepositoriesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/repositories:watch0\x01\x12\xaa\x01\n" +
+	"\x11WatchEnvironments\x12,.towpath.catalog.v1.WatchEnvironmentsRequest\x1a-.towpath.catalog.v1.WatchEnvironmentsResponse\"6\x82\xd3\xe4\x93\x020\x12./v1/{parent=applications/*}/environments:watch0\x01\x12\xb5\x01\n" +
+	"\x10WatchDeployments\x12+.towpath.catalog.v1.WatchDeploymentsRequest\x1a,.towpath.catalog.v1.WatchDeploymentsResponse\"D\x82\xd3\xe4\x93\x02>\x12</v1/{parent=applications/*/environments/*}/deployments:watch0\x01B\xd1\x01\n" +
 	"\x16com.towpath.catalog.v1B\fCatalogProtoP\x01Z?github.com/towpath-dev/towpath/gen/towpath/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x12Towpath.Catalog.V1\xca\x02\x12Towpath\\Catalog\\V1\xe2\x02\x1eTowpath\\Catalog\\V1\\GPBMetadata\xea\x02\x14Towpath::Catalog::V1b\x06proto3"
 
 var (
@@ -1932,148 +2982,222 @@ func file_towpath_catalog_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_catalog_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_towpath_catalog_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_towpath_catalog_v1_catalog_proto_goTypes = []any{
-	(*GetSetRequest)(nil),                // 0: towpath.catalog.v1.GetSetRequest
-	(*CreateApplicationRequest)(nil),     // 1: towpath.catalog.v1.CreateApplicationRequest
-	(*GetApplicationRequest)(nil),        // 2: towpath.catalog.v1.GetApplicationRequest
-	(*ListApplicationsRequest)(nil),      // 3: towpath.catalog.v1.ListApplicationsRequest
-	(*ListApplicationsResponse)(nil),     // 4: towpath.catalog.v1.ListApplicationsResponse
-	(*UpdateApplicationRequest)(nil),     // 5: towpath.catalog.v1.UpdateApplicationRequest
-	(*DeleteApplicationRequest)(nil),     // 6: towpath.catalog.v1.DeleteApplicationRequest
-	(*CreateEnvironmentTypeRequest)(nil), // 7: towpath.catalog.v1.CreateEnvironmentTypeRequest
-	(*GetEnvironmentTypeRequest)(nil),    // 8: towpath.catalog.v1.GetEnvironmentTypeRequest
-	(*ListEnvironmentTypesRequest)(nil),  // 9: towpath.catalog.v1.ListEnvironmentTypesRequest
-	(*ListEnvironmentTypesResponse)(nil), // 10: towpath.catalog.v1.ListEnvironmentTypesResponse
-	(*UpdateEnvironmentTypeRequest)(nil), // 11: towpath.catalog.v1.UpdateEnvironmentTypeRequest
-	(*DeleteEnvironmentTypeRequest)(nil), // 12: towpath.catalog.v1.DeleteEnvironmentTypeRequest
-	(*CreateTargetRequest)(nil),          // 13: towpath.catalog.v1.CreateTargetRequest
-	(*GetTargetRequest)(nil),             // 14: towpath.catalog.v1.GetTargetRequest
-	(*ListTargetsRequest)(nil),           // 15: towpath.catalog.v1.ListTargetsRequest
-	(*ListTargetsResponse)(nil),          // 16: towpath.catalog.v1.ListTargetsResponse
-	(*UpdateTargetRequest)(nil),          // 17: towpath.catalog.v1.UpdateTargetRequest
-	(*DeleteTargetRequest)(nil),          // 18: towpath.catalog.v1.DeleteTargetRequest
-	(*CreateRepositoryRequest)(nil),      // 19: towpath.catalog.v1.CreateRepositoryRequest
-	(*GetRepositoryRequest)(nil),         // 20: towpath.catalog.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),      // 21: towpath.catalog.v1.ListRepositoriesRequest
-	(*ListRepositoriesResponse)(nil),     // 22: towpath.catalog.v1.ListRepositoriesResponse
-	(*UpdateRepositoryRequest)(nil),      // 23: towpath.catalog.v1.UpdateRepositoryRequest
-	(*DeleteRepositoryRequest)(nil),      // 24: towpath.catalog.v1.DeleteRepositoryRequest
-	(*CreateEnvironmentRequest)(nil),     // 25: towpath.catalog.v1.CreateEnvironmentRequest
-	(*GetEnvironmentRequest)(nil),        // 26: towpath.catalog.v1.GetEnvironmentRequest
-	(*ListEnvironmentsRequest)(nil),      // 27: towpath.catalog.v1.ListEnvironmentsRequest
-	(*ListEnvironmentsResponse)(nil),     // 28: towpath.catalog.v1.ListEnvironmentsResponse
-	(*UpdateEnvironmentRequest)(nil),     // 29: towpath.catalog.v1.UpdateEnvironmentRequest
-	(*DeleteEnvironmentRequest)(nil),     // 30: towpath.catalog.v1.DeleteEnvironmentRequest
-	(*Application)(nil),                  // 31: towpath.catalog.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),        // 32: google.protobuf.FieldMask
-	(*EnvironmentType)(nil),              // 33: towpath.catalog.v1.EnvironmentType
-	(*Target)(nil),                       // 34: towpath.catalog.v1.Target
-	(*Repository)(nil),                   // 35: towpath.catalog.v1.Repository
-	(*Environment)(nil),                  // 36: towpath.catalog.v1.Environment
-	(*CreateDeploymentRequest)(nil),      // 37: towpath.catalog.v1.CreateDeploymentRequest
-	(*PlanDeploymentRequest)(nil),        // 38: towpath.catalog.v1.PlanDeploymentRequest
-	(*RollbackRequest)(nil),              // 39: towpath.catalog.v1.RollbackRequest
-	(*GetDeploymentRequest)(nil),         // 40: towpath.catalog.v1.GetDeploymentRequest
-	(*ListDeploymentsRequest)(nil),       // 41: towpath.catalog.v1.ListDeploymentsRequest
-	(*WatchDeploymentRequest)(nil),       // 42: towpath.catalog.v1.WatchDeploymentRequest
-	(*emptypb.Empty)(nil),                // 43: google.protobuf.Empty
-	(*Deployment)(nil),                   // 44: towpath.catalog.v1.Deployment
-	(*Set)(nil),                          // 45: towpath.catalog.v1.Set
-	(*Plan)(nil),                         // 46: towpath.catalog.v1.Plan
-	(*ListDeploymentsResponse)(nil),      // 47: towpath.catalog.v1.ListDeploymentsResponse
-	(*WatchDeploymentResponse)(nil),      // 48: towpath.catalog.v1.WatchDeploymentResponse
+	(*GetSetRequest)(nil),                 // 0: towpath.catalog.v1.GetSetRequest
+	(*CreateApplicationRequest)(nil),      // 1: towpath.catalog.v1.CreateApplicationRequest
+	(*GetApplicationRequest)(nil),         // 2: towpath.catalog.v1.GetApplicationRequest
+	(*ListApplicationsRequest)(nil),       // 3: towpath.catalog.v1.ListApplicationsRequest
+	(*ListApplicationsResponse)(nil),      // 4: towpath.catalog.v1.ListApplicationsResponse
+	(*UpdateApplicationRequest)(nil),      // 5: towpath.catalog.v1.UpdateApplicationRequest
+	(*DeleteApplicationRequest)(nil),      // 6: towpath.catalog.v1.DeleteApplicationRequest
+	(*CreateEnvironmentTypeRequest)(nil),  // 7: towpath.catalog.v1.CreateEnvironmentTypeRequest
+	(*GetEnvironmentTypeRequest)(nil),     // 8: towpath.catalog.v1.GetEnvironmentTypeRequest
+	(*ListEnvironmentTypesRequest)(nil),   // 9: towpath.catalog.v1.ListEnvironmentTypesRequest
+	(*ListEnvironmentTypesResponse)(nil),  // 10: towpath.catalog.v1.ListEnvironmentTypesResponse
+	(*UpdateEnvironmentTypeRequest)(nil),  // 11: towpath.catalog.v1.UpdateEnvironmentTypeRequest
+	(*DeleteEnvironmentTypeRequest)(nil),  // 12: towpath.catalog.v1.DeleteEnvironmentTypeRequest
+	(*CreateTargetRequest)(nil),           // 13: towpath.catalog.v1.CreateTargetRequest
+	(*GetTargetRequest)(nil),              // 14: towpath.catalog.v1.GetTargetRequest
+	(*ListTargetsRequest)(nil),            // 15: towpath.catalog.v1.ListTargetsRequest
+	(*ListTargetsResponse)(nil),           // 16: towpath.catalog.v1.ListTargetsResponse
+	(*UpdateTargetRequest)(nil),           // 17: towpath.catalog.v1.UpdateTargetRequest
+	(*DeleteTargetRequest)(nil),           // 18: towpath.catalog.v1.DeleteTargetRequest
+	(*CreateRepositoryRequest)(nil),       // 19: towpath.catalog.v1.CreateRepositoryRequest
+	(*GetRepositoryRequest)(nil),          // 20: towpath.catalog.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),       // 21: towpath.catalog.v1.ListRepositoriesRequest
+	(*ListRepositoriesResponse)(nil),      // 22: towpath.catalog.v1.ListRepositoriesResponse
+	(*UpdateRepositoryRequest)(nil),       // 23: towpath.catalog.v1.UpdateRepositoryRequest
+	(*DeleteRepositoryRequest)(nil),       // 24: towpath.catalog.v1.DeleteRepositoryRequest
+	(*CreateEnvironmentRequest)(nil),      // 25: towpath.catalog.v1.CreateEnvironmentRequest
+	(*GetEnvironmentRequest)(nil),         // 26: towpath.catalog.v1.GetEnvironmentRequest
+	(*ListEnvironmentsRequest)(nil),       // 27: towpath.catalog.v1.ListEnvironmentsRequest
+	(*ListEnvironmentsResponse)(nil),      // 28: towpath.catalog.v1.ListEnvironmentsResponse
+	(*UpdateEnvironmentRequest)(nil),      // 29: towpath.catalog.v1.UpdateEnvironmentRequest
+	(*DeleteEnvironmentRequest)(nil),      // 30: towpath.catalog.v1.DeleteEnvironmentRequest
+	(*LockEnvironmentRequest)(nil),        // 31: towpath.catalog.v1.LockEnvironmentRequest
+	(*UnlockEnvironmentRequest)(nil),      // 32: towpath.catalog.v1.UnlockEnvironmentRequest
+	(*ExtendEnvironmentRequest)(nil),      // 33: towpath.catalog.v1.ExtendEnvironmentRequest
+	(*WatchApplicationsRequest)(nil),      // 34: towpath.catalog.v1.WatchApplicationsRequest
+	(*WatchApplicationsResponse)(nil),     // 35: towpath.catalog.v1.WatchApplicationsResponse
+	(*WatchEnvironmentTypesRequest)(nil),  // 36: towpath.catalog.v1.WatchEnvironmentTypesRequest
+	(*WatchEnvironmentTypesResponse)(nil), // 37: towpath.catalog.v1.WatchEnvironmentTypesResponse
+	(*WatchTargetsRequest)(nil),           // 38: towpath.catalog.v1.WatchTargetsRequest
+	(*WatchTargetsResponse)(nil),          // 39: towpath.catalog.v1.WatchTargetsResponse
+	(*WatchRepositoriesRequest)(nil),      // 40: towpath.catalog.v1.WatchRepositoriesRequest
+	(*WatchRepositoriesResponse)(nil),     // 41: towpath.catalog.v1.WatchRepositoriesResponse
+	(*WatchEnvironmentsRequest)(nil),      // 42: towpath.catalog.v1.WatchEnvironmentsRequest
+	(*WatchEnvironmentsResponse)(nil),     // 43: towpath.catalog.v1.WatchEnvironmentsResponse
+	(*WatchDeploymentsRequest)(nil),       // 44: towpath.catalog.v1.WatchDeploymentsRequest
+	(*WatchDeploymentsResponse)(nil),      // 45: towpath.catalog.v1.WatchDeploymentsResponse
+	(*Application)(nil),                   // 46: towpath.catalog.v1.Application
+	(*fieldmaskpb.FieldMask)(nil),         // 47: google.protobuf.FieldMask
+	(*EnvironmentType)(nil),               // 48: towpath.catalog.v1.EnvironmentType
+	(*Target)(nil),                        // 49: towpath.catalog.v1.Target
+	(*Repository)(nil),                    // 50: towpath.catalog.v1.Repository
+	(*Environment)(nil),                   // 51: towpath.catalog.v1.Environment
+	(*Change)(nil),                        // 52: towpath.catalog.v1.Change
+	(*durationpb.Duration)(nil),           // 53: google.protobuf.Duration
+	(*Lock)(nil),                          // 54: towpath.catalog.v1.Lock
+	(*Deployment)(nil),                    // 55: towpath.catalog.v1.Deployment
+	(*CreateDeploymentRequest)(nil),       // 56: towpath.catalog.v1.CreateDeploymentRequest
+	(*PlanDeploymentRequest)(nil),         // 57: towpath.catalog.v1.PlanDeploymentRequest
+	(*RollbackRequest)(nil),               // 58: towpath.catalog.v1.RollbackRequest
+	(*PromoteRequest)(nil),                // 59: towpath.catalog.v1.PromoteRequest
+	(*SetImageRequest)(nil),               // 60: towpath.catalog.v1.SetImageRequest
+	(*ScaleWorkloadRequest)(nil),          // 61: towpath.catalog.v1.ScaleWorkloadRequest
+	(*ApproveDeploymentRequest)(nil),      // 62: towpath.catalog.v1.ApproveDeploymentRequest
+	(*RejectDeploymentRequest)(nil),       // 63: towpath.catalog.v1.RejectDeploymentRequest
+	(*CancelDeploymentRequest)(nil),       // 64: towpath.catalog.v1.CancelDeploymentRequest
+	(*RetryDeploymentRequest)(nil),        // 65: towpath.catalog.v1.RetryDeploymentRequest
+	(*CommentDeploymentRequest)(nil),      // 66: towpath.catalog.v1.CommentDeploymentRequest
+	(*GetDeliveryMetricsRequest)(nil),     // 67: towpath.catalog.v1.GetDeliveryMetricsRequest
+	(*GetDeploymentRequest)(nil),          // 68: towpath.catalog.v1.GetDeploymentRequest
+	(*ListDeploymentsRequest)(nil),        // 69: towpath.catalog.v1.ListDeploymentsRequest
+	(*WatchDeploymentRequest)(nil),        // 70: towpath.catalog.v1.WatchDeploymentRequest
+	(*emptypb.Empty)(nil),                 // 71: google.protobuf.Empty
+	(*Set)(nil),                           // 72: towpath.catalog.v1.Set
+	(*Plan)(nil),                          // 73: towpath.catalog.v1.Plan
+	(*DeliveryMetrics)(nil),               // 74: towpath.catalog.v1.DeliveryMetrics
+	(*ListDeploymentsResponse)(nil),       // 75: towpath.catalog.v1.ListDeploymentsResponse
+	(*WatchDeploymentResponse)(nil),       // 76: towpath.catalog.v1.WatchDeploymentResponse
 }
 var file_towpath_catalog_v1_catalog_proto_depIdxs = []int32{
-	31, // 0: towpath.catalog.v1.CreateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
-	31, // 1: towpath.catalog.v1.ListApplicationsResponse.applications:type_name -> towpath.catalog.v1.Application
-	31, // 2: towpath.catalog.v1.UpdateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
-	32, // 3: towpath.catalog.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	33, // 4: towpath.catalog.v1.CreateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
-	33, // 5: towpath.catalog.v1.ListEnvironmentTypesResponse.environment_types:type_name -> towpath.catalog.v1.EnvironmentType
-	33, // 6: towpath.catalog.v1.UpdateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
-	32, // 7: towpath.catalog.v1.UpdateEnvironmentTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
-	34, // 8: towpath.catalog.v1.CreateTargetRequest.target:type_name -> towpath.catalog.v1.Target
-	34, // 9: towpath.catalog.v1.ListTargetsResponse.targets:type_name -> towpath.catalog.v1.Target
-	34, // 10: towpath.catalog.v1.UpdateTargetRequest.target:type_name -> towpath.catalog.v1.Target
-	32, // 11: towpath.catalog.v1.UpdateTargetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	35, // 12: towpath.catalog.v1.CreateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
-	35, // 13: towpath.catalog.v1.ListRepositoriesResponse.repositories:type_name -> towpath.catalog.v1.Repository
-	35, // 14: towpath.catalog.v1.UpdateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
-	32, // 15: towpath.catalog.v1.UpdateRepositoryRequest.update_mask:type_name -> google.protobuf.FieldMask
-	36, // 16: towpath.catalog.v1.CreateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
-	36, // 17: towpath.catalog.v1.ListEnvironmentsResponse.environments:type_name -> towpath.catalog.v1.Environment
-	36, // 18: towpath.catalog.v1.UpdateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
-	32, // 19: towpath.catalog.v1.UpdateEnvironmentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 20: towpath.catalog.v1.CatalogService.CreateApplication:input_type -> towpath.catalog.v1.CreateApplicationRequest
-	2,  // 21: towpath.catalog.v1.CatalogService.GetApplication:input_type -> towpath.catalog.v1.GetApplicationRequest
-	3,  // 22: towpath.catalog.v1.CatalogService.ListApplications:input_type -> towpath.catalog.v1.ListApplicationsRequest
-	5,  // 23: towpath.catalog.v1.CatalogService.UpdateApplication:input_type -> towpath.catalog.v1.UpdateApplicationRequest
-	6,  // 24: towpath.catalog.v1.CatalogService.DeleteApplication:input_type -> towpath.catalog.v1.DeleteApplicationRequest
-	7,  // 25: towpath.catalog.v1.CatalogService.CreateEnvironmentType:input_type -> towpath.catalog.v1.CreateEnvironmentTypeRequest
-	8,  // 26: towpath.catalog.v1.CatalogService.GetEnvironmentType:input_type -> towpath.catalog.v1.GetEnvironmentTypeRequest
-	9,  // 27: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:input_type -> towpath.catalog.v1.ListEnvironmentTypesRequest
-	11, // 28: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:input_type -> towpath.catalog.v1.UpdateEnvironmentTypeRequest
-	12, // 29: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:input_type -> towpath.catalog.v1.DeleteEnvironmentTypeRequest
-	13, // 30: towpath.catalog.v1.CatalogService.CreateTarget:input_type -> towpath.catalog.v1.CreateTargetRequest
-	14, // 31: towpath.catalog.v1.CatalogService.GetTarget:input_type -> towpath.catalog.v1.GetTargetRequest
-	15, // 32: towpath.catalog.v1.CatalogService.ListTargets:input_type -> towpath.catalog.v1.ListTargetsRequest
-	17, // 33: towpath.catalog.v1.CatalogService.UpdateTarget:input_type -> towpath.catalog.v1.UpdateTargetRequest
-	18, // 34: towpath.catalog.v1.CatalogService.DeleteTarget:input_type -> towpath.catalog.v1.DeleteTargetRequest
-	19, // 35: towpath.catalog.v1.CatalogService.CreateRepository:input_type -> towpath.catalog.v1.CreateRepositoryRequest
-	20, // 36: towpath.catalog.v1.CatalogService.GetRepository:input_type -> towpath.catalog.v1.GetRepositoryRequest
-	21, // 37: towpath.catalog.v1.CatalogService.ListRepositories:input_type -> towpath.catalog.v1.ListRepositoriesRequest
-	23, // 38: towpath.catalog.v1.CatalogService.UpdateRepository:input_type -> towpath.catalog.v1.UpdateRepositoryRequest
-	24, // 39: towpath.catalog.v1.CatalogService.DeleteRepository:input_type -> towpath.catalog.v1.DeleteRepositoryRequest
-	25, // 40: towpath.catalog.v1.CatalogService.CreateEnvironment:input_type -> towpath.catalog.v1.CreateEnvironmentRequest
-	26, // 41: towpath.catalog.v1.CatalogService.GetEnvironment:input_type -> towpath.catalog.v1.GetEnvironmentRequest
-	27, // 42: towpath.catalog.v1.CatalogService.ListEnvironments:input_type -> towpath.catalog.v1.ListEnvironmentsRequest
-	29, // 43: towpath.catalog.v1.CatalogService.UpdateEnvironment:input_type -> towpath.catalog.v1.UpdateEnvironmentRequest
-	30, // 44: towpath.catalog.v1.CatalogService.DeleteEnvironment:input_type -> towpath.catalog.v1.DeleteEnvironmentRequest
-	0,  // 45: towpath.catalog.v1.CatalogService.GetSet:input_type -> towpath.catalog.v1.GetSetRequest
-	37, // 46: towpath.catalog.v1.CatalogService.CreateDeployment:input_type -> towpath.catalog.v1.CreateDeploymentRequest
-	38, // 47: towpath.catalog.v1.CatalogService.PlanDeployment:input_type -> towpath.catalog.v1.PlanDeploymentRequest
-	39, // 48: towpath.catalog.v1.CatalogService.Rollback:input_type -> towpath.catalog.v1.RollbackRequest
-	40, // 49: towpath.catalog.v1.CatalogService.GetDeployment:input_type -> towpath.catalog.v1.GetDeploymentRequest
-	41, // 50: towpath.catalog.v1.CatalogService.ListDeployments:input_type -> towpath.catalog.v1.ListDeploymentsRequest
-	42, // 51: towpath.catalog.v1.CatalogService.WatchDeployment:input_type -> towpath.catalog.v1.WatchDeploymentRequest
-	31, // 52: towpath.catalog.v1.CatalogService.CreateApplication:output_type -> towpath.catalog.v1.Application
-	31, // 53: towpath.catalog.v1.CatalogService.GetApplication:output_type -> towpath.catalog.v1.Application
-	4,  // 54: towpath.catalog.v1.CatalogService.ListApplications:output_type -> towpath.catalog.v1.ListApplicationsResponse
-	31, // 55: towpath.catalog.v1.CatalogService.UpdateApplication:output_type -> towpath.catalog.v1.Application
-	43, // 56: towpath.catalog.v1.CatalogService.DeleteApplication:output_type -> google.protobuf.Empty
-	33, // 57: towpath.catalog.v1.CatalogService.CreateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	33, // 58: towpath.catalog.v1.CatalogService.GetEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	10, // 59: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:output_type -> towpath.catalog.v1.ListEnvironmentTypesResponse
-	33, // 60: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	43, // 61: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:output_type -> google.protobuf.Empty
-	34, // 62: towpath.catalog.v1.CatalogService.CreateTarget:output_type -> towpath.catalog.v1.Target
-	34, // 63: towpath.catalog.v1.CatalogService.GetTarget:output_type -> towpath.catalog.v1.Target
-	16, // 64: towpath.catalog.v1.CatalogService.ListTargets:output_type -> towpath.catalog.v1.ListTargetsResponse
-	34, // 65: towpath.catalog.v1.CatalogService.UpdateTarget:output_type -> towpath.catalog.v1.Target
-	43, // 66: towpath.catalog.v1.CatalogService.DeleteTarget:output_type -> google.protobuf.Empty
-	35, // 67: towpath.catalog.v1.CatalogService.CreateRepository:output_type -> towpath.catalog.v1.Repository
-	35, // 68: towpath.catalog.v1.CatalogService.GetRepository:output_type -> towpath.catalog.v1.Repository
-	22, // 69: towpath.catalog.v1.CatalogService.ListRepositories:output_type -> towpath.catalog.v1.ListRepositoriesResponse
-	35, // 70: towpath.catalog.v1.CatalogService.UpdateRepository:output_type -> towpath.catalog.v1.Repository
-	43, // 71: towpath.catalog.v1.CatalogService.DeleteRepository:output_type -> google.protobuf.Empty
-	36, // 72: towpath.catalog.v1.CatalogService.CreateEnvironment:output_type -> towpath.catalog.v1.Environment
-	36, // 73: towpath.catalog.v1.CatalogService.GetEnvironment:output_type -> towpath.catalog.v1.Environment
-	28, // 74: towpath.catalog.v1.CatalogService.ListEnvironments:output_type -> towpath.catalog.v1.ListEnvironmentsResponse
-	36, // 75: towpath.catalog.v1.CatalogService.UpdateEnvironment:output_type -> towpath.catalog.v1.Environment
-	44, // 76: towpath.catalog.v1.CatalogService.DeleteEnvironment:output_type -> towpath.catalog.v1.Deployment
-	45, // 77: towpath.catalog.v1.CatalogService.GetSet:output_type -> towpath.catalog.v1.Set
-	44, // 78: towpath.catalog.v1.CatalogService.CreateDeployment:output_type -> towpath.catalog.v1.Deployment
-	46, // 79: towpath.catalog.v1.CatalogService.PlanDeployment:output_type -> towpath.catalog.v1.Plan
-	44, // 80: towpath.catalog.v1.CatalogService.Rollback:output_type -> towpath.catalog.v1.Deployment
-	44, // 81: towpath.catalog.v1.CatalogService.GetDeployment:output_type -> towpath.catalog.v1.Deployment
-	47, // 82: towpath.catalog.v1.CatalogService.ListDeployments:output_type -> towpath.catalog.v1.ListDeploymentsResponse
-	48, // 83: towpath.catalog.v1.CatalogService.WatchDeployment:output_type -> towpath.catalog.v1.WatchDeploymentResponse
-	52, // [52:84] is the sub-list for method output_type
-	20, // [20:52] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	46, // 0: towpath.catalog.v1.CreateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
+	46, // 1: towpath.catalog.v1.ListApplicationsResponse.applications:type_name -> towpath.catalog.v1.Application
+	46, // 2: towpath.catalog.v1.UpdateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
+	47, // 3: towpath.catalog.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 4: towpath.catalog.v1.CreateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	48, // 5: towpath.catalog.v1.ListEnvironmentTypesResponse.environment_types:type_name -> towpath.catalog.v1.EnvironmentType
+	48, // 6: towpath.catalog.v1.UpdateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	47, // 7: towpath.catalog.v1.UpdateEnvironmentTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
+	49, // 8: towpath.catalog.v1.CreateTargetRequest.target:type_name -> towpath.catalog.v1.Target
+	49, // 9: towpath.catalog.v1.ListTargetsResponse.targets:type_name -> towpath.catalog.v1.Target
+	49, // 10: towpath.catalog.v1.UpdateTargetRequest.target:type_name -> towpath.catalog.v1.Target
+	47, // 11: towpath.catalog.v1.UpdateTargetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	50, // 12: towpath.catalog.v1.CreateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
+	50, // 13: towpath.catalog.v1.ListRepositoriesResponse.repositories:type_name -> towpath.catalog.v1.Repository
+	50, // 14: towpath.catalog.v1.UpdateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
+	47, // 15: towpath.catalog.v1.UpdateRepositoryRequest.update_mask:type_name -> google.protobuf.FieldMask
+	51, // 16: towpath.catalog.v1.CreateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
+	52, // 17: towpath.catalog.v1.CreateEnvironmentRequest.change:type_name -> towpath.catalog.v1.Change
+	53, // 18: towpath.catalog.v1.CreateEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 19: towpath.catalog.v1.ListEnvironmentsResponse.environments:type_name -> towpath.catalog.v1.Environment
+	51, // 20: towpath.catalog.v1.UpdateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
+	47, // 21: towpath.catalog.v1.UpdateEnvironmentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	54, // 22: towpath.catalog.v1.LockEnvironmentRequest.lock:type_name -> towpath.catalog.v1.Lock
+	53, // 23: towpath.catalog.v1.ExtendEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
+	46, // 24: towpath.catalog.v1.WatchApplicationsResponse.application:type_name -> towpath.catalog.v1.Application
+	48, // 25: towpath.catalog.v1.WatchEnvironmentTypesResponse.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	49, // 26: towpath.catalog.v1.WatchTargetsResponse.target:type_name -> towpath.catalog.v1.Target
+	50, // 27: towpath.catalog.v1.WatchRepositoriesResponse.repository:type_name -> towpath.catalog.v1.Repository
+	51, // 28: towpath.catalog.v1.WatchEnvironmentsResponse.environment:type_name -> towpath.catalog.v1.Environment
+	55, // 29: towpath.catalog.v1.WatchDeploymentsResponse.deployment:type_name -> towpath.catalog.v1.Deployment
+	1,  // 30: towpath.catalog.v1.CatalogService.CreateApplication:input_type -> towpath.catalog.v1.CreateApplicationRequest
+	2,  // 31: towpath.catalog.v1.CatalogService.GetApplication:input_type -> towpath.catalog.v1.GetApplicationRequest
+	3,  // 32: towpath.catalog.v1.CatalogService.ListApplications:input_type -> towpath.catalog.v1.ListApplicationsRequest
+	5,  // 33: towpath.catalog.v1.CatalogService.UpdateApplication:input_type -> towpath.catalog.v1.UpdateApplicationRequest
+	6,  // 34: towpath.catalog.v1.CatalogService.DeleteApplication:input_type -> towpath.catalog.v1.DeleteApplicationRequest
+	7,  // 35: towpath.catalog.v1.CatalogService.CreateEnvironmentType:input_type -> towpath.catalog.v1.CreateEnvironmentTypeRequest
+	8,  // 36: towpath.catalog.v1.CatalogService.GetEnvironmentType:input_type -> towpath.catalog.v1.GetEnvironmentTypeRequest
+	9,  // 37: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:input_type -> towpath.catalog.v1.ListEnvironmentTypesRequest
+	11, // 38: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:input_type -> towpath.catalog.v1.UpdateEnvironmentTypeRequest
+	12, // 39: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:input_type -> towpath.catalog.v1.DeleteEnvironmentTypeRequest
+	13, // 40: towpath.catalog.v1.CatalogService.CreateTarget:input_type -> towpath.catalog.v1.CreateTargetRequest
+	14, // 41: towpath.catalog.v1.CatalogService.GetTarget:input_type -> towpath.catalog.v1.GetTargetRequest
+	15, // 42: towpath.catalog.v1.CatalogService.ListTargets:input_type -> towpath.catalog.v1.ListTargetsRequest
+	17, // 43: towpath.catalog.v1.CatalogService.UpdateTarget:input_type -> towpath.catalog.v1.UpdateTargetRequest
+	18, // 44: towpath.catalog.v1.CatalogService.DeleteTarget:input_type -> towpath.catalog.v1.DeleteTargetRequest
+	19, // 45: towpath.catalog.v1.CatalogService.CreateRepository:input_type -> towpath.catalog.v1.CreateRepositoryRequest
+	20, // 46: towpath.catalog.v1.CatalogService.GetRepository:input_type -> towpath.catalog.v1.GetRepositoryRequest
+	21, // 47: towpath.catalog.v1.CatalogService.ListRepositories:input_type -> towpath.catalog.v1.ListRepositoriesRequest
+	23, // 48: towpath.catalog.v1.CatalogService.UpdateRepository:input_type -> towpath.catalog.v1.UpdateRepositoryRequest
+	24, // 49: towpath.catalog.v1.CatalogService.DeleteRepository:input_type -> towpath.catalog.v1.DeleteRepositoryRequest
+	25, // 50: towpath.catalog.v1.CatalogService.CreateEnvironment:input_type -> towpath.catalog.v1.CreateEnvironmentRequest
+	26, // 51: towpath.catalog.v1.CatalogService.GetEnvironment:input_type -> towpath.catalog.v1.GetEnvironmentRequest
+	27, // 52: towpath.catalog.v1.CatalogService.ListEnvironments:input_type -> towpath.catalog.v1.ListEnvironmentsRequest
+	29, // 53: towpath.catalog.v1.CatalogService.UpdateEnvironment:input_type -> towpath.catalog.v1.UpdateEnvironmentRequest
+	30, // 54: towpath.catalog.v1.CatalogService.DeleteEnvironment:input_type -> towpath.catalog.v1.DeleteEnvironmentRequest
+	0,  // 55: towpath.catalog.v1.CatalogService.GetSet:input_type -> towpath.catalog.v1.GetSetRequest
+	56, // 56: towpath.catalog.v1.CatalogService.CreateDeployment:input_type -> towpath.catalog.v1.CreateDeploymentRequest
+	57, // 57: towpath.catalog.v1.CatalogService.PlanDeployment:input_type -> towpath.catalog.v1.PlanDeploymentRequest
+	58, // 58: towpath.catalog.v1.CatalogService.Rollback:input_type -> towpath.catalog.v1.RollbackRequest
+	59, // 59: towpath.catalog.v1.CatalogService.Promote:input_type -> towpath.catalog.v1.PromoteRequest
+	60, // 60: towpath.catalog.v1.CatalogService.SetImage:input_type -> towpath.catalog.v1.SetImageRequest
+	61, // 61: towpath.catalog.v1.CatalogService.ScaleWorkload:input_type -> towpath.catalog.v1.ScaleWorkloadRequest
+	62, // 62: towpath.catalog.v1.CatalogService.ApproveDeployment:input_type -> towpath.catalog.v1.ApproveDeploymentRequest
+	63, // 63: towpath.catalog.v1.CatalogService.RejectDeployment:input_type -> towpath.catalog.v1.RejectDeploymentRequest
+	64, // 64: towpath.catalog.v1.CatalogService.CancelDeployment:input_type -> towpath.catalog.v1.CancelDeploymentRequest
+	65, // 65: towpath.catalog.v1.CatalogService.RetryDeployment:input_type -> towpath.catalog.v1.RetryDeploymentRequest
+	66, // 66: towpath.catalog.v1.CatalogService.CommentDeployment:input_type -> towpath.catalog.v1.CommentDeploymentRequest
+	31, // 67: towpath.catalog.v1.CatalogService.LockEnvironment:input_type -> towpath.catalog.v1.LockEnvironmentRequest
+	32, // 68: towpath.catalog.v1.CatalogService.UnlockEnvironment:input_type -> towpath.catalog.v1.UnlockEnvironmentRequest
+	33, // 69: towpath.catalog.v1.CatalogService.ExtendEnvironment:input_type -> towpath.catalog.v1.ExtendEnvironmentRequest
+	67, // 70: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:input_type -> towpath.catalog.v1.GetDeliveryMetricsRequest
+	68, // 71: towpath.catalog.v1.CatalogService.GetDeployment:input_type -> towpath.catalog.v1.GetDeploymentRequest
+	69, // 72: towpath.catalog.v1.CatalogService.ListDeployments:input_type -> towpath.catalog.v1.ListDeploymentsRequest
+	70, // 73: towpath.catalog.v1.CatalogService.WatchDeployment:input_type -> towpath.catalog.v1.WatchDeploymentRequest
+	34, // 74: towpath.catalog.v1.CatalogService.WatchApplications:input_type -> towpath.catalog.v1.WatchApplicationsRequest
+	36, // 75: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:input_type -> towpath.catalog.v1.WatchEnvironmentTypesRequest
+	38, // 76: towpath.catalog.v1.CatalogService.WatchTargets:input_type -> towpath.catalog.v1.WatchTargetsRequest
+	40, // 77: towpath.catalog.v1.CatalogService.WatchRepositories:input_type -> towpath.catalog.v1.WatchRepositoriesRequest
+	42, // 78: towpath.catalog.v1.CatalogService.WatchEnvironments:input_type -> towpath.catalog.v1.WatchEnvironmentsRequest
+	44, // 79: towpath.catalog.v1.CatalogService.WatchDeployments:input_type -> towpath.catalog.v1.WatchDeploymentsRequest
+	46, // 80: towpath.catalog.v1.CatalogService.CreateApplication:output_type -> towpath.catalog.v1.Application
+	46, // 81: towpath.catalog.v1.CatalogService.GetApplication:output_type -> towpath.catalog.v1.Application
+	4,  // 82: towpath.catalog.v1.CatalogService.ListApplications:output_type -> towpath.catalog.v1.ListApplicationsResponse
+	46, // 83: towpath.catalog.v1.CatalogService.UpdateApplication:output_type -> towpath.catalog.v1.Application
+	71, // 84: towpath.catalog.v1.CatalogService.DeleteApplication:output_type -> google.protobuf.Empty
+	48, // 85: towpath.catalog.v1.CatalogService.CreateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	48, // 86: towpath.catalog.v1.CatalogService.GetEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	10, // 87: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:output_type -> towpath.catalog.v1.ListEnvironmentTypesResponse
+	48, // 88: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	71, // 89: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:output_type -> google.protobuf.Empty
+	49, // 90: towpath.catalog.v1.CatalogService.CreateTarget:output_type -> towpath.catalog.v1.Target
+	49, // 91: towpath.catalog.v1.CatalogService.GetTarget:output_type -> towpath.catalog.v1.Target
+	16, // 92: towpath.catalog.v1.CatalogService.ListTargets:output_type -> towpath.catalog.v1.ListTargetsResponse
+	49, // 93: towpath.catalog.v1.CatalogService.UpdateTarget:output_type -> towpath.catalog.v1.Target
+	71, // 94: towpath.catalog.v1.CatalogService.DeleteTarget:output_type -> google.protobuf.Empty
+	50, // 95: towpath.catalog.v1.CatalogService.CreateRepository:output_type -> towpath.catalog.v1.Repository
+	50, // 96: towpath.catalog.v1.CatalogService.GetRepository:output_type -> towpath.catalog.v1.Repository
+	22, // 97: towpath.catalog.v1.CatalogService.ListRepositories:output_type -> towpath.catalog.v1.ListRepositoriesResponse
+	50, // 98: towpath.catalog.v1.CatalogService.UpdateRepository:output_type -> towpath.catalog.v1.Repository
+	71, // 99: towpath.catalog.v1.CatalogService.DeleteRepository:output_type -> google.protobuf.Empty
+	51, // 100: towpath.catalog.v1.CatalogService.CreateEnvironment:output_type -> towpath.catalog.v1.Environment
+	51, // 101: towpath.catalog.v1.CatalogService.GetEnvironment:output_type -> towpath.catalog.v1.Environment
+	28, // 102: towpath.catalog.v1.CatalogService.ListEnvironments:output_type -> towpath.catalog.v1.ListEnvironmentsResponse
+	51, // 103: towpath.catalog.v1.CatalogService.UpdateEnvironment:output_type -> towpath.catalog.v1.Environment
+	55, // 104: towpath.catalog.v1.CatalogService.DeleteEnvironment:output_type -> towpath.catalog.v1.Deployment
+	72, // 105: towpath.catalog.v1.CatalogService.GetSet:output_type -> towpath.catalog.v1.Set
+	55, // 106: towpath.catalog.v1.CatalogService.CreateDeployment:output_type -> towpath.catalog.v1.Deployment
+	73, // 107: towpath.catalog.v1.CatalogService.PlanDeployment:output_type -> towpath.catalog.v1.Plan
+	55, // 108: towpath.catalog.v1.CatalogService.Rollback:output_type -> towpath.catalog.v1.Deployment
+	55, // 109: towpath.catalog.v1.CatalogService.Promote:output_type -> towpath.catalog.v1.Deployment
+	55, // 110: towpath.catalog.v1.CatalogService.SetImage:output_type -> towpath.catalog.v1.Deployment
+	55, // 111: towpath.catalog.v1.CatalogService.ScaleWorkload:output_type -> towpath.catalog.v1.Deployment
+	55, // 112: towpath.catalog.v1.CatalogService.ApproveDeployment:output_type -> towpath.catalog.v1.Deployment
+	55, // 113: towpath.catalog.v1.CatalogService.RejectDeployment:output_type -> towpath.catalog.v1.Deployment
+	55, // 114: towpath.catalog.v1.CatalogService.CancelDeployment:output_type -> towpath.catalog.v1.Deployment
+	55, // 115: towpath.catalog.v1.CatalogService.RetryDeployment:output_type -> towpath.catalog.v1.Deployment
+	55, // 116: towpath.catalog.v1.CatalogService.CommentDeployment:output_type -> towpath.catalog.v1.Deployment
+	51, // 117: towpath.catalog.v1.CatalogService.LockEnvironment:output_type -> towpath.catalog.v1.Environment
+	51, // 118: towpath.catalog.v1.CatalogService.UnlockEnvironment:output_type -> towpath.catalog.v1.Environment
+	51, // 119: towpath.catalog.v1.CatalogService.ExtendEnvironment:output_type -> towpath.catalog.v1.Environment
+	74, // 120: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:output_type -> towpath.catalog.v1.DeliveryMetrics
+	55, // 121: towpath.catalog.v1.CatalogService.GetDeployment:output_type -> towpath.catalog.v1.Deployment
+	75, // 122: towpath.catalog.v1.CatalogService.ListDeployments:output_type -> towpath.catalog.v1.ListDeploymentsResponse
+	76, // 123: towpath.catalog.v1.CatalogService.WatchDeployment:output_type -> towpath.catalog.v1.WatchDeploymentResponse
+	35, // 124: towpath.catalog.v1.CatalogService.WatchApplications:output_type -> towpath.catalog.v1.WatchApplicationsResponse
+	37, // 125: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:output_type -> towpath.catalog.v1.WatchEnvironmentTypesResponse
+	39, // 126: towpath.catalog.v1.CatalogService.WatchTargets:output_type -> towpath.catalog.v1.WatchTargetsResponse
+	41, // 127: towpath.catalog.v1.CatalogService.WatchRepositories:output_type -> towpath.catalog.v1.WatchRepositoriesResponse
+	43, // 128: towpath.catalog.v1.CatalogService.WatchEnvironments:output_type -> towpath.catalog.v1.WatchEnvironmentsResponse
+	45, // 129: towpath.catalog.v1.CatalogService.WatchDeployments:output_type -> towpath.catalog.v1.WatchDeploymentsResponse
+	80, // [80:130] is the sub-list for method output_type
+	30, // [30:80] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_catalog_proto_init() }
@@ -2089,7 +3213,7 @@ func file_towpath_catalog_v1_catalog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_catalog_proto_rawDesc), len(file_towpath_catalog_v1_catalog_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -49,9 +49,27 @@ const (
 	CatalogService_CreateDeployment_FullMethodName      = "/towpath.catalog.v1.CatalogService/CreateDeployment"
 	CatalogService_PlanDeployment_FullMethodName        = "/towpath.catalog.v1.CatalogService/PlanDeployment"
 	CatalogService_Rollback_FullMethodName              = "/towpath.catalog.v1.CatalogService/Rollback"
+	CatalogService_Promote_FullMethodName               = "/towpath.catalog.v1.CatalogService/Promote"
+	CatalogService_SetImage_FullMethodName              = "/towpath.catalog.v1.CatalogService/SetImage"
+	CatalogService_ScaleWorkload_FullMethodName         = "/towpath.catalog.v1.CatalogService/ScaleWorkload"
+	CatalogService_ApproveDeployment_FullMethodName     = "/towpath.catalog.v1.CatalogService/ApproveDeployment"
+	CatalogService_RejectDeployment_FullMethodName      = "/towpath.catalog.v1.CatalogService/RejectDeployment"
+	CatalogService_CancelDeployment_FullMethodName      = "/towpath.catalog.v1.CatalogService/CancelDeployment"
+	CatalogService_RetryDeployment_FullMethodName       = "/towpath.catalog.v1.CatalogService/RetryDeployment"
+	CatalogService_CommentDeployment_FullMethodName     = "/towpath.catalog.v1.CatalogService/CommentDeployment"
+	CatalogService_LockEnvironment_FullMethodName       = "/towpath.catalog.v1.CatalogService/LockEnvironment"
+	CatalogService_UnlockEnvironment_FullMethodName     = "/towpath.catalog.v1.CatalogService/UnlockEnvironment"
+	CatalogService_ExtendEnvironment_FullMethodName     = "/towpath.catalog.v1.CatalogService/ExtendEnvironment"
+	CatalogService_GetDeliveryMetrics_FullMethodName    = "/towpath.catalog.v1.CatalogService/GetDeliveryMetrics"
 	CatalogService_GetDeployment_FullMethodName         = "/towpath.catalog.v1.CatalogService/GetDeployment"
 	CatalogService_ListDeployments_FullMethodName       = "/towpath.catalog.v1.CatalogService/ListDeployments"
 	CatalogService_WatchDeployment_FullMethodName       = "/towpath.catalog.v1.CatalogService/WatchDeployment"
+	CatalogService_WatchApplications_FullMethodName     = "/towpath.catalog.v1.CatalogService/WatchApplications"
+	CatalogService_WatchEnvironmentTypes_FullMethodName = "/towpath.catalog.v1.CatalogService/WatchEnvironmentTypes"
+	CatalogService_WatchTargets_FullMethodName          = "/towpath.catalog.v1.CatalogService/WatchTargets"
+	CatalogService_WatchRepositories_FullMethodName     = "/towpath.catalog.v1.CatalogService/WatchRepositories"
+	CatalogService_WatchEnvironments_FullMethodName     = "/towpath.catalog.v1.CatalogService/WatchEnvironments"
+	CatalogService_WatchDeployments_FullMethodName      = "/towpath.catalog.v1.CatalogService/WatchDeployments"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -100,7 +118,7 @@ type CatalogServiceClient interface {
 	UpdateRepository(ctx context.Context, in *UpdateRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
 	// DeleteRepository removes a repository that nothing uses.
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// CreateEnvironment makes an environment. It holds nothing until its first deployment.
+	// CreateEnvironment makes an environment, and deploys to it in the same call when there is something to begin with.
 	CreateEnvironment(ctx context.Context, in *CreateEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
 	// GetEnvironment gives an environment.
 	GetEnvironment(ctx context.Context, in *GetEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
@@ -119,12 +137,49 @@ type CatalogServiceClient interface {
 	PlanDeployment(ctx context.Context, in *PlanDeploymentRequest, opts ...grpc.CallOption) (*Plan, error)
 	// Rollback restores what an earlier deployment made, by a new deployment: the same tree, no history rewritten.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// Promote brings the set of another environment to this one, by a new deployment.
+	Promote(ctx context.Context, in *PromoteRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// SetImage gives one container another image, by a new deployment.
+	SetImage(ctx context.Context, in *SetImageRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// ScaleWorkload gives one workload another number of replicas in this environment, by a new deployment.
+	ScaleWorkload(ctx context.Context, in *ScaleWorkloadRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// ApproveDeployment votes for a deployment that waits for approval.
+	ApproveDeployment(ctx context.Context, in *ApproveDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// RejectDeployment ends a deployment that waits for approval.
+	RejectDeployment(ctx context.Context, in *RejectDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// CancelDeployment withdraws a deployment that is not in Git yet. Where the committer has it already, its answer decides:
+	// the deployment ends as cancelled or goes on.
+	CancelDeployment(ctx context.Context, in *CancelDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment.
+	RetryDeployment(ctx context.Context, in *RetryDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// CommentDeployment adds a comment to a deployment; the rest of it stays as it is.
+	CommentDeployment(ctx context.Context, in *CommentDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
+	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires.
+	LockEnvironment(ctx context.Context, in *LockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
+	// UnlockEnvironment takes the lock away; deployments that waited go on.
+	UnlockEnvironment(ctx context.Context, in *UnlockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
+	// ExtendEnvironment moves the time at which an environment is deleted, or keeps it for ever.
+	ExtendEnvironment(ctx context.Context, in *ExtendEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
+	// GetDeliveryMetrics gives the DORA figures of an environment, computed from its history.
+	GetDeliveryMetrics(ctx context.Context, in *GetDeliveryMetricsRequest, opts ...grpc.CallOption) (*DeliveryMetrics, error)
 	// GetDeployment gives a deployment.
 	GetDeployment(ctx context.Context, in *GetDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
 	// ListDeployments gives an environment's history, newest first.
 	ListDeployments(ctx context.Context, in *ListDeploymentsRequest, opts ...grpc.CallOption) (*ListDeploymentsResponse, error)
 	// WatchDeployment streams a deployment: as it is now, then after each change until its end.
 	WatchDeployment(ctx context.Context, in *WatchDeploymentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentResponse], error)
+	// WatchApplications streams the list: what is there now, then each change. It can be resumed.
+	WatchApplications(ctx context.Context, in *WatchApplicationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApplicationsResponse], error)
+	// WatchEnvironmentTypes streams the list: what is there now, then each change. It can be resumed.
+	WatchEnvironmentTypes(ctx context.Context, in *WatchEnvironmentTypesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentTypesResponse], error)
+	// WatchTargets streams the list: what is there now, then each change. It can be resumed.
+	WatchTargets(ctx context.Context, in *WatchTargetsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTargetsResponse], error)
+	// WatchRepositories streams the list: what is there now, then each change. It can be resumed.
+	WatchRepositories(ctx context.Context, in *WatchRepositoriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRepositoriesResponse], error)
+	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
+	WatchEnvironments(ctx context.Context, in *WatchEnvironmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentsResponse], error)
+	// WatchDeployments streams the list: what is there now, then each change. It can be resumed.
+	WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error)
 }
 
 type catalogServiceClient struct {
@@ -425,6 +480,126 @@ func (c *catalogServiceClient) Rollback(ctx context.Context, in *RollbackRequest
 	return out, nil
 }
 
+func (c *catalogServiceClient) Promote(ctx context.Context, in *PromoteRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_Promote_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) SetImage(ctx context.Context, in *SetImageRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_SetImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ScaleWorkload(ctx context.Context, in *ScaleWorkloadRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_ScaleWorkload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ApproveDeployment(ctx context.Context, in *ApproveDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_ApproveDeployment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) RejectDeployment(ctx context.Context, in *RejectDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_RejectDeployment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) CancelDeployment(ctx context.Context, in *CancelDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_CancelDeployment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) RetryDeployment(ctx context.Context, in *RetryDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_RetryDeployment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) CommentDeployment(ctx context.Context, in *CommentDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Deployment)
+	err := c.cc.Invoke(ctx, CatalogService_CommentDeployment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) LockEnvironment(ctx context.Context, in *LockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Environment)
+	err := c.cc.Invoke(ctx, CatalogService_LockEnvironment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) UnlockEnvironment(ctx context.Context, in *UnlockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Environment)
+	err := c.cc.Invoke(ctx, CatalogService_UnlockEnvironment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ExtendEnvironment(ctx context.Context, in *ExtendEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Environment)
+	err := c.cc.Invoke(ctx, CatalogService_ExtendEnvironment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) GetDeliveryMetrics(ctx context.Context, in *GetDeliveryMetricsRequest, opts ...grpc.CallOption) (*DeliveryMetrics, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeliveryMetrics)
+	err := c.cc.Invoke(ctx, CatalogService_GetDeliveryMetrics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catalogServiceClient) GetDeployment(ctx context.Context, in *GetDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Deployment)
@@ -463,6 +638,120 @@ func (c *catalogServiceClient) WatchDeployment(ctx context.Context, in *WatchDep
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CatalogService_WatchDeploymentClient = grpc.ServerStreamingClient[WatchDeploymentResponse]
+
+func (c *catalogServiceClient) WatchApplications(ctx context.Context, in *WatchApplicationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApplicationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[1], CatalogService_WatchApplications_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchApplicationsRequest, WatchApplicationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchApplicationsClient = grpc.ServerStreamingClient[WatchApplicationsResponse]
+
+func (c *catalogServiceClient) WatchEnvironmentTypes(ctx context.Context, in *WatchEnvironmentTypesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentTypesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[2], CatalogService_WatchEnvironmentTypes_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEnvironmentTypesRequest, WatchEnvironmentTypesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchEnvironmentTypesClient = grpc.ServerStreamingClient[WatchEnvironmentTypesResponse]
+
+func (c *catalogServiceClient) WatchTargets(ctx context.Context, in *WatchTargetsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTargetsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[3], CatalogService_WatchTargets_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchTargetsRequest, WatchTargetsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchTargetsClient = grpc.ServerStreamingClient[WatchTargetsResponse]
+
+func (c *catalogServiceClient) WatchRepositories(ctx context.Context, in *WatchRepositoriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRepositoriesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[4], CatalogService_WatchRepositories_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRepositoriesRequest, WatchRepositoriesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchRepositoriesClient = grpc.ServerStreamingClient[WatchRepositoriesResponse]
+
+func (c *catalogServiceClient) WatchEnvironments(ctx context.Context, in *WatchEnvironmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[5], CatalogService_WatchEnvironments_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEnvironmentsRequest, WatchEnvironmentsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchEnvironmentsClient = grpc.ServerStreamingClient[WatchEnvironmentsResponse]
+
+func (c *catalogServiceClient) WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &CatalogService_ServiceDesc.Streams[6], CatalogService_WatchDeployments_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchDeploymentsRequest, WatchDeploymentsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchDeploymentsClient = grpc.ServerStreamingClient[WatchDeploymentsResponse]
 
 // CatalogServiceServer is the server API for CatalogService service.
 // All implementations must embed UnimplementedCatalogServiceServer
@@ -510,7 +799,7 @@ type CatalogServiceServer interface {
 	UpdateRepository(context.Context, *UpdateRepositoryRequest) (*Repository, error)
 	// DeleteRepository removes a repository that nothing uses.
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
-	// CreateEnvironment makes an environment. It holds nothing until its first deployment.
+	// CreateEnvironment makes an environment, and deploys to it in the same call when there is something to begin with.
 	CreateEnvironment(context.Context, *CreateEnvironmentRequest) (*Environment, error)
 	// GetEnvironment gives an environment.
 	GetEnvironment(context.Context, *GetEnvironmentRequest) (*Environment, error)
@@ -529,12 +818,49 @@ type CatalogServiceServer interface {
 	PlanDeployment(context.Context, *PlanDeploymentRequest) (*Plan, error)
 	// Rollback restores what an earlier deployment made, by a new deployment: the same tree, no history rewritten.
 	Rollback(context.Context, *RollbackRequest) (*Deployment, error)
+	// Promote brings the set of another environment to this one, by a new deployment.
+	Promote(context.Context, *PromoteRequest) (*Deployment, error)
+	// SetImage gives one container another image, by a new deployment.
+	SetImage(context.Context, *SetImageRequest) (*Deployment, error)
+	// ScaleWorkload gives one workload another number of replicas in this environment, by a new deployment.
+	ScaleWorkload(context.Context, *ScaleWorkloadRequest) (*Deployment, error)
+	// ApproveDeployment votes for a deployment that waits for approval.
+	ApproveDeployment(context.Context, *ApproveDeploymentRequest) (*Deployment, error)
+	// RejectDeployment ends a deployment that waits for approval.
+	RejectDeployment(context.Context, *RejectDeploymentRequest) (*Deployment, error)
+	// CancelDeployment withdraws a deployment that is not in Git yet. Where the committer has it already, its answer decides:
+	// the deployment ends as cancelled or goes on.
+	CancelDeployment(context.Context, *CancelDeploymentRequest) (*Deployment, error)
+	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment.
+	RetryDeployment(context.Context, *RetryDeploymentRequest) (*Deployment, error)
+	// CommentDeployment adds a comment to a deployment; the rest of it stays as it is.
+	CommentDeployment(context.Context, *CommentDeploymentRequest) (*Deployment, error)
+	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires.
+	LockEnvironment(context.Context, *LockEnvironmentRequest) (*Environment, error)
+	// UnlockEnvironment takes the lock away; deployments that waited go on.
+	UnlockEnvironment(context.Context, *UnlockEnvironmentRequest) (*Environment, error)
+	// ExtendEnvironment moves the time at which an environment is deleted, or keeps it for ever.
+	ExtendEnvironment(context.Context, *ExtendEnvironmentRequest) (*Environment, error)
+	// GetDeliveryMetrics gives the DORA figures of an environment, computed from its history.
+	GetDeliveryMetrics(context.Context, *GetDeliveryMetricsRequest) (*DeliveryMetrics, error)
 	// GetDeployment gives a deployment.
 	GetDeployment(context.Context, *GetDeploymentRequest) (*Deployment, error)
 	// ListDeployments gives an environment's history, newest first.
 	ListDeployments(context.Context, *ListDeploymentsRequest) (*ListDeploymentsResponse, error)
 	// WatchDeployment streams a deployment: as it is now, then after each change until its end.
 	WatchDeployment(*WatchDeploymentRequest, grpc.ServerStreamingServer[WatchDeploymentResponse]) error
+	// WatchApplications streams the list: what is there now, then each change. It can be resumed.
+	WatchApplications(*WatchApplicationsRequest, grpc.ServerStreamingServer[WatchApplicationsResponse]) error
+	// WatchEnvironmentTypes streams the list: what is there now, then each change. It can be resumed.
+	WatchEnvironmentTypes(*WatchEnvironmentTypesRequest, grpc.ServerStreamingServer[WatchEnvironmentTypesResponse]) error
+	// WatchTargets streams the list: what is there now, then each change. It can be resumed.
+	WatchTargets(*WatchTargetsRequest, grpc.ServerStreamingServer[WatchTargetsResponse]) error
+	// WatchRepositories streams the list: what is there now, then each change. It can be resumed.
+	WatchRepositories(*WatchRepositoriesRequest, grpc.ServerStreamingServer[WatchRepositoriesResponse]) error
+	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
+	WatchEnvironments(*WatchEnvironmentsRequest, grpc.ServerStreamingServer[WatchEnvironmentsResponse]) error
+	// WatchDeployments streams the list: what is there now, then each change. It can be resumed.
+	WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error
 	mustEmbedUnimplementedCatalogServiceServer()
 }
 
@@ -632,6 +958,42 @@ func (UnimplementedCatalogServiceServer) PlanDeployment(context.Context, *PlanDe
 func (UnimplementedCatalogServiceServer) Rollback(context.Context, *RollbackRequest) (*Deployment, error) {
 	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
 }
+func (UnimplementedCatalogServiceServer) Promote(context.Context, *PromoteRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method Promote not implemented")
+}
+func (UnimplementedCatalogServiceServer) SetImage(context.Context, *SetImageRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetImage not implemented")
+}
+func (UnimplementedCatalogServiceServer) ScaleWorkload(context.Context, *ScaleWorkloadRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method ScaleWorkload not implemented")
+}
+func (UnimplementedCatalogServiceServer) ApproveDeployment(context.Context, *ApproveDeploymentRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) RejectDeployment(context.Context, *RejectDeploymentRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) CancelDeployment(context.Context, *CancelDeploymentRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) RetryDeployment(context.Context, *RetryDeploymentRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method RetryDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) CommentDeployment(context.Context, *CommentDeploymentRequest) (*Deployment, error) {
+	return nil, status.Error(codes.Unimplemented, "method CommentDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) LockEnvironment(context.Context, *LockEnvironmentRequest) (*Environment, error) {
+	return nil, status.Error(codes.Unimplemented, "method LockEnvironment not implemented")
+}
+func (UnimplementedCatalogServiceServer) UnlockEnvironment(context.Context, *UnlockEnvironmentRequest) (*Environment, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnlockEnvironment not implemented")
+}
+func (UnimplementedCatalogServiceServer) ExtendEnvironment(context.Context, *ExtendEnvironmentRequest) (*Environment, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExtendEnvironment not implemented")
+}
+func (UnimplementedCatalogServiceServer) GetDeliveryMetrics(context.Context, *GetDeliveryMetricsRequest) (*DeliveryMetrics, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDeliveryMetrics not implemented")
+}
 func (UnimplementedCatalogServiceServer) GetDeployment(context.Context, *GetDeploymentRequest) (*Deployment, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDeployment not implemented")
 }
@@ -640,6 +1002,24 @@ func (UnimplementedCatalogServiceServer) ListDeployments(context.Context, *ListD
 }
 func (UnimplementedCatalogServiceServer) WatchDeployment(*WatchDeploymentRequest, grpc.ServerStreamingServer[WatchDeploymentResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchDeployment not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchApplications(*WatchApplicationsRequest, grpc.ServerStreamingServer[WatchApplicationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchApplications not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchEnvironmentTypes(*WatchEnvironmentTypesRequest, grpc.ServerStreamingServer[WatchEnvironmentTypesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEnvironmentTypes not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchTargets(*WatchTargetsRequest, grpc.ServerStreamingServer[WatchTargetsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchTargets not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchRepositories(*WatchRepositoriesRequest, grpc.ServerStreamingServer[WatchRepositoriesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRepositories not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchEnvironments(*WatchEnvironmentsRequest, grpc.ServerStreamingServer[WatchEnvironmentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEnvironments not implemented")
+}
+func (UnimplementedCatalogServiceServer) WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchDeployments not implemented")
 }
 func (UnimplementedCatalogServiceServer) mustEmbedUnimplementedCatalogServiceServer() {}
 func (UnimplementedCatalogServiceServer) testEmbeddedByValue()                        {}
@@ -1184,6 +1564,222 @@ func _CatalogService_Rollback_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_Promote_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).Promote(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_Promote_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).Promote(ctx, req.(*PromoteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_SetImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).SetImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_SetImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).SetImage(ctx, req.(*SetImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ScaleWorkload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ScaleWorkloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ScaleWorkload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ScaleWorkload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ScaleWorkload(ctx, req.(*ScaleWorkloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ApproveDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveDeploymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ApproveDeployment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ApproveDeployment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ApproveDeployment(ctx, req.(*ApproveDeploymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_RejectDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectDeploymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).RejectDeployment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_RejectDeployment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).RejectDeployment(ctx, req.(*RejectDeploymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_CancelDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelDeploymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).CancelDeployment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_CancelDeployment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).CancelDeployment(ctx, req.(*CancelDeploymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_RetryDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetryDeploymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).RetryDeployment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_RetryDeployment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).RetryDeployment(ctx, req.(*RetryDeploymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_CommentDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommentDeploymentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).CommentDeployment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_CommentDeployment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).CommentDeployment(ctx, req.(*CommentDeploymentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_LockEnvironment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LockEnvironmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).LockEnvironment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_LockEnvironment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).LockEnvironment(ctx, req.(*LockEnvironmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_UnlockEnvironment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnlockEnvironmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).UnlockEnvironment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_UnlockEnvironment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).UnlockEnvironment(ctx, req.(*UnlockEnvironmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ExtendEnvironment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExtendEnvironmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ExtendEnvironment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ExtendEnvironment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ExtendEnvironment(ctx, req.(*ExtendEnvironmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_GetDeliveryMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDeliveryMetricsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetDeliveryMetrics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetDeliveryMetrics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetDeliveryMetrics(ctx, req.(*GetDeliveryMetricsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CatalogService_GetDeployment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDeploymentRequest)
 	if err := dec(in); err != nil {
@@ -1230,6 +1826,72 @@ func _CatalogService_WatchDeployment_Handler(srv interface{}, stream grpc.Server
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CatalogService_WatchDeploymentServer = grpc.ServerStreamingServer[WatchDeploymentResponse]
+
+func _CatalogService_WatchApplications_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchApplicationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchApplications(m, &grpc.GenericServerStream[WatchApplicationsRequest, WatchApplicationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchApplicationsServer = grpc.ServerStreamingServer[WatchApplicationsResponse]
+
+func _CatalogService_WatchEnvironmentTypes_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEnvironmentTypesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchEnvironmentTypes(m, &grpc.GenericServerStream[WatchEnvironmentTypesRequest, WatchEnvironmentTypesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchEnvironmentTypesServer = grpc.ServerStreamingServer[WatchEnvironmentTypesResponse]
+
+func _CatalogService_WatchTargets_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchTargetsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchTargets(m, &grpc.GenericServerStream[WatchTargetsRequest, WatchTargetsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchTargetsServer = grpc.ServerStreamingServer[WatchTargetsResponse]
+
+func _CatalogService_WatchRepositories_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRepositoriesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchRepositories(m, &grpc.GenericServerStream[WatchRepositoriesRequest, WatchRepositoriesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchRepositoriesServer = grpc.ServerStreamingServer[WatchRepositoriesResponse]
+
+func _CatalogService_WatchEnvironments_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEnvironmentsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchEnvironments(m, &grpc.GenericServerStream[WatchEnvironmentsRequest, WatchEnvironmentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchEnvironmentsServer = grpc.ServerStreamingServer[WatchEnvironmentsResponse]
+
+func _CatalogService_WatchDeployments_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchDeploymentsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(CatalogServiceServer).WatchDeployments(m, &grpc.GenericServerStream[WatchDeploymentsRequest, WatchDeploymentsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type CatalogService_WatchDeploymentsServer = grpc.ServerStreamingServer[WatchDeploymentsResponse]
 
 // CatalogService_ServiceDesc is the grpc.ServiceDesc for CatalogService service.
 // It's only intended for direct use with grpc.RegisterService,
@@ -1355,6 +2017,54 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CatalogService_Rollback_Handler,
 		},
 		{
+			MethodName: "Promote",
+			Handler:    _CatalogService_Promote_Handler,
+		},
+		{
+			MethodName: "SetImage",
+			Handler:    _CatalogService_SetImage_Handler,
+		},
+		{
+			MethodName: "ScaleWorkload",
+			Handler:    _CatalogService_ScaleWorkload_Handler,
+		},
+		{
+			MethodName: "ApproveDeployment",
+			Handler:    _CatalogService_ApproveDeployment_Handler,
+		},
+		{
+			MethodName: "RejectDeployment",
+			Handler:    _CatalogService_RejectDeployment_Handler,
+		},
+		{
+			MethodName: "CancelDeployment",
+			Handler:    _CatalogService_CancelDeployment_Handler,
+		},
+		{
+			MethodName: "RetryDeployment",
+			Handler:    _CatalogService_RetryDeployment_Handler,
+		},
+		{
+			MethodName: "CommentDeployment",
+			Handler:    _CatalogService_CommentDeployment_Handler,
+		},
+		{
+			MethodName: "LockEnvironment",
+			Handler:    _CatalogService_LockEnvironment_Handler,
+		},
+		{
+			MethodName: "UnlockEnvironment",
+			Handler:    _CatalogService_UnlockEnvironment_Handler,
+		},
+		{
+			MethodName: "ExtendEnvironment",
+			Handler:    _CatalogService_ExtendEnvironment_Handler,
+		},
+		{
+			MethodName: "GetDeliveryMetrics",
+			Handler:    _CatalogService_GetDeliveryMetrics_Handler,
+		},
+		{
 			MethodName: "GetDeployment",
 			Handler:    _CatalogService_GetDeployment_Handler,
 		},
@@ -1367,6 +2077,36 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchDeployment",
 			Handler:       _CatalogService_WatchDeployment_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchApplications",
+			Handler:       _CatalogService_WatchApplications_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEnvironmentTypes",
+			Handler:       _CatalogService_WatchEnvironmentTypes_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchTargets",
+			Handler:       _CatalogService_WatchTargets_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchRepositories",
+			Handler:       _CatalogService_WatchRepositories_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEnvironments",
+			Handler:       _CatalogService_WatchEnvironments_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchDeployments",
+			Handler:       _CatalogService_WatchDeployments_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -12,6 +12,8 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -37,6 +39,8 @@ const (
 	Deployment_KIND_ROLLBACK Deployment_Kind = 2
 	// Removes the environment.
 	Deployment_KIND_REMOVAL Deployment_Kind = 3
+	// Brings the set of another environment.
+	Deployment_KIND_PROMOTION Deployment_Kind = 4
 )
 
 // Enum value maps for Deployment_Kind.
@@ -46,12 +50,14 @@ var (
 		1: "KIND_CHANGE",
 		2: "KIND_ROLLBACK",
 		3: "KIND_REMOVAL",
+		4: "KIND_PROMOTION",
 	}
 	Deployment_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_CHANGE":      1,
 		"KIND_ROLLBACK":    2,
 		"KIND_REMOVAL":     3,
+		"KIND_PROMOTION":   4,
 	}
 )
 
@@ -104,31 +110,51 @@ const (
 	Deployment_STATE_FAILED Deployment_State = 7
 	// Made pointless by a later one.
 	Deployment_STATE_SUPERSEDED Deployment_State = 8
+	// Waiting for people to approve it.
+	Deployment_STATE_AWAITING_APPROVAL Deployment_State = 9
+	// Waiting for what its resources' claims give; the claims are in Git.
+	Deployment_STATE_PROVISIONING Deployment_State = 10
+	// Ended: somebody rejected it.
+	Deployment_STATE_REJECTED Deployment_State = 11
+	// Ended: somebody cancelled it before it was in Git.
+	Deployment_STATE_CANCELLED Deployment_State = 12
+	// In an open pull request.
+	Deployment_STATE_PULL_REQUEST_OPEN Deployment_State = 13
 )
 
 // Enum value maps for Deployment_State.
 var (
 	Deployment_State_name = map[int32]string{
-		0: "STATE_UNSPECIFIED",
-		1: "STATE_PENDING",
-		2: "STATE_RENDERING",
-		3: "STATE_COMMITTING",
-		4: "STATE_SYNCING",
-		5: "STATE_HEALTHY",
-		6: "STATE_DEGRADED",
-		7: "STATE_FAILED",
-		8: "STATE_SUPERSEDED",
+		0:  "STATE_UNSPECIFIED",
+		1:  "STATE_PENDING",
+		2:  "STATE_RENDERING",
+		3:  "STATE_COMMITTING",
+		4:  "STATE_SYNCING",
+		5:  "STATE_HEALTHY",
+		6:  "STATE_DEGRADED",
+		7:  "STATE_FAILED",
+		8:  "STATE_SUPERSEDED",
+		9:  "STATE_AWAITING_APPROVAL",
+		10: "STATE_PROVISIONING",
+		11: "STATE_REJECTED",
+		12: "STATE_CANCELLED",
+		13: "STATE_PULL_REQUEST_OPEN",
 	}
 	Deployment_State_value = map[string]int32{
-		"STATE_UNSPECIFIED": 0,
-		"STATE_PENDING":     1,
-		"STATE_RENDERING":   2,
-		"STATE_COMMITTING":  3,
-		"STATE_SYNCING":     4,
-		"STATE_HEALTHY":     5,
-		"STATE_DEGRADED":    6,
-		"STATE_FAILED":      7,
-		"STATE_SUPERSEDED":  8,
+		"STATE_UNSPECIFIED":       0,
+		"STATE_PENDING":           1,
+		"STATE_RENDERING":         2,
+		"STATE_COMMITTING":        3,
+		"STATE_SYNCING":           4,
+		"STATE_HEALTHY":           5,
+		"STATE_DEGRADED":          6,
+		"STATE_FAILED":            7,
+		"STATE_SUPERSEDED":        8,
+		"STATE_AWAITING_APPROVAL": 9,
+		"STATE_PROVISIONING":      10,
+		"STATE_REJECTED":          11,
+		"STATE_CANCELLED":         12,
+		"STATE_PULL_REQUEST_OPEN": 13,
 	}
 )
 
@@ -213,7 +239,7 @@ func (x FileChange_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FileChange_Action.Descriptor instead.
 func (FileChange_Action) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{6, 0}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // Change says what is to become different in an environment. Everything in it takes effect together, in field order.
@@ -233,8 +259,13 @@ type Change struct {
 	OverlayDrops []string `protobuf:"bytes,6,rep,name=overlay_drops,json=overlayDrops,proto3" json:"overlay_drops,omitempty"`
 	// Variables to set. Not for secrets: a value that looks like one is refused.
 	Variables map[string]string `protobuf:"bytes,7,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Variables to take away.
+	// Variables to take away, secret ones too.
 	VariableDrops []string `protobuf:"bytes,8,rep,name=variable_drops,json=variableDrops,proto3" json:"variable_drops,omitempty"`
+	// Secret variables to set, by reference.
+	SecretVariables map[string]*v1.SecretReference `protobuf:"bytes,9,rep,name=secret_variables,json=secretVariables,proto3" json:"secret_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The set that set_operations were made on. Where the environment's set is another one by now, they are rebased: ABORTED with
+	// the conflicting paths when both changed the same place.
+	BaseSet       string `protobuf:"bytes,10,opt,name=base_set,json=baseSet,proto3" json:"base_set,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +356,20 @@ func (x *Change) GetVariableDrops() []string {
 	return nil
 }
 
+func (x *Change) GetSecretVariables() map[string]*v1.SecretReference {
+	if x != nil {
+		return x.SecretVariables
+	}
+	return nil
+}
+
+func (x *Change) GetBaseSet() string {
+	if x != nil {
+		return x.BaseSet
+	}
+	return ""
+}
+
 // Deployment is one attempt to change an environment; immutable once finished and kept for ever.
 type Deployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -386,8 +431,36 @@ type Deployment struct {
 	PlannedTree string `protobuf:"bytes,28,opt,name=planned_tree,json=plannedTree,proto3" json:"planned_tree,omitempty"`
 	// The plan that it holds to: the tree that must stand before, "absent" for none, empty for any.
 	PlannedBaseTree string `protobuf:"bytes,29,opt,name=planned_base_tree,json=plannedBaseTree,proto3" json:"planned_base_tree,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Votes on it, in order.
+	Approvals []*Approval `protobuf:"bytes,30,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// How many approvals it needs; pinned when it was accepted.
+	ApprovalsRequired int32 `protobuf:"varint,31,opt,name=approvals_required,json=approvalsRequired,proto3" json:"approvals_required,omitempty"`
+	// Whether its author's own approval counts; pinned when it was accepted.
+	AuthorMayApprove bool `protobuf:"varint,32,opt,name=author_may_approve,json=authorMayApprove,proto3" json:"author_may_approve,omitempty"`
+	// Hash of the plan that an approval is for.
+	PlanHash string `protobuf:"bytes,33,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// By which way it came, such as cli, portal, api, sweeper.
+	Origin string `protobuf:"bytes,34,opt,name=origin,proto3" json:"origin,omitempty"`
+	// The deployment whose set a promotion brings.
+	PromotionOf string `protobuf:"bytes,35,opt,name=promotion_of,json=promotionOf,proto3" json:"promotion_of,omitempty"`
+	// The deployment that this one tries again.
+	RetryOf string `protobuf:"bytes,36,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
+	// What people said about it later, in order.
+	Comments []*Comment `protobuf:"bytes,37,rep,name=comments,proto3" json:"comments,omitempty"`
+	// Commit that brought the claims, where outputs had to be awaited.
+	ClaimsCommit string `protobuf:"bytes,38,opt,name=claims_commit,json=claimsCommit,proto3" json:"claims_commit,omitempty"`
+	// Resources whose outputs it waits for.
+	AwaitedOutputs []string `protobuf:"bytes,39,rep,name=awaited_outputs,json=awaitedOutputs,proto3" json:"awaited_outputs,omitempty"`
+	// When PROVISIONING ends in failure.
+	ProvisioningDeadline *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=provisioning_deadline,json=provisioningDeadline,proto3" json:"provisioning_deadline,omitempty"`
+	// Roll back with today's definitions and defaults instead of the tree of then.
+	Rerender bool `protobuf:"varint,41,opt,name=rerender,proto3" json:"rerender,omitempty"`
+	// Guardrails that warned when it was accepted.
+	Verdicts []*v1.Verdict `protobuf:"bytes,42,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// Images by workload and container, "api/main".
+	Images        map[string]string `protobuf:"bytes,43,rep,name=images,proto3" json:"images,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deployment) Reset() {
@@ -623,6 +696,250 @@ func (x *Deployment) GetPlannedBaseTree() string {
 	return ""
 }
 
+func (x *Deployment) GetApprovals() []*Approval {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
+func (x *Deployment) GetApprovalsRequired() int32 {
+	if x != nil {
+		return x.ApprovalsRequired
+	}
+	return 0
+}
+
+func (x *Deployment) GetAuthorMayApprove() bool {
+	if x != nil {
+		return x.AuthorMayApprove
+	}
+	return false
+}
+
+func (x *Deployment) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+func (x *Deployment) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Deployment) GetPromotionOf() string {
+	if x != nil {
+		return x.PromotionOf
+	}
+	return ""
+}
+
+func (x *Deployment) GetRetryOf() string {
+	if x != nil {
+		return x.RetryOf
+	}
+	return ""
+}
+
+func (x *Deployment) GetComments() []*Comment {
+	if x != nil {
+		return x.Comments
+	}
+	return nil
+}
+
+func (x *Deployment) GetClaimsCommit() string {
+	if x != nil {
+		return x.ClaimsCommit
+	}
+	return ""
+}
+
+func (x *Deployment) GetAwaitedOutputs() []string {
+	if x != nil {
+		return x.AwaitedOutputs
+	}
+	return nil
+}
+
+func (x *Deployment) GetProvisioningDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ProvisioningDeadline
+	}
+	return nil
+}
+
+func (x *Deployment) GetRerender() bool {
+	if x != nil {
+		return x.Rerender
+	}
+	return false
+}
+
+func (x *Deployment) GetVerdicts() []*v1.Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *Deployment) GetImages() map[string]string {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+// Approval is one vote on a deployment.
+type Approval struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who voted.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Whether it is an approval or a rejection.
+	Approved bool `protobuf:"varint,2,opt,name=approved,proto3" json:"approved,omitempty"`
+	// Why.
+	Comment string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// The plan that was seen.
+	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approval) Reset() {
+	*x = Approval{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approval) ProtoMessage() {}
+
+func (x *Approval) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approval.ProtoReflect.Descriptor instead.
+func (*Approval) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Approval) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Approval) GetApproved() bool {
+	if x != nil {
+		return x.Approved
+	}
+	return false
+}
+
+func (x *Approval) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Approval) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Approval) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+// Comment is what somebody said about a deployment.
+type Comment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comment) Reset() {
+	*x = Comment{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comment) ProtoMessage() {}
+
+func (x *Comment) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comment.ProtoReflect.Descriptor instead.
+func (*Comment) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Comment) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Comment) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Comment) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // Phase is the time that a deployment spent in one state.
 type Phase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -638,7 +955,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +967,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +980,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{2}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Phase) GetState() Deployment_State {
@@ -695,14 +1012,16 @@ type Failure struct {
 	// Reason without prefix (towpath.errors.v1.Reason).
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What is wrong and what to do.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// A command or step that mends it, where one is known.
+	Remedy        string `protobuf:"bytes,4,opt,name=remedy,proto3" json:"remedy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +1033,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +1046,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{3}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Failure) GetStage() string {
@@ -751,6 +1070,13 @@ func (x *Failure) GetMessage() string {
 	return ""
 }
 
+func (x *Failure) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 // CreateDeploymentRequest asks for a change.
 type CreateDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -770,7 +1096,7 @@ type CreateDeploymentRequest struct {
 
 func (x *CreateDeploymentRequest) Reset() {
 	*x = CreateDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +1108,7 @@ func (x *CreateDeploymentRequest) String() string {
 func (*CreateDeploymentRequest) ProtoMessage() {}
 
 func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +1121,7 @@ func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{4}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateDeploymentRequest) GetParent() string {
@@ -841,14 +1167,22 @@ type PlanDeploymentRequest struct {
 	// What is to change.
 	Change *Change `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
 	// Plan going back to this deployment instead.
-	RollbackTo    string `protobuf:"bytes,3,opt,name=rollback_to,json=rollbackTo,proto3" json:"rollback_to,omitempty"`
+	RollbackTo string `protobuf:"bytes,3,opt,name=rollback_to,json=rollbackTo,proto3" json:"rollback_to,omitempty"`
+	// Plan going back with today's definitions and defaults.
+	Rerender bool `protobuf:"varint,4,opt,name=rerender,proto3" json:"rerender,omitempty"`
+	// Plan a promotion instead.
+	Promotion *Promotion `protobuf:"bytes,5,opt,name=promotion,proto3" json:"promotion,omitempty"`
+	// Plan the environment's removal instead.
+	Removal bool `protobuf:"varint,6,opt,name=removal,proto3" json:"removal,omitempty"`
+	// Plan making the environment, which does not exist yet, instead.
+	Creation      *NewEnvironment `protobuf:"bytes,7,opt,name=creation,proto3" json:"creation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlanDeploymentRequest) Reset() {
 	*x = PlanDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +1194,7 @@ func (x *PlanDeploymentRequest) String() string {
 func (*PlanDeploymentRequest) ProtoMessage() {}
 
 func (x *PlanDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1207,7 @@ func (x *PlanDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*PlanDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{5}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PlanDeploymentRequest) GetParent() string {
@@ -897,6 +1231,162 @@ func (x *PlanDeploymentRequest) GetRollbackTo() string {
 	return ""
 }
 
+func (x *PlanDeploymentRequest) GetRerender() bool {
+	if x != nil {
+		return x.Rerender
+	}
+	return false
+}
+
+func (x *PlanDeploymentRequest) GetPromotion() *Promotion {
+	if x != nil {
+		return x.Promotion
+	}
+	return nil
+}
+
+func (x *PlanDeploymentRequest) GetRemoval() bool {
+	if x != nil {
+		return x.Removal
+	}
+	return false
+}
+
+func (x *PlanDeploymentRequest) GetCreation() *NewEnvironment {
+	if x != nil {
+		return x.Creation
+	}
+	return nil
+}
+
+// Promotion brings the set of one environment to another.
+type Promotion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment} whose running deployment is meant, or a deployment's name.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Workloads to bring, with the shared resources that they use; all of the set when empty.
+	Workloads     []string `protobuf:"bytes,2,rep,name=workloads,proto3" json:"workloads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Promotion) Reset() {
+	*x = Promotion{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Promotion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Promotion) ProtoMessage() {}
+
+func (x *Promotion) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Promotion.ProtoReflect.Descriptor instead.
+func (*Promotion) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Promotion) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Promotion) GetWorkloads() []string {
+	if x != nil {
+		return x.Workloads
+	}
+	return nil
+}
+
+// NewEnvironment says what a new environment begins with.
+type NewEnvironment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The environment.
+	Environment *Environment `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Environment or deployment to copy: its set, its variables and its overlay. Nothing when empty.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// Changes on top.
+	Change *Change `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
+	// How long it lives; the type's default when unset.
+	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewEnvironment) Reset() {
+	*x = NewEnvironment{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewEnvironment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewEnvironment) ProtoMessage() {}
+
+func (x *NewEnvironment) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewEnvironment.ProtoReflect.Descriptor instead.
+func (*NewEnvironment) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *NewEnvironment) GetEnvironment() *Environment {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *NewEnvironment) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *NewEnvironment) GetChange() *Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *NewEnvironment) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 // FileChange is one file that a commit would change.
 type FileChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -912,7 +1402,7 @@ type FileChange struct {
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +1414,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1427,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{6}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FileChange) GetPath() string {
@@ -981,14 +1471,30 @@ type Plan struct {
 	// SHA-256 over all that the plan depends on; CreateDeployment can be held to it.
 	PlanHash string `protobuf:"bytes,8,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
 	// Differences that drift sees at present; they stay unless they touch what is applied.
-	OpenFindings  int32 `protobuf:"varint,9,opt,name=open_findings,json=openFindings,proto3" json:"open_findings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OpenFindings int32 `protobuf:"varint,9,opt,name=open_findings,json=openFindings,proto3" json:"open_findings,omitempty"`
+	// Differences of the set as operations: applied to the set of now they give the planned one.
+	SetOperations []*v1.Operation `protobuf:"bytes,10,rep,name=set_operations,json=setOperations,proto3" json:"set_operations,omitempty"`
+	// Objects created, changed and removed.
+	Objects []*ObjectChange `protobuf:"bytes,11,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Differences field by field.
+	Fields []*FieldChange `protobuf:"bytes,12,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Guardrails that do not hold.
+	Verdicts []*v1.Verdict `protobuf:"bytes,13,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// What drifts now, one line each: "Service web spec.ports[port=80] added by kubectl".
+	Drift []string `protobuf:"bytes,14,rep,name=drift,proto3" json:"drift,omitempty"`
+	// Approvals that a deployment of it would need.
+	ApprovalsRequired int32 `protobuf:"varint,15,opt,name=approvals_required,json=approvalsRequired,proto3" json:"approvals_required,omitempty"`
+	// Why a deployment would wait or be refused now: a lock or freeze.
+	Hold string `protobuf:"bytes,16,opt,name=hold,proto3" json:"hold,omitempty"`
+	// Resources whose outputs would be awaited.
+	AwaitedOutputs []string `protobuf:"bytes,17,rep,name=awaited_outputs,json=awaitedOutputs,proto3" json:"awaited_outputs,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1506,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1519,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{7}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Plan) GetIntent() *Intent {
@@ -1079,6 +1585,190 @@ func (x *Plan) GetOpenFindings() int32 {
 	return 0
 }
 
+func (x *Plan) GetSetOperations() []*v1.Operation {
+	if x != nil {
+		return x.SetOperations
+	}
+	return nil
+}
+
+func (x *Plan) GetObjects() []*ObjectChange {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *Plan) GetFields() []*FieldChange {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *Plan) GetVerdicts() []*v1.Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *Plan) GetDrift() []string {
+	if x != nil {
+		return x.Drift
+	}
+	return nil
+}
+
+func (x *Plan) GetApprovalsRequired() int32 {
+	if x != nil {
+		return x.ApprovalsRequired
+	}
+	return 0
+}
+
+func (x *Plan) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *Plan) GetAwaitedOutputs() []string {
+	if x != nil {
+		return x.AwaitedOutputs
+	}
+	return nil
+}
+
+// ObjectChange is one object that a deployment would create, change or remove.
+type ObjectChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object.
+	Object *v1.ObjectRef `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// What happens to it.
+	Action        FileChange_Action `protobuf:"varint,2,opt,name=action,proto3,enum=towpath.catalog.v1.FileChange_Action" json:"action,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectChange) Reset() {
+	*x = ObjectChange{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectChange) ProtoMessage() {}
+
+func (x *ObjectChange) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectChange.ProtoReflect.Descriptor instead.
+func (*ObjectChange) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ObjectChange) GetObject() *v1.ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ObjectChange) GetAction() FileChange_Action {
+	if x != nil {
+		return x.Action
+	}
+	return FileChange_ACTION_UNSPECIFIED
+}
+
+// FieldChange is one field of one object that becomes different.
+type FieldChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object.
+	Object *v1.ObjectRef `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Path with keyed lists by key, such as spec.template.spec.containers[name=main].image.
+	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	// What stands there now; unset when new. Secret values are masked.
+	Before *structpb.Value `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	// What will; unset when it goes. Secret values are masked.
+	After         *structpb.Value `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FieldChange) Reset() {
+	*x = FieldChange{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FieldChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FieldChange) ProtoMessage() {}
+
+func (x *FieldChange) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
+func (*FieldChange) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FieldChange) GetObject() *v1.ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *FieldChange) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *FieldChange) GetBefore() *structpb.Value {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *FieldChange) GetAfter() *structpb.Value {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
 // GetDeploymentRequest names a deployment.
 type GetDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1090,7 +1780,7 @@ type GetDeploymentRequest struct {
 
 func (x *GetDeploymentRequest) Reset() {
 	*x = GetDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1792,7 @@ func (x *GetDeploymentRequest) String() string {
 func (*GetDeploymentRequest) ProtoMessage() {}
 
 func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1805,7 @@ func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{8}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetDeploymentRequest) GetName() string {
@@ -1128,19 +1818,23 @@ func (x *GetDeploymentRequest) GetName() string {
 // ListDeploymentsRequest asks for an environment's history.
 type ListDeploymentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/environments/{environment}; also of one that was deleted.
+	// applications/{application}/environments/{environment}, also of one that was deleted; "-" stands for all, then the order is
+	// by time.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// At most so many, 50 when 0.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Continue a listing.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which ones: terms joined by AND of state, kind, actor, create_time, origin, as in
+	// `state = FAILED AND actor = "users/ada" AND create_time >= "2026-01-31T00:00:00Z"`.
+	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListDeploymentsRequest) Reset() {
 	*x = ListDeploymentsRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1846,7 @@ func (x *ListDeploymentsRequest) String() string {
 func (*ListDeploymentsRequest) ProtoMessage() {}
 
 func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1859,7 @@ func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{9}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListDeploymentsRequest) GetParent() string {
@@ -1189,6 +1883,13 @@ func (x *ListDeploymentsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListDeploymentsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
 // ListDeploymentsResponse is one page of history, newest first.
 type ListDeploymentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1202,7 +1903,7 @@ type ListDeploymentsResponse struct {
 
 func (x *ListDeploymentsResponse) Reset() {
 	*x = ListDeploymentsResponse{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1915,7 @@ func (x *ListDeploymentsResponse) String() string {
 func (*ListDeploymentsResponse) ProtoMessage() {}
 
 func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1928,7 @@ func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListDeploymentsResponse) GetDeployments() []*Deployment {
@@ -1244,6 +1945,754 @@ func (x *ListDeploymentsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ApproveDeploymentRequest is a vote for a deployment.
+type ApproveDeploymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}/deployments/{number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The plan that was seen; the deployment's own when empty. A plan that has moved since voids all approvals.
+	PlanHash string `protobuf:"bytes,2,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// Why.
+	Comment       string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApproveDeploymentRequest) Reset() {
+	*x = ApproveDeploymentRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApproveDeploymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApproveDeploymentRequest) ProtoMessage() {}
+
+func (x *ApproveDeploymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApproveDeploymentRequest.ProtoReflect.Descriptor instead.
+func (*ApproveDeploymentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ApproveDeploymentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ApproveDeploymentRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+func (x *ApproveDeploymentRequest) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+// RejectDeploymentRequest ends a deployment that waits for approval.
+type RejectDeploymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}/deployments/{number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why.
+	Comment       string `protobuf:"bytes,2,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectDeploymentRequest) Reset() {
+	*x = RejectDeploymentRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectDeploymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectDeploymentRequest) ProtoMessage() {}
+
+func (x *RejectDeploymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectDeploymentRequest.ProtoReflect.Descriptor instead.
+func (*RejectDeploymentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RejectDeploymentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RejectDeploymentRequest) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+// CancelDeploymentRequest names a deployment that is not in Git yet.
+type CancelDeploymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}/deployments/{number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why.
+	Comment       string `protobuf:"bytes,2,opt,name=comment,proto3" json:"comment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelDeploymentRequest) Reset() {
+	*x = CancelDeploymentRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelDeploymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelDeploymentRequest) ProtoMessage() {}
+
+func (x *CancelDeploymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelDeploymentRequest.ProtoReflect.Descriptor instead.
+func (*CancelDeploymentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CancelDeploymentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CancelDeploymentRequest) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+// RetryDeploymentRequest names a deployment that ended badly.
+type RetryDeploymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}/deployments/{number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Idempotency key, as in CreateDeployment.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryDeploymentRequest) Reset() {
+	*x = RetryDeploymentRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDeploymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDeploymentRequest) ProtoMessage() {}
+
+func (x *RetryDeploymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDeploymentRequest.ProtoReflect.Descriptor instead.
+func (*RetryDeploymentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RetryDeploymentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RetryDeploymentRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RetryDeploymentRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CommentDeploymentRequest says something about a deployment.
+type CommentDeploymentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}/deployments/{number}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommentDeploymentRequest) Reset() {
+	*x = CommentDeploymentRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommentDeploymentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommentDeploymentRequest) ProtoMessage() {}
+
+func (x *CommentDeploymentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommentDeploymentRequest.ProtoReflect.Descriptor instead.
+func (*CommentDeploymentRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CommentDeploymentRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CommentDeploymentRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// PromoteRequest asks to bring another environment's set here.
+type PromoteRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment} that it comes to.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is brought.
+	Promotion *Promotion `protobuf:"bytes,2,opt,name=promotion,proto3" json:"promotion,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Idempotency key, as in CreateDeployment.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Hold to this plan, as in CreateDeployment.
+	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteRequest) Reset() {
+	*x = PromoteRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteRequest) ProtoMessage() {}
+
+func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteRequest.ProtoReflect.Descriptor instead.
+func (*PromoteRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PromoteRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PromoteRequest) GetPromotion() *Promotion {
+	if x != nil {
+		return x.Promotion
+	}
+	return nil
+}
+
+func (x *PromoteRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PromoteRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PromoteRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+// SetImageRequest asks for another image of one container.
+type SetImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The workload.
+	Workload string `protobuf:"bytes,2,opt,name=workload,proto3" json:"workload,omitempty"`
+	// The container; may be empty where the workload has one.
+	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// The image.
+	Image string `protobuf:"bytes,4,opt,name=image,proto3" json:"image,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Idempotency key, as in CreateDeployment.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Hold to this plan, as in CreateDeployment.
+	PlanHash      string `protobuf:"bytes,7,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetImageRequest) Reset() {
+	*x = SetImageRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetImageRequest) ProtoMessage() {}
+
+func (x *SetImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetImageRequest.ProtoReflect.Descriptor instead.
+func (*SetImageRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SetImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetWorkload() string {
+	if x != nil {
+		return x.Workload
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SetImageRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+// ScaleWorkloadRequest asks for another number of replicas in this environment, by its overlay.
+type ScaleWorkloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The workload.
+	Workload string `protobuf:"bytes,2,opt,name=workload,proto3" json:"workload,omitempty"`
+	// How many.
+	Replicas int32 `protobuf:"varint,3,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Idempotency key, as in CreateDeployment.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Hold to this plan, as in CreateDeployment.
+	PlanHash      string `protobuf:"bytes,6,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScaleWorkloadRequest) Reset() {
+	*x = ScaleWorkloadRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScaleWorkloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScaleWorkloadRequest) ProtoMessage() {}
+
+func (x *ScaleWorkloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScaleWorkloadRequest.ProtoReflect.Descriptor instead.
+func (*ScaleWorkloadRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ScaleWorkloadRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadRequest) GetWorkload() string {
+	if x != nil {
+		return x.Workload
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadRequest) GetReplicas() int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *ScaleWorkloadRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ScaleWorkloadRequest) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+// GetDeliveryMetricsRequest asks how well an environment is delivered to.
+type GetDeliveryMetricsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{application}/environments/{environment}; "-" stands for all.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// From when; 30 days before end_time when unset.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when; now when unset.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDeliveryMetricsRequest) Reset() {
+	*x = GetDeliveryMetricsRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDeliveryMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDeliveryMetricsRequest) ProtoMessage() {}
+
+func (x *GetDeliveryMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDeliveryMetricsRequest.ProtoReflect.Descriptor instead.
+func (*GetDeliveryMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetDeliveryMetricsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GetDeliveryMetricsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *GetDeliveryMetricsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// DeliveryMetrics are the DORA figures, computed from history. Rollbacks, promotions and changes count, removals do not.
+type DeliveryMetrics struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From when.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Deployments that reached their cluster.
+	Deployments int64 `protobuf:"varint,3,opt,name=deployments,proto3" json:"deployments,omitempty"`
+	// Deployments a day that reached their cluster.
+	DeploymentsPerDay float64 `protobuf:"fixed64,4,opt,name=deployments_per_day,json=deploymentsPerDay,proto3" json:"deployments_per_day,omitempty"`
+	// Median time from request to healthy.
+	LeadTimeMedian *durationpb.Duration `protobuf:"bytes,5,opt,name=lead_time_median,json=leadTimeMedian,proto3" json:"lead_time_median,omitempty"`
+	// 95th percentile of it.
+	LeadTimeP95 *durationpb.Duration `protobuf:"bytes,6,opt,name=lead_time_p95,json=leadTimeP95,proto3" json:"lead_time_p95,omitempty"`
+	// Share of ended deployments that failed or degraded, 0 to 1. Superseded, rejected and cancelled ones do not count.
+	ChangeFailureRate float64 `protobuf:"fixed64,7,opt,name=change_failure_rate,json=changeFailureRate,proto3" json:"change_failure_rate,omitempty"`
+	// Median time from a bad end to the next healthy deployment of the same environment.
+	TimeToRestoreMedian *durationpb.Duration `protobuf:"bytes,8,opt,name=time_to_restore_median,json=timeToRestoreMedian,proto3" json:"time_to_restore_median,omitempty"`
+	// Deployments that ended badly.
+	Failures      int64 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryMetrics) Reset() {
+	*x = DeliveryMetrics{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryMetrics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryMetrics) ProtoMessage() {}
+
+func (x *DeliveryMetrics) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryMetrics.ProtoReflect.Descriptor instead.
+func (*DeliveryMetrics) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *DeliveryMetrics) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *DeliveryMetrics) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *DeliveryMetrics) GetDeployments() int64 {
+	if x != nil {
+		return x.Deployments
+	}
+	return 0
+}
+
+func (x *DeliveryMetrics) GetDeploymentsPerDay() float64 {
+	if x != nil {
+		return x.DeploymentsPerDay
+	}
+	return 0
+}
+
+func (x *DeliveryMetrics) GetLeadTimeMedian() *durationpb.Duration {
+	if x != nil {
+		return x.LeadTimeMedian
+	}
+	return nil
+}
+
+func (x *DeliveryMetrics) GetLeadTimeP95() *durationpb.Duration {
+	if x != nil {
+		return x.LeadTimeP95
+	}
+	return nil
+}
+
+func (x *DeliveryMetrics) GetChangeFailureRate() float64 {
+	if x != nil {
+		return x.ChangeFailureRate
+	}
+	return 0
+}
+
+func (x *DeliveryMetrics) GetTimeToRestoreMedian() *durationpb.Duration {
+	if x != nil {
+		return x.TimeToRestoreMedian
+	}
+	return nil
+}
+
+func (x *DeliveryMetrics) GetFailures() int64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // RollbackRequest asks to go back.
 type RollbackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1256,14 +2705,16 @@ type RollbackRequest struct {
 	// Idempotency key, as in CreateDeployment.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Hold to this plan, as in CreateDeployment.
-	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	PlanHash string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// Render the old intent with today's definitions and defaults instead of putting back the tree of then.
+	Rerender      bool `protobuf:"varint,6,opt,name=rerender,proto3" json:"rerender,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RollbackRequest) Reset() {
 	*x = RollbackRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +2726,7 @@ func (x *RollbackRequest) String() string {
 func (*RollbackRequest) ProtoMessage() {}
 
 func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1288,7 +2739,7 @@ func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{11}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RollbackRequest) GetName() string {
@@ -1326,6 +2777,13 @@ func (x *RollbackRequest) GetPlanHash() string {
 	return ""
 }
 
+func (x *RollbackRequest) GetRerender() bool {
+	if x != nil {
+		return x.Rerender
+	}
+	return false
+}
+
 // WatchDeploymentRequest names a deployment.
 type WatchDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1337,7 +2795,7 @@ type WatchDeploymentRequest struct {
 
 func (x *WatchDeploymentRequest) Reset() {
 	*x = WatchDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +2807,7 @@ func (x *WatchDeploymentRequest) String() string {
 func (*WatchDeploymentRequest) ProtoMessage() {}
 
 func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +2820,7 @@ func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{12}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchDeploymentRequest) GetName() string {
@@ -1383,7 +2841,7 @@ type WatchDeploymentResponse struct {
 
 func (x *WatchDeploymentResponse) Reset() {
 	*x = WatchDeploymentResponse{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +2853,7 @@ func (x *WatchDeploymentResponse) String() string {
 func (*WatchDeploymentResponse) ProtoMessage() {}
 
 func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +2866,7 @@ func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{13}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchDeploymentResponse) GetDeployment() *Deployment {
@@ -1422,7 +2880,7 @@ var File_towpath_catalog_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a\"towpath/renderer/v1/renderer.proto\"\x87\x04\n" +
+	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x12A\n" +
 	"\x06scores\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.ScoreFileB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06scores\x12)\n" +
@@ -1431,10 +2889,16 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x12overlay_operations\x18\x05 \x03(\v2\x1e.towpath.renderer.v1.OperationB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x11overlayOperations\x12#\n" +
 	"\roverlay_drops\x18\x06 \x03(\tR\foverlayDrops\x12G\n" +
 	"\tvariables\x18\a \x03(\v2).towpath.catalog.v1.Change.VariablesEntryR\tvariables\x12%\n" +
-	"\x0evariable_drops\x18\b \x03(\tR\rvariableDrops\x1a<\n" +
+	"\x0evariable_drops\x18\b \x03(\tR\rvariableDrops\x12Z\n" +
+	"\x10secret_variables\x18\t \x03(\v2/.towpath.catalog.v1.Change.SecretVariablesEntryR\x0fsecretVariables\x12\x19\n" +
+	"\bbase_set\x18\n" +
+	" \x01(\tR\abaseSet\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\v\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +
+	"\x14SecretVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xd2\x11\n" +
 	"\n" +
 	"Deployment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x127\n" +
@@ -1475,12 +2939,30 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\asummary\x18\x1a \x03(\tR\asummary\x12\x12\n" +
 	"\x04etag\x18\x1b \x01(\tR\x04etag\x12!\n" +
 	"\fplanned_tree\x18\x1c \x01(\tR\vplannedTree\x12*\n" +
-	"\x11planned_base_tree\x18\x1d \x01(\tR\x0fplannedBaseTree\"R\n" +
+	"\x11planned_base_tree\x18\x1d \x01(\tR\x0fplannedBaseTree\x12:\n" +
+	"\tapprovals\x18\x1e \x03(\v2\x1c.towpath.catalog.v1.ApprovalR\tapprovals\x12-\n" +
+	"\x12approvals_required\x18\x1f \x01(\x05R\x11approvalsRequired\x12,\n" +
+	"\x12author_may_approve\x18  \x01(\bR\x10authorMayApprove\x12\x1b\n" +
+	"\tplan_hash\x18! \x01(\tR\bplanHash\x12\x16\n" +
+	"\x06origin\x18\" \x01(\tR\x06origin\x12!\n" +
+	"\fpromotion_of\x18# \x01(\tR\vpromotionOf\x12\x19\n" +
+	"\bretry_of\x18$ \x01(\tR\aretryOf\x127\n" +
+	"\bcomments\x18% \x03(\v2\x1b.towpath.catalog.v1.CommentR\bcomments\x12#\n" +
+	"\rclaims_commit\x18& \x01(\tR\fclaimsCommit\x12'\n" +
+	"\x0fawaited_outputs\x18' \x03(\tR\x0eawaitedOutputs\x12O\n" +
+	"\x15provisioning_deadline\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x14provisioningDeadline\x12\x1a\n" +
+	"\brerender\x18) \x01(\bR\brerender\x128\n" +
+	"\bverdicts\x18* \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x12B\n" +
+	"\x06images\x18+ \x03(\v2*.towpath.catalog.v1.Deployment.ImagesEntryR\x06images\x1a9\n" +
+	"\vImagesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_CHANGE\x10\x01\x12\x11\n" +
 	"\rKIND_ROLLBACK\x10\x02\x12\x10\n" +
-	"\fKIND_REMOVAL\x10\x03\"\xbe\x01\n" +
+	"\fKIND_REMOVAL\x10\x03\x12\x12\n" +
+	"\x0eKIND_PROMOTION\x10\x04\"\xb9\x02\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_PENDING\x10\x01\x12\x13\n" +
@@ -1490,28 +2972,58 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\rSTATE_HEALTHY\x10\x05\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x06\x12\x10\n" +
 	"\fSTATE_FAILED\x10\a\x12\x14\n" +
-	"\x10STATE_SUPERSEDED\x10\b\"\xb5\x01\n" +
+	"\x10STATE_SUPERSEDED\x10\b\x12\x1b\n" +
+	"\x17STATE_AWAITING_APPROVAL\x10\t\x12\x16\n" +
+	"\x12STATE_PROVISIONING\x10\n" +
+	"\x12\x12\n" +
+	"\x0eSTATE_REJECTED\x10\v\x12\x13\n" +
+	"\x0fSTATE_CANCELLED\x10\f\x12\x1b\n" +
+	"\x17STATE_PULL_REQUEST_OPEN\x10\r\"\xa3\x01\n" +
+	"\bApproval\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1a\n" +
+	"\bapproved\x18\x02 \x01(\bR\bapproved\x12\x18\n" +
+	"\acomment\x18\x03 \x01(\tR\acomment\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
+	"\tplan_hash\x18\x05 \x01(\tR\bplanHash\"c\n" +
+	"\aComment\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xb5\x01\n" +
 	"\x05Phase\x12:\n" +
 	"\x05state\x18\x01 \x01(\x0e2$.towpath.catalog.v1.Deployment.StateR\x05state\x129\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"Q\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"i\n" +
 	"\aFailure\x12\x14\n" +
 	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x8b\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06remedy\x18\x04 \x01(\tR\x06remedy\"\x8b\x02\n" +
 	"\x17CreateDeploymentRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x122\n" +
 	"\x06change\x18\x02 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12\"\n" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
-	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xb7\x01\n" +
+	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xea\x02\n" +
 	"\x15PlanDeploymentRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x122\n" +
 	"\x06change\x18\x02 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12\x1f\n" +
 	"\vrollback_to\x18\x03 \x01(\tR\n" +
-	"rollbackTo\"\xcb\x01\n" +
+	"rollbackTo\x12\x1a\n" +
+	"\brerender\x18\x04 \x01(\bR\brerender\x12;\n" +
+	"\tpromotion\x18\x05 \x01(\v2\x1d.towpath.catalog.v1.PromotionR\tpromotion\x12\x18\n" +
+	"\aremoval\x18\x06 \x01(\bR\aremoval\x12>\n" +
+	"\bcreation\x18\a \x01(\v2\".towpath.catalog.v1.NewEnvironmentR\bcreation\"T\n" +
+	"\tPromotion\x12\x1e\n" +
+	"\x04from\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x04from\x12'\n" +
+	"\tworkloads\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\tworkloads\"\xc8\x01\n" +
+	"\x0eNewEnvironment\x12A\n" +
+	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentR\venvironment\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x122\n" +
+	"\x06change\x18\x03 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12+\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xcb\x01\n" +
 	"\n" +
 	"FileChange\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12=\n" +
@@ -1522,7 +3034,7 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
 	"ACTION_ADD\x10\x01\x12\x11\n" +
 	"\rACTION_MODIFY\x10\x02\x12\x11\n" +
-	"\rACTION_DELETE\x10\x03\"\xb1\x02\n" +
+	"\rACTION_DELETE\x10\x03\"\xa9\x05\n" +
 	"\x04Plan\x122\n" +
 	"\x06intent\x18\x01 \x01(\v2\x1a.towpath.catalog.v1.IntentR\x06intent\x12\x18\n" +
 	"\asummary\x18\x02 \x03(\tR\asummary\x124\n" +
@@ -1532,18 +3044,97 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x06sha256\x18\x06 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\bwarnings\x18\a \x03(\tR\bwarnings\x12\x1b\n" +
 	"\tplan_hash\x18\b \x01(\tR\bplanHash\x12#\n" +
-	"\ropen_findings\x18\t \x01(\x05R\fopenFindings\"o\n" +
+	"\ropen_findings\x18\t \x01(\x05R\fopenFindings\x12E\n" +
+	"\x0eset_operations\x18\n" +
+	" \x03(\v2\x1e.towpath.renderer.v1.OperationR\rsetOperations\x12:\n" +
+	"\aobjects\x18\v \x03(\v2 .towpath.catalog.v1.ObjectChangeR\aobjects\x127\n" +
+	"\x06fields\x18\f \x03(\v2\x1f.towpath.catalog.v1.FieldChangeR\x06fields\x128\n" +
+	"\bverdicts\x18\r \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x12\x14\n" +
+	"\x05drift\x18\x0e \x03(\tR\x05drift\x12-\n" +
+	"\x12approvals_required\x18\x0f \x01(\x05R\x11approvalsRequired\x12\x12\n" +
+	"\x04hold\x18\x10 \x01(\tR\x04hold\x12'\n" +
+	"\x0fawaited_outputs\x18\x11 \x03(\tR\x0eawaitedOutputs\"\x85\x01\n" +
+	"\fObjectChange\x126\n" +
+	"\x06object\x18\x01 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12=\n" +
+	"\x06action\x18\x02 \x01(\x0e2%.towpath.catalog.v1.FileChange.ActionR\x06action\"\xb9\x01\n" +
+	"\vFieldChange\x126\n" +
+	"\x06object\x18\x01 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12.\n" +
+	"\x06before\x18\x03 \x01(\v2\x16.google.protobuf.ValueR\x06before\x12,\n" +
+	"\x05after\x18\x04 \x01(\v2\x16.google.protobuf.ValueR\x05after\"o\n" +
 	"\x14GetDeploymentRequest\x12W\n" +
-	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\"\xab\x01\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\"\xcd\x01\n" +
 	"\x16ListDeploymentsRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x83\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12 \n" +
+	"\x06filter\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06filter\"\x83\x01\n" +
 	"\x17ListDeploymentsResponse\x12@\n" +
 	"\vdeployments\x18\x01 \x03(\v2\x1e.towpath.catalog.v1.DeploymentR\vdeployments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xeb\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbd\x01\n" +
+	"\x18ApproveDeploymentRequest\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\x12$\n" +
+	"\tplan_hash\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\x12\"\n" +
+	"\acomment\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\acomment\"\x96\x01\n" +
+	"\x17RejectDeploymentRequest\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\x12\"\n" +
+	"\acomment\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\acomment\"\x96\x01\n" +
+	"\x17CancelDeploymentRequest\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\x12\"\n" +
+	"\acomment\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\acomment\"\xbe\x01\n" +
+	"\x16RetryDeploymentRequest\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\x12\"\n" +
+	"\amessage\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"\x96\x01\n" +
+	"\x18CommentDeploymentRequest\x12W\n" +
+	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\x12!\n" +
+	"\x04text\x18\x02 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\xd0\x0fR\x04text\"\x92\x02\n" +
+	"\x0ePromoteRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12F\n" +
+	"\tpromotion\x18\x02 \x01(\v2\x1d.towpath.catalog.v1.PromotionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\tpromotion\x12\"\n" +
+	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
+	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xb6\x02\n" +
+	"\x0fSetImageRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12&\n" +
+	"\bworkload\x18\x02 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\bworkload\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12#\n" +
+	"\x05image\x18\x04 \x01(\tB\r\xe0A\x02\xbaH\ar\x05\x10\x01\x18\x80\bR\x05image\x12\"\n" +
+	"\amessage\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
+	"\tplan_hash\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xa0\x02\n" +
+	"\x14ScaleWorkloadRequest\x12E\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12&\n" +
+	"\bworkload\x18\x02 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\bworkload\x12&\n" +
+	"\breplicas\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\breplicas\x12\"\n" +
+	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
+	"\tplan_hash\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xd8\x01\n" +
+	"\x19GetDeliveryMetricsRequest\x12I\n" +
+	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xf5\x03\n" +
+	"\x0fDeliveryMetrics\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12 \n" +
+	"\vdeployments\x18\x03 \x01(\x03R\vdeployments\x12.\n" +
+	"\x13deployments_per_day\x18\x04 \x01(\x01R\x11deploymentsPerDay\x12C\n" +
+	"\x10lead_time_median\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x0eleadTimeMedian\x12=\n" +
+	"\rlead_time_p95\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vleadTimeP95\x12.\n" +
+	"\x13change_failure_rate\x18\a \x01(\x01R\x11changeFailureRate\x12N\n" +
+	"\x16time_to_restore_median\x18\b \x01(\v2\x19.google.protobuf.DurationR\x13timeToRestoreMedian\x12\x1a\n" +
+	"\bfailures\x18\t \x01(\x03R\bfailures\"\x87\x02\n" +
 	"\x0fRollbackRequest\x12E\n" +
 	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12\x1e\n" +
 	"\n" +
@@ -1552,7 +3143,8 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
-	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"q\n" +
+	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\x12\x1a\n" +
+	"\brerender\x18\x06 \x01(\bR\brerender\"q\n" +
 	"\x16WatchDeploymentRequest\x12W\n" +
 	"\x04name\x18\x01 \x01(\tBC\xe0A\x02\xbaH=r;29^applications/[^/]+/environments/[^/]+/deployments/[^/]+$R\x04name\"Y\n" +
 	"\x17WatchDeploymentResponse\x12>\n" +
@@ -1574,61 +3166,116 @@ func file_towpath_catalog_v1_deployments_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_catalog_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_catalog_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_towpath_catalog_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_towpath_catalog_v1_deployments_proto_goTypes = []any{
-	(Deployment_Kind)(0),            // 0: towpath.catalog.v1.Deployment.Kind
-	(Deployment_State)(0),           // 1: towpath.catalog.v1.Deployment.State
-	(FileChange_Action)(0),          // 2: towpath.catalog.v1.FileChange.Action
-	(*Change)(nil),                  // 3: towpath.catalog.v1.Change
-	(*Deployment)(nil),              // 4: towpath.catalog.v1.Deployment
-	(*Phase)(nil),                   // 5: towpath.catalog.v1.Phase
-	(*Failure)(nil),                 // 6: towpath.catalog.v1.Failure
-	(*CreateDeploymentRequest)(nil), // 7: towpath.catalog.v1.CreateDeploymentRequest
-	(*PlanDeploymentRequest)(nil),   // 8: towpath.catalog.v1.PlanDeploymentRequest
-	(*FileChange)(nil),              // 9: towpath.catalog.v1.FileChange
-	(*Plan)(nil),                    // 10: towpath.catalog.v1.Plan
-	(*GetDeploymentRequest)(nil),    // 11: towpath.catalog.v1.GetDeploymentRequest
-	(*ListDeploymentsRequest)(nil),  // 12: towpath.catalog.v1.ListDeploymentsRequest
-	(*ListDeploymentsResponse)(nil), // 13: towpath.catalog.v1.ListDeploymentsResponse
-	(*RollbackRequest)(nil),         // 14: towpath.catalog.v1.RollbackRequest
-	(*WatchDeploymentRequest)(nil),  // 15: towpath.catalog.v1.WatchDeploymentRequest
-	(*WatchDeploymentResponse)(nil), // 16: towpath.catalog.v1.WatchDeploymentResponse
-	nil,                             // 17: towpath.catalog.v1.Change.VariablesEntry
-	(*v1.ScoreFile)(nil),            // 18: towpath.renderer.v1.ScoreFile
-	(*v1.Operation)(nil),            // 19: towpath.renderer.v1.Operation
-	(*Intent)(nil),                  // 20: towpath.catalog.v1.Intent
-	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(Deployment_Kind)(0),              // 0: towpath.catalog.v1.Deployment.Kind
+	(Deployment_State)(0),             // 1: towpath.catalog.v1.Deployment.State
+	(FileChange_Action)(0),            // 2: towpath.catalog.v1.FileChange.Action
+	(*Change)(nil),                    // 3: towpath.catalog.v1.Change
+	(*Deployment)(nil),                // 4: towpath.catalog.v1.Deployment
+	(*Approval)(nil),                  // 5: towpath.catalog.v1.Approval
+	(*Comment)(nil),                   // 6: towpath.catalog.v1.Comment
+	(*Phase)(nil),                     // 7: towpath.catalog.v1.Phase
+	(*Failure)(nil),                   // 8: towpath.catalog.v1.Failure
+	(*CreateDeploymentRequest)(nil),   // 9: towpath.catalog.v1.CreateDeploymentRequest
+	(*PlanDeploymentRequest)(nil),     // 10: towpath.catalog.v1.PlanDeploymentRequest
+	(*Promotion)(nil),                 // 11: towpath.catalog.v1.Promotion
+	(*NewEnvironment)(nil),            // 12: towpath.catalog.v1.NewEnvironment
+	(*FileChange)(nil),                // 13: towpath.catalog.v1.FileChange
+	(*Plan)(nil),                      // 14: towpath.catalog.v1.Plan
+	(*ObjectChange)(nil),              // 15: towpath.catalog.v1.ObjectChange
+	(*FieldChange)(nil),               // 16: towpath.catalog.v1.FieldChange
+	(*GetDeploymentRequest)(nil),      // 17: towpath.catalog.v1.GetDeploymentRequest
+	(*ListDeploymentsRequest)(nil),    // 18: towpath.catalog.v1.ListDeploymentsRequest
+	(*ListDeploymentsResponse)(nil),   // 19: towpath.catalog.v1.ListDeploymentsResponse
+	(*ApproveDeploymentRequest)(nil),  // 20: towpath.catalog.v1.ApproveDeploymentRequest
+	(*RejectDeploymentRequest)(nil),   // 21: towpath.catalog.v1.RejectDeploymentRequest
+	(*CancelDeploymentRequest)(nil),   // 22: towpath.catalog.v1.CancelDeploymentRequest
+	(*RetryDeploymentRequest)(nil),    // 23: towpath.catalog.v1.RetryDeploymentRequest
+	(*CommentDeploymentRequest)(nil),  // 24: towpath.catalog.v1.CommentDeploymentRequest
+	(*PromoteRequest)(nil),            // 25: towpath.catalog.v1.PromoteRequest
+	(*SetImageRequest)(nil),           // 26: towpath.catalog.v1.SetImageRequest
+	(*ScaleWorkloadRequest)(nil),      // 27: towpath.catalog.v1.ScaleWorkloadRequest
+	(*GetDeliveryMetricsRequest)(nil), // 28: towpath.catalog.v1.GetDeliveryMetricsRequest
+	(*DeliveryMetrics)(nil),           // 29: towpath.catalog.v1.DeliveryMetrics
+	(*RollbackRequest)(nil),           // 30: towpath.catalog.v1.RollbackRequest
+	(*WatchDeploymentRequest)(nil),    // 31: towpath.catalog.v1.WatchDeploymentRequest
+	(*WatchDeploymentResponse)(nil),   // 32: towpath.catalog.v1.WatchDeploymentResponse
+	nil,                               // 33: towpath.catalog.v1.Change.VariablesEntry
+	nil,                               // 34: towpath.catalog.v1.Change.SecretVariablesEntry
+	nil,                               // 35: towpath.catalog.v1.Deployment.ImagesEntry
+	(*v1.ScoreFile)(nil),              // 36: towpath.renderer.v1.ScoreFile
+	(*v1.Operation)(nil),              // 37: towpath.renderer.v1.Operation
+	(*Intent)(nil),                    // 38: towpath.catalog.v1.Intent
+	(*timestamppb.Timestamp)(nil),     // 39: google.protobuf.Timestamp
+	(*v1.Verdict)(nil),                // 40: towpath.renderer.v1.Verdict
+	(*Environment)(nil),               // 41: towpath.catalog.v1.Environment
+	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
+	(*v1.ObjectRef)(nil),              // 43: towpath.renderer.v1.ObjectRef
+	(*structpb.Value)(nil),            // 44: google.protobuf.Value
+	(*v1.SecretReference)(nil),        // 45: towpath.renderer.v1.SecretReference
 }
 var file_towpath_catalog_v1_deployments_proto_depIdxs = []int32{
-	18, // 0: towpath.catalog.v1.Change.scores:type_name -> towpath.renderer.v1.ScoreFile
-	19, // 1: towpath.catalog.v1.Change.set_operations:type_name -> towpath.renderer.v1.Operation
-	19, // 2: towpath.catalog.v1.Change.overlay_operations:type_name -> towpath.renderer.v1.Operation
-	17, // 3: towpath.catalog.v1.Change.variables:type_name -> towpath.catalog.v1.Change.VariablesEntry
-	0,  // 4: towpath.catalog.v1.Deployment.kind:type_name -> towpath.catalog.v1.Deployment.Kind
-	1,  // 5: towpath.catalog.v1.Deployment.state:type_name -> towpath.catalog.v1.Deployment.State
-	20, // 6: towpath.catalog.v1.Deployment.intent:type_name -> towpath.catalog.v1.Intent
-	5,  // 7: towpath.catalog.v1.Deployment.phases:type_name -> towpath.catalog.v1.Phase
-	6,  // 8: towpath.catalog.v1.Deployment.error:type_name -> towpath.catalog.v1.Failure
-	21, // 9: towpath.catalog.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
-	21, // 10: towpath.catalog.v1.Deployment.update_time:type_name -> google.protobuf.Timestamp
-	21, // 11: towpath.catalog.v1.Deployment.end_time:type_name -> google.protobuf.Timestamp
-	21, // 12: towpath.catalog.v1.Deployment.active_from:type_name -> google.protobuf.Timestamp
-	21, // 13: towpath.catalog.v1.Deployment.active_until:type_name -> google.protobuf.Timestamp
-	1,  // 14: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
-	21, // 15: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
-	21, // 16: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 17: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	3,  // 18: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	2,  // 19: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
-	20, // 20: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
-	9,  // 21: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
-	4,  // 22: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
-	4,  // 23: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	36, // 0: towpath.catalog.v1.Change.scores:type_name -> towpath.renderer.v1.ScoreFile
+	37, // 1: towpath.catalog.v1.Change.set_operations:type_name -> towpath.renderer.v1.Operation
+	37, // 2: towpath.catalog.v1.Change.overlay_operations:type_name -> towpath.renderer.v1.Operation
+	33, // 3: towpath.catalog.v1.Change.variables:type_name -> towpath.catalog.v1.Change.VariablesEntry
+	34, // 4: towpath.catalog.v1.Change.secret_variables:type_name -> towpath.catalog.v1.Change.SecretVariablesEntry
+	0,  // 5: towpath.catalog.v1.Deployment.kind:type_name -> towpath.catalog.v1.Deployment.Kind
+	1,  // 6: towpath.catalog.v1.Deployment.state:type_name -> towpath.catalog.v1.Deployment.State
+	38, // 7: towpath.catalog.v1.Deployment.intent:type_name -> towpath.catalog.v1.Intent
+	7,  // 8: towpath.catalog.v1.Deployment.phases:type_name -> towpath.catalog.v1.Phase
+	8,  // 9: towpath.catalog.v1.Deployment.error:type_name -> towpath.catalog.v1.Failure
+	39, // 10: towpath.catalog.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
+	39, // 11: towpath.catalog.v1.Deployment.update_time:type_name -> google.protobuf.Timestamp
+	39, // 12: towpath.catalog.v1.Deployment.end_time:type_name -> google.protobuf.Timestamp
+	39, // 13: towpath.catalog.v1.Deployment.active_from:type_name -> google.protobuf.Timestamp
+	39, // 14: towpath.catalog.v1.Deployment.active_until:type_name -> google.protobuf.Timestamp
+	5,  // 15: towpath.catalog.v1.Deployment.approvals:type_name -> towpath.catalog.v1.Approval
+	6,  // 16: towpath.catalog.v1.Deployment.comments:type_name -> towpath.catalog.v1.Comment
+	39, // 17: towpath.catalog.v1.Deployment.provisioning_deadline:type_name -> google.protobuf.Timestamp
+	40, // 18: towpath.catalog.v1.Deployment.verdicts:type_name -> towpath.renderer.v1.Verdict
+	35, // 19: towpath.catalog.v1.Deployment.images:type_name -> towpath.catalog.v1.Deployment.ImagesEntry
+	39, // 20: towpath.catalog.v1.Approval.time:type_name -> google.protobuf.Timestamp
+	39, // 21: towpath.catalog.v1.Comment.time:type_name -> google.protobuf.Timestamp
+	1,  // 22: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
+	39, // 23: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
+	39, // 24: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 25: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	3,  // 26: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	11, // 27: towpath.catalog.v1.PlanDeploymentRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	12, // 28: towpath.catalog.v1.PlanDeploymentRequest.creation:type_name -> towpath.catalog.v1.NewEnvironment
+	41, // 29: towpath.catalog.v1.NewEnvironment.environment:type_name -> towpath.catalog.v1.Environment
+	3,  // 30: towpath.catalog.v1.NewEnvironment.change:type_name -> towpath.catalog.v1.Change
+	42, // 31: towpath.catalog.v1.NewEnvironment.ttl:type_name -> google.protobuf.Duration
+	2,  // 32: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	38, // 33: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
+	13, // 34: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
+	37, // 35: towpath.catalog.v1.Plan.set_operations:type_name -> towpath.renderer.v1.Operation
+	15, // 36: towpath.catalog.v1.Plan.objects:type_name -> towpath.catalog.v1.ObjectChange
+	16, // 37: towpath.catalog.v1.Plan.fields:type_name -> towpath.catalog.v1.FieldChange
+	40, // 38: towpath.catalog.v1.Plan.verdicts:type_name -> towpath.renderer.v1.Verdict
+	43, // 39: towpath.catalog.v1.ObjectChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	2,  // 40: towpath.catalog.v1.ObjectChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	43, // 41: towpath.catalog.v1.FieldChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	44, // 42: towpath.catalog.v1.FieldChange.before:type_name -> google.protobuf.Value
+	44, // 43: towpath.catalog.v1.FieldChange.after:type_name -> google.protobuf.Value
+	4,  // 44: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
+	11, // 45: towpath.catalog.v1.PromoteRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	39, // 46: towpath.catalog.v1.GetDeliveryMetricsRequest.start_time:type_name -> google.protobuf.Timestamp
+	39, // 47: towpath.catalog.v1.GetDeliveryMetricsRequest.end_time:type_name -> google.protobuf.Timestamp
+	39, // 48: towpath.catalog.v1.DeliveryMetrics.start_time:type_name -> google.protobuf.Timestamp
+	39, // 49: towpath.catalog.v1.DeliveryMetrics.end_time:type_name -> google.protobuf.Timestamp
+	42, // 50: towpath.catalog.v1.DeliveryMetrics.lead_time_median:type_name -> google.protobuf.Duration
+	42, // 51: towpath.catalog.v1.DeliveryMetrics.lead_time_p95:type_name -> google.protobuf.Duration
+	42, // 52: towpath.catalog.v1.DeliveryMetrics.time_to_restore_median:type_name -> google.protobuf.Duration
+	4,  // 53: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
+	45, // 54: towpath.catalog.v1.Change.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_deployments_proto_init() }
@@ -1643,7 +3290,7 @@ func file_towpath_catalog_v1_deployments_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_deployments_proto_rawDesc), len(file_towpath_catalog_v1_deployments_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   15,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,6 +15,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -28,6 +29,59 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Hold says what happens to deployments that come while an environment is locked or its type is frozen.
+type Hold int32
+
+const (
+	// HOLD_QUEUE.
+	Hold_HOLD_UNSPECIFIED Hold = 0
+	// They wait and go on by themselves.
+	Hold_HOLD_QUEUE Hold = 1
+	// They are refused.
+	Hold_HOLD_REFUSE Hold = 2
+)
+
+// Enum value maps for Hold.
+var (
+	Hold_name = map[int32]string{
+		0: "HOLD_UNSPECIFIED",
+		1: "HOLD_QUEUE",
+		2: "HOLD_REFUSE",
+	}
+	Hold_value = map[string]int32{
+		"HOLD_UNSPECIFIED": 0,
+		"HOLD_QUEUE":       1,
+		"HOLD_REFUSE":      2,
+	}
+)
+
+func (x Hold) Enum() *Hold {
+	p := new(Hold)
+	*p = x
+	return p
+}
+
+func (x Hold) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Hold) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_catalog_v1_resources_proto_enumTypes[0].Descriptor()
+}
+
+func (Hold) Type() protoreflect.EnumType {
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[0]
+}
+
+func (x Hold) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Hold.Descriptor instead.
+func (Hold) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{0}
+}
 
 // Engine is who applies manifests.
 type Target_Engine int32
@@ -62,11 +116,11 @@ func (x Target_Engine) String() string {
 }
 
 func (Target_Engine) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[0].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[1].Descriptor()
 }
 
 func (Target_Engine) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[0]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[1]
 }
 
 func (x Target_Engine) Number() protoreflect.EnumNumber {
@@ -75,7 +129,7 @@ func (x Target_Engine) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Target_Engine.Descriptor instead.
 func (Target_Engine) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{2, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // State is where it is in its life.
@@ -115,11 +169,11 @@ func (x Environment_State) String() string {
 }
 
 func (Environment_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[1].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[2].Descriptor()
 }
 
 func (Environment_State) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[1]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[2]
 }
 
 func (x Environment_State) Number() protoreflect.EnumNumber {
@@ -128,7 +182,64 @@ func (x Environment_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Environment_State.Descriptor instead.
 func (Environment_State) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{4, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7, 0}
+}
+
+// Kind of origin.
+type Origin_Kind int32
+
+const (
+	// Never sent.
+	Origin_KIND_UNSPECIFIED Origin_Kind = 0
+	// Made with nothing in it.
+	Origin_KIND_EMPTY Origin_Kind = 1
+	// Made from another environment, or from one of its deployments.
+	Origin_KIND_CLONE Origin_Kind = 2
+	// Made for a pull request.
+	Origin_KIND_PULL_REQUEST Origin_Kind = 3
+)
+
+// Enum value maps for Origin_Kind.
+var (
+	Origin_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_EMPTY",
+		2: "KIND_CLONE",
+		3: "KIND_PULL_REQUEST",
+	}
+	Origin_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED":  0,
+		"KIND_EMPTY":        1,
+		"KIND_CLONE":        2,
+		"KIND_PULL_REQUEST": 3,
+	}
+)
+
+func (x Origin_Kind) Enum() *Origin_Kind {
+	p := new(Origin_Kind)
+	*p = x
+	return p
+}
+
+func (x Origin_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Origin_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_catalog_v1_resources_proto_enumTypes[3].Descriptor()
+}
+
+func (Origin_Kind) Type() protoreflect.EnumType {
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[3]
+}
+
+func (x Origin_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Origin_Kind.Descriptor instead.
+func (Origin_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Role is what its holder may do.
@@ -143,6 +254,10 @@ const (
 	Token_ROLE_DEVELOPER Token_Role = 2
 	// Everything.
 	Token_ROLE_ADMIN Token_Role = 3
+	// Read everything and deploy, roll back and sync, where it is bound: for pipelines.
+	Token_ROLE_DEPLOYER Token_Role = 4
+	// What a developer may, approve, unlock, and keep types, targets, repositories and definitions.
+	Token_ROLE_OPERATOR Token_Role = 5
 )
 
 // Enum value maps for Token_Role.
@@ -152,12 +267,16 @@ var (
 		1: "ROLE_VIEWER",
 		2: "ROLE_DEVELOPER",
 		3: "ROLE_ADMIN",
+		4: "ROLE_DEPLOYER",
+		5: "ROLE_OPERATOR",
 	}
 	Token_Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"ROLE_VIEWER":      1,
 		"ROLE_DEVELOPER":   2,
 		"ROLE_ADMIN":       3,
+		"ROLE_DEPLOYER":    4,
+		"ROLE_OPERATOR":    5,
 	}
 )
 
@@ -172,11 +291,11 @@ func (x Token_Role) String() string {
 }
 
 func (Token_Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[2].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[4].Descriptor()
 }
 
 func (Token_Role) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[2]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[4]
 }
 
 func (x Token_Role) Number() protoreflect.EnumNumber {
@@ -185,7 +304,7 @@ func (x Token_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Token_Role.Descriptor instead.
 func (Token_Role) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Application is a team's application.
@@ -321,6 +440,16 @@ type EnvironmentType struct {
 	SelfHeal bool `protobuf:"varint,5,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
 	// What it adds to every workload.
 	Defaults *v1.EnvironmentDefaults `protobuf:"bytes,6,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	// Who must agree before a deployment goes to its environments.
+	Approvals *ApprovalRule `protobuf:"bytes,7,opt,name=approvals,proto3" json:"approvals,omitempty"`
+	// How long an environment lives that names no TTL of its own; unset for ever.
+	DefaultTtl *durationpb.Duration `protobuf:"bytes,8,opt,name=default_ttl,json=defaultTtl,proto3" json:"default_ttl,omitempty"`
+	// When nothing is to be deployed.
+	Freezes []*FreezeWindow `protobuf:"bytes,9,rep,name=freezes,proto3" json:"freezes,omitempty"`
+	// Rules on what may be deployed.
+	Guardrails []*v1.Guardrail `protobuf:"bytes,10,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	// How long a deployment waits for resource outputs before it fails; 10 minutes when unset.
+	ProvisioningDeadline *durationpb.Duration `protobuf:"bytes,11,opt,name=provisioning_deadline,json=provisioningDeadline,proto3" json:"provisioning_deadline,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -405,6 +534,41 @@ func (x *EnvironmentType) GetDefaults() *v1.EnvironmentDefaults {
 	return nil
 }
 
+func (x *EnvironmentType) GetApprovals() *ApprovalRule {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
+func (x *EnvironmentType) GetDefaultTtl() *durationpb.Duration {
+	if x != nil {
+		return x.DefaultTtl
+	}
+	return nil
+}
+
+func (x *EnvironmentType) GetFreezes() []*FreezeWindow {
+	if x != nil {
+		return x.Freezes
+	}
+	return nil
+}
+
+func (x *EnvironmentType) GetGuardrails() []*v1.Guardrail {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+func (x *EnvironmentType) GetProvisioningDeadline() *durationpb.Duration {
+	if x != nil {
+		return x.ProvisioningDeadline
+	}
+	return nil
+}
+
 func (x *EnvironmentType) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -431,6 +595,243 @@ func (x *EnvironmentType) GetCreateActor() string {
 		return x.CreateActor
 	}
 	return ""
+}
+
+// ApprovalRule says who must agree to a deployment.
+type ApprovalRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many people must approve; 0 for none.
+	Required int32 `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
+	// Whether the author's own approval counts.
+	AuthorMayApprove bool `protobuf:"varint,2,opt,name=author_may_approve,json=authorMayApprove,proto3" json:"author_may_approve,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ApprovalRule) Reset() {
+	*x = ApprovalRule{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalRule) ProtoMessage() {}
+
+func (x *ApprovalRule) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalRule.ProtoReflect.Descriptor instead.
+func (*ApprovalRule) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ApprovalRule) GetRequired() int32 {
+	if x != nil {
+		return x.Required
+	}
+	return 0
+}
+
+func (x *ApprovalRule) GetAuthorMayApprove() bool {
+	if x != nil {
+		return x.AuthorMayApprove
+	}
+	return false
+}
+
+// Lock keeps an environment as it is.
+type Lock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who locked it.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// When it was locked.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends by itself; unset for never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What happens to deployments meanwhile.
+	Hold          Hold `protobuf:"varint,5,opt,name=hold,proto3,enum=towpath.catalog.v1.Hold" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lock) Reset() {
+	*x = Lock{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lock) ProtoMessage() {}
+
+func (x *Lock) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lock.ProtoReflect.Descriptor instead.
+func (*Lock) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Lock) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Lock) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Lock) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Lock) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Lock) GetHold() Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return Hold_HOLD_UNSPECIFIED
+}
+
+// FreezeWindow is a time in which nothing is deployed: once, from start_time to end_time, or every week.
+type FreezeWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: lower-case letters, digits and hyphens.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Begin of one that happens once.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// End of one that happens once.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Every week, "Fri 16:00 - Mon 08:00".
+	Weekly string `protobuf:"bytes,4,opt,name=weekly,proto3" json:"weekly,omitempty"`
+	// IANA time zone of weekly; UTC when empty.
+	TimeZone string `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Why.
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// What happens to deployments meanwhile.
+	Hold          Hold `protobuf:"varint,7,opt,name=hold,proto3,enum=towpath.catalog.v1.Hold" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeWindow) Reset() {
+	*x = FreezeWindow{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeWindow) ProtoMessage() {}
+
+func (x *FreezeWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeWindow.ProtoReflect.Descriptor instead.
+func (*FreezeWindow) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FreezeWindow) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *FreezeWindow) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *FreezeWindow) GetWeekly() string {
+	if x != nil {
+		return x.Weekly
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *FreezeWindow) GetHold() Hold {
+	if x != nil {
+		return x.Hold
+	}
+	return Hold_HOLD_UNSPECIFIED
 }
 
 // Target is a cluster.
@@ -460,7 +861,7 @@ type Target struct {
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +873,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +886,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Target) GetName() string {
@@ -584,7 +985,7 @@ type Repository struct {
 
 func (x *Repository) Reset() {
 	*x = Repository{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +997,7 @@ func (x *Repository) String() string {
 func (*Repository) ProtoMessage() {}
 
 func (x *Repository) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +1010,7 @@ func (x *Repository) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repository.ProtoReflect.Descriptor instead.
 func (*Repository) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Repository) GetName() string {
@@ -714,6 +1115,16 @@ type Environment struct {
 	ActiveDeployment string `protobuf:"bytes,10,opt,name=active_deployment,json=activeDeployment,proto3" json:"active_deployment,omitempty"`
 	// What the cluster says.
 	Live *Live `protobuf:"bytes,11,opt,name=live,proto3" json:"live,omitempty"`
+	// When it is deleted by itself; unset for never. See ExtendEnvironment.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Keeps it as it is; see LockEnvironment.
+	Lock *Lock `protobuf:"bytes,13,opt,name=lock,proto3" json:"lock,omitempty"`
+	// Where it came from.
+	Origin *Origin `protobuf:"bytes,14,opt,name=origin,proto3" json:"origin,omitempty"`
+	// What runs, for lists.
+	Running *Running `protobuf:"bytes,19,opt,name=running,proto3" json:"running,omitempty"`
+	// Versions of resource definitions that it keeps to, resourceDefinitions/{id} to resourceDefinitions/{id}/versions/{n}.
+	DefinitionPins map[string]string `protobuf:"bytes,20,rep,name=definition_pins,json=definitionPins,proto3" json:"definition_pins,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Current revision of what people set.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -728,7 +1139,7 @@ type Environment struct {
 
 func (x *Environment) Reset() {
 	*x = Environment{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +1151,7 @@ func (x *Environment) String() string {
 func (*Environment) ProtoMessage() {}
 
 func (x *Environment) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +1164,7 @@ func (x *Environment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Environment.ProtoReflect.Descriptor instead.
 func (*Environment) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Environment) GetName() string {
@@ -833,6 +1244,41 @@ func (x *Environment) GetLive() *Live {
 	return nil
 }
 
+func (x *Environment) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Environment) GetLock() *Lock {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+func (x *Environment) GetOrigin() *Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *Environment) GetRunning() *Running {
+	if x != nil {
+		return x.Running
+	}
+	return nil
+}
+
+func (x *Environment) GetDefinitionPins() map[string]string {
+	if x != nil {
+		return x.DefinitionPins
+	}
+	return nil
+}
+
 func (x *Environment) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -861,6 +1307,152 @@ func (x *Environment) GetCreateActor() string {
 	return ""
 }
 
+// Origin tells where an environment came from.
+type Origin struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind of origin.
+	Kind Origin_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=towpath.catalog.v1.Origin_Kind" json:"kind,omitempty"`
+	// What it was made from: a deployment's name, or the pull request's URL.
+	Source        string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Origin) Reset() {
+	*x = Origin{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Origin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Origin) ProtoMessage() {}
+
+func (x *Origin) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Origin.ProtoReflect.Descriptor instead.
+func (*Origin) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Origin) GetKind() Origin_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Origin_KIND_UNSPECIFIED
+}
+
+func (x *Origin) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+// Running is what a list shows of the deployment that runs.
+type Running struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Who asked for it.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, as its author said.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Since when it runs.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Its commit.
+	Commit string `protobuf:"bytes,5,opt,name=commit,proto3" json:"commit,omitempty"`
+	// What is shown as the version: the images' tags, by workload where there are several.
+	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Running) Reset() {
+	*x = Running{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Running) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Running) ProtoMessage() {}
+
+func (x *Running) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Running.ProtoReflect.Descriptor instead.
+func (*Running) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Running) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *Running) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Running) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Running) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Running) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *Running) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 // Intent is all that makes an environment what it is; a deployment pins one.
 type Intent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -868,15 +1460,29 @@ type Intent struct {
 	Set string `protobuf:"bytes,1,opt,name=set,proto3" json:"set,omitempty"`
 	// The environment's own patch on the set, applied in order; never promoted.
 	Overlay []*v1.Operation `protobuf:"bytes,2,rep,name=overlay,proto3" json:"overlay,omitempty"`
-	// Values of the resource type `environment`. Not for secrets.
-	Variables     map[string]string `protobuf:"bytes,3,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The environment's values of the resource type `environment`. Not for secrets.
+	Variables map[string]string `protobuf:"bytes,3,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The environment's variables that are secrets.
+	SecretVariables map[string]*v1.SecretReference `protobuf:"bytes,4,rep,name=secret_variables,json=secretVariables,proto3" json:"secret_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The application's values; the environment's win.
+	ApplicationVariables map[string]string `protobuf:"bytes,5,rep,name=application_variables,json=applicationVariables,proto3" json:"application_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The application's variables that are secrets; the environment's win.
+	ApplicationSecretVariables map[string]*v1.SecretReference `protobuf:"bytes,6,rep,name=application_secret_variables,json=applicationSecretVariables,proto3" json:"application_secret_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Version of each variable, by its resource name.
+	VariableVersions map[string]int64 `protobuf:"bytes,7,rep,name=variable_versions,json=variableVersions,proto3" json:"variable_versions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Versions of the resource definitions that were used, sorted.
+	Definitions []string `protobuf:"bytes,8,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	// Version of each resource's outputs, by resource.
+	OutputVersions map[string]int64 `protobuf:"bytes,9,rep,name=output_versions,json=outputVersions,proto3" json:"output_versions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// What the environment's type added.
+	Defaults      *v1.EnvironmentDefaults `protobuf:"bytes,10,opt,name=defaults,proto3" json:"defaults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1494,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1507,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{5}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Intent) GetSet() string {
@@ -921,6 +1527,55 @@ func (x *Intent) GetOverlay() []*v1.Operation {
 func (x *Intent) GetVariables() map[string]string {
 	if x != nil {
 		return x.Variables
+	}
+	return nil
+}
+
+func (x *Intent) GetSecretVariables() map[string]*v1.SecretReference {
+	if x != nil {
+		return x.SecretVariables
+	}
+	return nil
+}
+
+func (x *Intent) GetApplicationVariables() map[string]string {
+	if x != nil {
+		return x.ApplicationVariables
+	}
+	return nil
+}
+
+func (x *Intent) GetApplicationSecretVariables() map[string]*v1.SecretReference {
+	if x != nil {
+		return x.ApplicationSecretVariables
+	}
+	return nil
+}
+
+func (x *Intent) GetVariableVersions() map[string]int64 {
+	if x != nil {
+		return x.VariableVersions
+	}
+	return nil
+}
+
+func (x *Intent) GetDefinitions() []string {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *Intent) GetOutputVersions() map[string]int64 {
+	if x != nil {
+		return x.OutputVersions
+	}
+	return nil
+}
+
+func (x *Intent) GetDefaults() *v1.EnvironmentDefaults {
+	if x != nil {
+		return x.Defaults
 	}
 	return nil
 }
@@ -946,7 +1601,7 @@ type Live struct {
 
 func (x *Live) Reset() {
 	*x = Live{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1613,7 @@ func (x *Live) String() string {
 func (*Live) ProtoMessage() {}
 
 func (x *Live) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1626,7 @@ func (x *Live) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Live.ProtoReflect.Descriptor instead.
 func (*Live) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Live) GetSync() v11.SyncState {
@@ -1034,7 +1689,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1701,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1714,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Set) GetName() string {
@@ -1103,6 +1758,8 @@ type Token struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The token itself; only in the answer to CreateToken.
 	Secret string `protobuf:"bytes,5,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Where the role holds: applications/{application} or environmentTypes/{environment_type}; everywhere when empty.
+	Scopes []string `protobuf:"bytes,6,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// When it was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Who made it.
@@ -1113,7 +1770,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1782,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1795,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Token) GetName() string {
@@ -1176,6 +1833,13 @@ func (x *Token) GetSecret() string {
 	return ""
 }
 
+func (x *Token) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
 func (x *Token) GetCreateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreateTime
@@ -1194,7 +1858,7 @@ var File_towpath_catalog_v1_resources_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"\"towpath/catalog/v1/resources.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xdd\x03\n" +
+	"\"towpath/catalog/v1/resources.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xdd\x03\n" +
 	"\vApplication\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1e\n" +
@@ -1211,20 +1875,51 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb9\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa1\x06\n" +
 	"\x0fEnvironmentType\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\tR\x06target\x12%\n" +
 	"\x0eautomatic_sync\x18\x04 \x01(\bR\rautomaticSync\x12\x1b\n" +
 	"\tself_heal\x18\x05 \x01(\bR\bselfHeal\x12D\n" +
-	"\bdefaults\x18\x06 \x01(\v2(.towpath.renderer.v1.EnvironmentDefaultsR\bdefaults\x12\x12\n" +
+	"\bdefaults\x18\x06 \x01(\v2(.towpath.renderer.v1.EnvironmentDefaultsR\bdefaults\x12>\n" +
+	"\tapprovals\x18\a \x01(\v2 .towpath.catalog.v1.ApprovalRuleR\tapprovals\x12F\n" +
+	"\vdefault_ttl\x18\b \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xbaH\a\xaa\x01\x042\x02\b<R\n" +
+	"defaultTtl\x12D\n" +
+	"\afreezes\x18\t \x03(\v2 .towpath.catalog.v1.FreezeWindowB\b\xbaH\x05\x92\x01\x02\x10@R\afreezes\x12H\n" +
+	"\n" +
+	"guardrails\x18\n" +
+	" \x03(\v2\x1e.towpath.renderer.v1.GuardrailB\b\xbaH\x05\x92\x01\x02\x10dR\n" +
+	"guardrails\x12N\n" +
+	"\x15provisioning_deadline\x18\v \x01(\v2\x19.google.protobuf.DurationR\x14provisioningDeadline\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xd6\x03\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"c\n" +
+	"\fApprovalRule\x12%\n" +
+	"\brequired\x18\x01 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\n" +
+	"(\x00R\brequired\x12,\n" +
+	"\x12author_may_approve\x18\x02 \x01(\bR\x10authorMayApprove\"\xfc\x01\n" +
+	"\x04Lock\x12\x19\n" +
+	"\x05actor\x18\x01 \x01(\tB\x03\xe0A\x03R\x05actor\x12\"\n" +
+	"\amessage\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12@\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x126\n" +
+	"\x04hold\x18\x05 \x01(\x0e2\x18.towpath.catalog.v1.HoldB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04hold\"\xd7\x02\n" +
+	"\fFreezeWindow\x122\n" +
+	"\x02id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\x02id\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1f\n" +
+	"\x06weekly\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06weekly\x12$\n" +
+	"\ttime_zone\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12\"\n" +
+	"\amessage\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x126\n" +
+	"\x04hold\x18\a \x01(\x0e2\x18.towpath.catalog.v1.HoldB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04hold\"\xd6\x03\n" +
 	"\x06Target\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12C\n" +
@@ -1257,7 +1952,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xd5\x06\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xe6\t\n" +
 	"\vEnvironment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x12\n" +
@@ -1272,7 +1967,13 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x11latest_deployment\x18\t \x01(\tB\x03\xe0A\x03R\x10latestDeployment\x120\n" +
 	"\x11active_deployment\x18\n" +
 	" \x01(\tB\x03\xe0A\x03R\x10activeDeployment\x121\n" +
-	"\x04live\x18\v \x01(\v2\x18.towpath.catalog.v1.LiveB\x03\xe0A\x03R\x04live\x12\x12\n" +
+	"\x04live\x18\v \x01(\v2\x18.towpath.catalog.v1.LiveB\x03\xe0A\x03R\x04live\x12;\n" +
+	"\vexpire_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x121\n" +
+	"\x04lock\x18\r \x01(\v2\x18.towpath.catalog.v1.LockB\x03\xe0A\x03R\x04lock\x127\n" +
+	"\x06origin\x18\x0e \x01(\v2\x1a.towpath.catalog.v1.OriginB\x03\xe0A\x03R\x06origin\x12:\n" +
+	"\arunning\x18\x13 \x01(\v2\x1b.towpath.catalog.v1.RunningB\x03\xe0A\x03R\arunning\x12g\n" +
+	"\x0fdefinition_pins\x18\x14 \x03(\v23.towpath.catalog.v1.Environment.DefinitionPinsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x0edefinitionPins\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -1281,18 +1982,63 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
+	"\x13DefinitionPinsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"D\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
-	"\x0eSTATE_DELETING\x10\x02\"\xdb\x01\n" +
+	"\x0eSTATE_DELETING\x10\x02\"\xaa\x01\n" +
+	"\x06Origin\x123\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1f.towpath.catalog.v1.Origin.KindR\x04kind\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\"S\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_EMPTY\x10\x01\x12\x0e\n" +
+	"\n" +
+	"KIND_CLONE\x10\x02\x12\x15\n" +
+	"\x11KIND_PULL_REQUEST\x10\x03\"\xbd\x01\n" +
+	"\aRunning\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06commit\x18\x05 \x01(\tR\x06commit\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\"\xf0\t\n" +
 	"\x06Intent\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x128\n" +
 	"\aoverlay\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.OperationR\aoverlay\x12G\n" +
-	"\tvariables\x18\x03 \x03(\v2).towpath.catalog.v1.Intent.VariablesEntryR\tvariables\x1a<\n" +
+	"\tvariables\x18\x03 \x03(\v2).towpath.catalog.v1.Intent.VariablesEntryR\tvariables\x12Z\n" +
+	"\x10secret_variables\x18\x04 \x03(\v2/.towpath.catalog.v1.Intent.SecretVariablesEntryR\x0fsecretVariables\x12i\n" +
+	"\x15application_variables\x18\x05 \x03(\v24.towpath.catalog.v1.Intent.ApplicationVariablesEntryR\x14applicationVariables\x12|\n" +
+	"\x1capplication_secret_variables\x18\x06 \x03(\v2:.towpath.catalog.v1.Intent.ApplicationSecretVariablesEntryR\x1aapplicationSecretVariables\x12]\n" +
+	"\x11variable_versions\x18\a \x03(\v20.towpath.catalog.v1.Intent.VariableVersionsEntryR\x10variableVersions\x12 \n" +
+	"\vdefinitions\x18\b \x03(\tR\vdefinitions\x12W\n" +
+	"\x0foutput_versions\x18\t \x03(\v2..towpath.catalog.v1.Intent.OutputVersionsEntryR\x0eoutputVersions\x12D\n" +
+	"\bdefaults\x18\n" +
+	" \x01(\v2(.towpath.renderer.v1.EnvironmentDefaultsR\bdefaults\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xef\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +
+	"\x14SecretVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\x1aG\n" +
+	"\x19ApplicationVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1as\n" +
+	"\x1fApplicationSecretVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\x1aC\n" +
+	"\x15VariableVersionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1aA\n" +
+	"\x13OutputVersionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xef\x01\n" +
 	"\x04Live\x12/\n" +
 	"\x04sync\x18\x01 \x01(\x0e2\x1b.towpath.drift.v1.SyncStateR\x04sync\x120\n" +
 	"\x06health\x18\x02 \x01(\x0e2\x18.towpath.drift.v1.HealthR\x06health\x12\x1a\n" +
@@ -1313,7 +2059,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\x1aU\n" +
 	"\x0eResourcesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
-	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\"\xa3\x03\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\"\xeb\x03\n" +
 	"\x05Token\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12*\n" +
 	"\vdescription\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdescription\x12>\n" +
@@ -1321,16 +2067,24 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12\x1b\n" +
-	"\x06secret\x18\x05 \x01(\tB\x03\xe0A\x03R\x06secret\x12@\n" +
+	"\x06secret\x18\x05 \x01(\tB\x03\xe0A\x03R\x06secret\x12 \n" +
+	"\x06scopes\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x06scopes\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"Q\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"w\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_VIEWER\x10\x01\x12\x12\n" +
 	"\x0eROLE_DEVELOPER\x10\x02\x12\x0e\n" +
 	"\n" +
-	"ROLE_ADMIN\x10\x03B\xd3\x01\n" +
+	"ROLE_ADMIN\x10\x03\x12\x11\n" +
+	"\rROLE_DEPLOYER\x10\x04\x12\x11\n" +
+	"\rROLE_OPERATOR\x10\x05*=\n" +
+	"\x04Hold\x12\x14\n" +
+	"\x10HOLD_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"HOLD_QUEUE\x10\x01\x12\x0f\n" +
+	"\vHOLD_REFUSE\x10\x02B\xd3\x01\n" +
 	"\x16com.towpath.catalog.v1B\x0eResourcesProtoP\x01Z?github.com/towpath-dev/towpath/gen/towpath/catalog/v1;catalogv1\xa2\x02\x03TCX\xaa\x02\x12Towpath.Catalog.V1\xca\x02\x12Towpath\\Catalog\\V1\xe2\x02\x1eTowpath\\Catalog\\V1\\GPBMetadata\xea\x02\x14Towpath::Catalog::V1b\x06proto3"
 
 var (
@@ -1345,69 +2099,111 @@ func file_towpath_catalog_v1_resources_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_resources_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_towpath_catalog_v1_resources_proto_goTypes = []any{
-	(Target_Engine)(0),             // 0: towpath.catalog.v1.Target.Engine
-	(Environment_State)(0),         // 1: towpath.catalog.v1.Environment.State
-	(Token_Role)(0),                // 2: towpath.catalog.v1.Token.Role
-	(*Application)(nil),            // 3: towpath.catalog.v1.Application
-	(*EnvironmentType)(nil),        // 4: towpath.catalog.v1.EnvironmentType
-	(*Target)(nil),                 // 5: towpath.catalog.v1.Target
-	(*Repository)(nil),             // 6: towpath.catalog.v1.Repository
-	(*Environment)(nil),            // 7: towpath.catalog.v1.Environment
-	(*Intent)(nil),                 // 8: towpath.catalog.v1.Intent
-	(*Live)(nil),                   // 9: towpath.catalog.v1.Live
-	(*Set)(nil),                    // 10: towpath.catalog.v1.Set
-	(*Token)(nil),                  // 11: towpath.catalog.v1.Token
-	nil,                            // 12: towpath.catalog.v1.Application.LabelsEntry
-	nil,                            // 13: towpath.catalog.v1.Environment.LabelsEntry
-	nil,                            // 14: towpath.catalog.v1.Intent.VariablesEntry
-	nil,                            // 15: towpath.catalog.v1.Set.WorkloadsEntry
-	nil,                            // 16: towpath.catalog.v1.Set.ResourcesEntry
-	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
-	(*v1.EnvironmentDefaults)(nil), // 18: towpath.renderer.v1.EnvironmentDefaults
-	(*v1.Operation)(nil),           // 19: towpath.renderer.v1.Operation
-	(v11.SyncState)(0),             // 20: towpath.drift.v1.SyncState
-	(v11.Health)(0),                // 21: towpath.drift.v1.Health
-	(*structpb.Struct)(nil),        // 22: google.protobuf.Struct
+	(Hold)(0),                      // 0: towpath.catalog.v1.Hold
+	(Target_Engine)(0),             // 1: towpath.catalog.v1.Target.Engine
+	(Environment_State)(0),         // 2: towpath.catalog.v1.Environment.State
+	(Origin_Kind)(0),               // 3: towpath.catalog.v1.Origin.Kind
+	(Token_Role)(0),                // 4: towpath.catalog.v1.Token.Role
+	(*Application)(nil),            // 5: towpath.catalog.v1.Application
+	(*EnvironmentType)(nil),        // 6: towpath.catalog.v1.EnvironmentType
+	(*ApprovalRule)(nil),           // 7: towpath.catalog.v1.ApprovalRule
+	(*Lock)(nil),                   // 8: towpath.catalog.v1.Lock
+	(*FreezeWindow)(nil),           // 9: towpath.catalog.v1.FreezeWindow
+	(*Target)(nil),                 // 10: towpath.catalog.v1.Target
+	(*Repository)(nil),             // 11: towpath.catalog.v1.Repository
+	(*Environment)(nil),            // 12: towpath.catalog.v1.Environment
+	(*Origin)(nil),                 // 13: towpath.catalog.v1.Origin
+	(*Running)(nil),                // 14: towpath.catalog.v1.Running
+	(*Intent)(nil),                 // 15: towpath.catalog.v1.Intent
+	(*Live)(nil),                   // 16: towpath.catalog.v1.Live
+	(*Set)(nil),                    // 17: towpath.catalog.v1.Set
+	(*Token)(nil),                  // 18: towpath.catalog.v1.Token
+	nil,                            // 19: towpath.catalog.v1.Application.LabelsEntry
+	nil,                            // 20: towpath.catalog.v1.Environment.LabelsEntry
+	nil,                            // 21: towpath.catalog.v1.Environment.DefinitionPinsEntry
+	nil,                            // 22: towpath.catalog.v1.Intent.VariablesEntry
+	nil,                            // 23: towpath.catalog.v1.Intent.SecretVariablesEntry
+	nil,                            // 24: towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	nil,                            // 25: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	nil,                            // 26: towpath.catalog.v1.Intent.VariableVersionsEntry
+	nil,                            // 27: towpath.catalog.v1.Intent.OutputVersionsEntry
+	nil,                            // 28: towpath.catalog.v1.Set.WorkloadsEntry
+	nil,                            // 29: towpath.catalog.v1.Set.ResourcesEntry
+	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
+	(*v1.EnvironmentDefaults)(nil), // 31: towpath.renderer.v1.EnvironmentDefaults
+	(*durationpb.Duration)(nil),    // 32: google.protobuf.Duration
+	(*v1.Guardrail)(nil),           // 33: towpath.renderer.v1.Guardrail
+	(*v1.Operation)(nil),           // 34: towpath.renderer.v1.Operation
+	(v11.SyncState)(0),             // 35: towpath.drift.v1.SyncState
+	(v11.Health)(0),                // 36: towpath.drift.v1.Health
+	(*v1.SecretReference)(nil),     // 37: towpath.renderer.v1.SecretReference
+	(*structpb.Struct)(nil),        // 38: google.protobuf.Struct
 }
 var file_towpath_catalog_v1_resources_proto_depIdxs = []int32{
-	12, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
-	17, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	17, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
-	18, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	17, // 4: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
-	17, // 5: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 6: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
-	17, // 7: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
-	17, // 8: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
-	17, // 9: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	17, // 10: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
-	13, // 11: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
-	1,  // 12: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
-	8,  // 13: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
-	9,  // 14: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
-	17, // 15: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
-	17, // 16: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
-	19, // 17: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
-	14, // 18: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
-	20, // 19: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
-	21, // 20: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
-	17, // 21: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
-	15, // 22: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
-	16, // 23: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
-	17, // 24: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
-	2,  // 25: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
-	17, // 26: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 27: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	22, // 28: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	22, // 29: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	19, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
+	30, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	30, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
+	31, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	7,  // 4: towpath.catalog.v1.EnvironmentType.approvals:type_name -> towpath.catalog.v1.ApprovalRule
+	32, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
+	9,  // 6: towpath.catalog.v1.EnvironmentType.freezes:type_name -> towpath.catalog.v1.FreezeWindow
+	33, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	32, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
+	30, // 9: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
+	30, // 10: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
+	30, // 11: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
+	30, // 12: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
+	30, // 14: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
+	30, // 15: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 16: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
+	1,  // 17: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
+	30, // 18: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
+	30, // 19: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
+	30, // 20: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	30, // 21: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
+	20, // 22: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
+	2,  // 23: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
+	15, // 24: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
+	16, // 25: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
+	30, // 26: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 27: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
+	13, // 28: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
+	14, // 29: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
+	21, // 30: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
+	30, // 31: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
+	30, // 32: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 33: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
+	30, // 34: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
+	34, // 35: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
+	22, // 36: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
+	23, // 37: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
+	24, // 38: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	25, // 39: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	26, // 40: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
+	27, // 41: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
+	31, // 42: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	35, // 43: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
+	36, // 44: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
+	30, // 45: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
+	28, // 46: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
+	29, // 47: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
+	30, // 48: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
+	4,  // 49: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
+	30, // 50: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 51: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	37, // 52: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	37, // 53: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	38, // 54: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	38, // 55: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_resources_proto_init() }
@@ -1420,8 +2216,8 @@ func file_towpath_catalog_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_resources_proto_rawDesc), len(file_towpath_catalog_v1_resources_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   14,
+			NumEnums:      5,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

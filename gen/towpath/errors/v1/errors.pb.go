@@ -98,6 +98,24 @@ const (
 	Reason_REASON_TIMEOUT Reason = 33
 	// The caller went away. CANCELLED.
 	Reason_REASON_CANCELLED Reason = 34
+	// A draft and the set that it is for changed the same places, metadata "paths" names them. ABORTED.
+	Reason_REASON_DRAFT_CONFLICT Reason = 35
+	// A guardrail refuses the deployment, metadata "guardrail" says which. FAILED_PRECONDITION.
+	Reason_REASON_GUARDRAIL Reason = 36
+	// The environment's type is frozen, metadata "freeze" says which window. FAILED_PRECONDITION.
+	Reason_REASON_FROZEN Reason = 37
+	// The caller makes too many calls, metadata "retry_after" says in how many seconds to try again. RESOURCE_EXHAUSTED.
+	Reason_REASON_RATE_LIMITED Reason = 38
+	// The caller may not approve this deployment, as its author or because it voted before. FAILED_PRECONDITION.
+	Reason_REASON_CANNOT_APPROVE Reason = 39
+	// Outputs of a resource are not known yet, metadata "resources" says which. FAILED_PRECONDITION.
+	Reason_REASON_OUTPUTS_MISSING Reason = 40
+	// Two resource definitions of a type have the same criteria, metadata "other" says which. FAILED_PRECONDITION.
+	Reason_REASON_AMBIGUOUS_DEFINITION Reason = 41
+	// Resources refer to each other in a circle, metadata "cycle" names it. INVALID_ARGUMENT.
+	Reason_REASON_CYCLE Reason = 42
+	// The outputs did not come before the deadline. FAILED_PRECONDITION.
+	Reason_REASON_PROVISIONING_TIMEOUT Reason = 43
 )
 
 // Enum value maps for Reason.
@@ -138,6 +156,15 @@ var (
 		32: "REASON_FINDING_GONE",
 		33: "REASON_TIMEOUT",
 		34: "REASON_CANCELLED",
+		35: "REASON_DRAFT_CONFLICT",
+		36: "REASON_GUARDRAIL",
+		37: "REASON_FROZEN",
+		38: "REASON_RATE_LIMITED",
+		39: "REASON_CANNOT_APPROVE",
+		40: "REASON_OUTPUTS_MISSING",
+		41: "REASON_AMBIGUOUS_DEFINITION",
+		42: "REASON_CYCLE",
+		43: "REASON_PROVISIONING_TIMEOUT",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -175,6 +202,15 @@ var (
 		"REASON_FINDING_GONE":           32,
 		"REASON_TIMEOUT":                33,
 		"REASON_CANCELLED":              34,
+		"REASON_DRAFT_CONFLICT":         35,
+		"REASON_GUARDRAIL":              36,
+		"REASON_FROZEN":                 37,
+		"REASON_RATE_LIMITED":           38,
+		"REASON_CANNOT_APPROVE":         39,
+		"REASON_OUTPUTS_MISSING":        40,
+		"REASON_AMBIGUOUS_DEFINITION":   41,
+		"REASON_CYCLE":                  42,
+		"REASON_PROVISIONING_TIMEOUT":   43,
 	}
 )
 
@@ -209,7 +245,7 @@ var File_towpath_errors_v1_errors_proto protoreflect.FileDescriptor
 
 const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\xa5\a\n" +
+	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\x8d\t\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -246,7 +282,16 @@ const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\x18REASON_REQUEST_ID_REUSED\x10\x1f\x12\x17\n" +
 	"\x13REASON_FINDING_GONE\x10 \x12\x12\n" +
 	"\x0eREASON_TIMEOUT\x10!\x12\x14\n" +
-	"\x10REASON_CANCELLED\x10\"B\xc9\x01\n" +
+	"\x10REASON_CANCELLED\x10\"\x12\x19\n" +
+	"\x15REASON_DRAFT_CONFLICT\x10#\x12\x14\n" +
+	"\x10REASON_GUARDRAIL\x10$\x12\x11\n" +
+	"\rREASON_FROZEN\x10%\x12\x17\n" +
+	"\x13REASON_RATE_LIMITED\x10&\x12\x19\n" +
+	"\x15REASON_CANNOT_APPROVE\x10'\x12\x1a\n" +
+	"\x16REASON_OUTPUTS_MISSING\x10(\x12\x1f\n" +
+	"\x1bREASON_AMBIGUOUS_DEFINITION\x10)\x12\x10\n" +
+	"\fREASON_CYCLE\x10*\x12\x1f\n" +
+	"\x1bREASON_PROVISIONING_TIMEOUT\x10+B\xc9\x01\n" +
 	"\x15com.towpath.errors.v1B\vErrorsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Errors.V1\xca\x02\x11Towpath\\Errors\\V1\xe2\x02\x1dTowpath\\Errors\\V1\\GPBMetadata\xea\x02\x13Towpath::Errors::V1b\x06proto3"
 
 var (

@@ -42,6 +42,9 @@ const (
 	DeploymentRequested_MODE_RESTORE DeploymentRequested_Mode = 2
 	// Remove the environment's tree.
 	DeploymentRequested_MODE_REMOVE DeploymentRequested_Mode = 3
+	// Render the claims of the input alone and put them beside what stands; the deployment's own commit follows, with the
+	// same generation, when their outputs are known.
+	DeploymentRequested_MODE_CLAIMS DeploymentRequested_Mode = 4
 )
 
 // Enum value maps for DeploymentRequested_Mode.
@@ -51,12 +54,14 @@ var (
 		1: "MODE_RENDER",
 		2: "MODE_RESTORE",
 		3: "MODE_REMOVE",
+		4: "MODE_CLAIMS",
 	}
 	DeploymentRequested_Mode_value = map[string]int32{
 		"MODE_UNSPECIFIED": 0,
 		"MODE_RENDER":      1,
 		"MODE_RESTORE":     2,
 		"MODE_REMOVE":      3,
+		"MODE_CLAIMS":      4,
 	}
 )
 
@@ -615,6 +620,290 @@ func (x *DeploymentRequested) GetSelfHeal() bool {
 	return false
 }
 
+// CancelRequested commands the committer to withdraw a deployment that is not in Git yet, on the subject of its command. The
+// committer answers with deployment.cancelled, or with deployment.committed when it came too late.
+type CancelRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Its generation.
+	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Its repository's name, for the lane.
+	Repository *v11.RepositoryRef `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Folder of the environment within the branch.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Idempotency key of the deployment, as its DeploymentRequested had it.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRequested) Reset() {
+	*x = CancelRequested{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRequested) ProtoMessage() {}
+
+func (x *CancelRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
+func (*CancelRequested) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CancelRequested) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *CancelRequested) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CancelRequested) GetRepository() *v11.RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CancelRequested) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CancelRequested) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// DeploymentCancelled tells that a deployment was withdrawn before it was in Git (type deployment.cancelled).
+type DeploymentCancelled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Its generation.
+	Generation    int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeploymentCancelled) Reset() {
+	*x = DeploymentCancelled{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeploymentCancelled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeploymentCancelled) ProtoMessage() {}
+
+func (x *DeploymentCancelled) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeploymentCancelled.ProtoReflect.Descriptor instead.
+func (*DeploymentCancelled) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeploymentCancelled) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *DeploymentCancelled) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// ClaimsCommitted tells that the claims of a deployment are in Git (type deployment.claims).
+type ClaimsCommitted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Its generation.
+	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The commit.
+	Commit string `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Tree id at the path.
+	Tree          string `protobuf:"bytes,4,opt,name=tree,proto3" json:"tree,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimsCommitted) Reset() {
+	*x = ClaimsCommitted{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimsCommitted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimsCommitted) ProtoMessage() {}
+
+func (x *ClaimsCommitted) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimsCommitted.ProtoReflect.Descriptor instead.
+func (*ClaimsCommitted) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ClaimsCommitted) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *ClaimsCommitted) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ClaimsCommitted) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *ClaimsCommitted) GetTree() string {
+	if x != nil {
+		return x.Tree
+	}
+	return ""
+}
+
+// ResourceOutputsReported tells what a cluster says of a claim (type resource.outputs). Secrets are references.
+type ResourceOutputsReported struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{app}/environments/{env}.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// The resource, its values and references; the version is the catalog's to give.
+	Outputs *v1.ResourceOutputs `protobuf:"bytes,2,opt,name=outputs,proto3" json:"outputs,omitempty"`
+	// The object that is the claim.
+	Object *v1.ObjectRef `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	// When it was seen.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceOutputsReported) Reset() {
+	*x = ResourceOutputsReported{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceOutputsReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceOutputsReported) ProtoMessage() {}
+
+func (x *ResourceOutputsReported) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceOutputsReported.ProtoReflect.Descriptor instead.
+func (*ResourceOutputsReported) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResourceOutputsReported) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *ResourceOutputsReported) GetOutputs() *v1.ResourceOutputs {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
+func (x *ResourceOutputsReported) GetObject() *v1.ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ResourceOutputsReported) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // DesiredState is what drift keeps an environment at; the last one per environment stays in its stream
 // (towpath.desired.<app>.<env>).
 type DesiredState struct {
@@ -642,14 +931,18 @@ type DesiredState struct {
 	// Whether to apply it by itself.
 	AutomaticSync bool `protobuf:"varint,11,opt,name=automatic_sync,json=automaticSync,proto3" json:"automatic_sync,omitempty"`
 	// Whether to revert findings by itself.
-	SelfHeal      bool `protobuf:"varint,12,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
+	SelfHeal bool `protobuf:"varint,12,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
+	// Claims to watch for their outputs.
+	Claims []*v1.ClaimRef `protobuf:"bytes,13,rep,name=claims,proto3" json:"claims,omitempty"`
+	// The commit brings claims only; the environment's deployment is not what this is.
+	ClaimsOnly    bool `protobuf:"varint,14,opt,name=claims_only,json=claimsOnly,proto3" json:"claims_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +954,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +967,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DesiredState) GetEnvironment() string {
@@ -761,6 +1054,20 @@ func (x *DesiredState) GetSelfHeal() bool {
 	return false
 }
 
+func (x *DesiredState) GetClaims() []*v1.ClaimRef {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *DesiredState) GetClaimsOnly() bool {
+	if x != nil {
+		return x.ClaimsOnly
+	}
+	return false
+}
+
 // DeploymentStateChanged tells a deployment's new state (type deployment.state); published by the catalog for subscribers.
 type DeploymentStateChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -776,7 +1083,7 @@ type DeploymentStateChanged struct {
 
 func (x *DeploymentStateChanged) Reset() {
 	*x = DeploymentStateChanged{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1095,7 @@ func (x *DeploymentStateChanged) String() string {
 func (*DeploymentStateChanged) ProtoMessage() {}
 
 func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1108,7 @@ func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentStateChanged.ProtoReflect.Descriptor instead.
 func (*DeploymentStateChanged) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeploymentStateChanged) GetDeployment() string {
@@ -842,7 +1149,7 @@ type DeploymentWaiting struct {
 
 func (x *DeploymentWaiting) Reset() {
 	*x = DeploymentWaiting{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +1161,7 @@ func (x *DeploymentWaiting) String() string {
 func (*DeploymentWaiting) ProtoMessage() {}
 
 func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +1174,7 @@ func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentWaiting.ProtoReflect.Descriptor instead.
 func (*DeploymentWaiting) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeploymentWaiting) GetDeployment() string {
@@ -935,7 +1242,7 @@ type DeploymentCommitted struct {
 
 func (x *DeploymentCommitted) Reset() {
 	*x = DeploymentCommitted{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1254,7 @@ func (x *DeploymentCommitted) String() string {
 func (*DeploymentCommitted) ProtoMessage() {}
 
 func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1267,7 @@ func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentCommitted.ProtoReflect.Descriptor instead.
 func (*DeploymentCommitted) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeploymentCommitted) GetDeployment() string {
@@ -1080,7 +1387,7 @@ type DeploymentFailed struct {
 
 func (x *DeploymentFailed) Reset() {
 	*x = DeploymentFailed{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1399,7 @@ func (x *DeploymentFailed) String() string {
 func (*DeploymentFailed) ProtoMessage() {}
 
 func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1412,7 @@ func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentFailed.ProtoReflect.Descriptor instead.
 func (*DeploymentFailed) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeploymentFailed) GetDeployment() string {
@@ -1172,7 +1479,7 @@ type EnvironmentSynced struct {
 
 func (x *EnvironmentSynced) Reset() {
 	*x = EnvironmentSynced{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1491,7 @@ func (x *EnvironmentSynced) String() string {
 func (*EnvironmentSynced) ProtoMessage() {}
 
 func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1504,7 @@ func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentSynced.ProtoReflect.Descriptor instead.
 func (*EnvironmentSynced) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnvironmentSynced) GetEnvironment() string {
@@ -1295,7 +1602,7 @@ type EnvironmentHealth struct {
 
 func (x *EnvironmentHealth) Reset() {
 	*x = EnvironmentHealth{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1614,7 @@ func (x *EnvironmentHealth) String() string {
 func (*EnvironmentHealth) ProtoMessage() {}
 
 func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1627,7 @@ func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentHealth.ProtoReflect.Descriptor instead.
 func (*EnvironmentHealth) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EnvironmentHealth) GetEnvironment() string {
@@ -1394,7 +1701,7 @@ type EnvironmentRemoved struct {
 
 func (x *EnvironmentRemoved) Reset() {
 	*x = EnvironmentRemoved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1713,7 @@ func (x *EnvironmentRemoved) String() string {
 func (*EnvironmentRemoved) ProtoMessage() {}
 
 func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1726,7 @@ func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentRemoved.ProtoReflect.Descriptor instead.
 func (*EnvironmentRemoved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EnvironmentRemoved) GetEnvironment() string {
@@ -1458,7 +1765,7 @@ type DriftDetected struct {
 
 func (x *DriftDetected) Reset() {
 	*x = DriftDetected{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1777,7 @@ func (x *DriftDetected) String() string {
 func (*DriftDetected) ProtoMessage() {}
 
 func (x *DriftDetected) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1790,7 @@ func (x *DriftDetected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftDetected.ProtoReflect.Descriptor instead.
 func (*DriftDetected) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DriftDetected) GetEnvironment() string {
@@ -1522,7 +1829,7 @@ type DriftResolved struct {
 
 func (x *DriftResolved) Reset() {
 	*x = DriftResolved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1841,7 @@ func (x *DriftResolved) String() string {
 func (*DriftResolved) ProtoMessage() {}
 
 func (x *DriftResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1854,7 @@ func (x *DriftResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftResolved.ProtoReflect.Descriptor instead.
 func (*DriftResolved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DriftResolved) GetEnvironment() string {
@@ -1594,7 +1901,7 @@ type ForeignCommit struct {
 
 func (x *ForeignCommit) Reset() {
 	*x = ForeignCommit{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1913,7 @@ func (x *ForeignCommit) String() string {
 func (*ForeignCommit) ProtoMessage() {}
 
 func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1926,7 @@ func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignCommit.ProtoReflect.Descriptor instead.
 func (*ForeignCommit) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForeignCommit) GetRepository() string {
@@ -1702,7 +2009,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06Author\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +
-	"\x05email\x18\x03 \x01(\tR\x05email\"\xdd\x06\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\"\xee\x06\n" +
 	"\x13DeploymentRequested\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -1732,12 +2039,47 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06target\x18\x10 \x01(\v2\x1c.towpath.events.v1.TargetRefR\x06target\x12\x1c\n" +
 	"\tnamespace\x18\x11 \x01(\tR\tnamespace\x12%\n" +
 	"\x0eautomatic_sync\x18\x12 \x01(\bR\rautomaticSync\x12\x1b\n" +
-	"\tself_heal\x18\x13 \x01(\bR\bselfHeal\"P\n" +
+	"\tself_heal\x18\x13 \x01(\bR\bselfHeal\"a\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_RENDER\x10\x01\x12\x10\n" +
 	"\fMODE_RESTORE\x10\x02\x12\x0f\n" +
-	"\vMODE_REMOVE\x10\x03\"\xa7\x03\n" +
+	"\vMODE_REMOVE\x10\x03\x12\x0f\n" +
+	"\vMODE_CLAIMS\x10\x04\"\xc9\x01\n" +
+	"\x0fCancelRequested\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12C\n" +
+	"\n" +
+	"repository\x18\x03 \x01(\v2#.towpath.committer.v1.RepositoryRefR\n" +
+	"repository\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"U\n" +
+	"\x13DeploymentCancelled\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\"}\n" +
+	"\x0fClaimsCommitted\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\tR\x06commit\x12\x12\n" +
+	"\x04tree\x18\x04 \x01(\tR\x04tree\"\xe3\x01\n" +
+	"\x17ResourceOutputsReported\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12>\n" +
+	"\aoutputs\x18\x02 \x01(\v2$.towpath.renderer.v1.ResourceOutputsR\aoutputs\x126\n" +
+	"\x06object\x18\x03 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xff\x03\n" +
 	"\fDesiredState\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1e\n" +
 	"\n" +
@@ -1757,7 +2099,10 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\tnamespace\x18\n" +
 	" \x01(\tR\tnamespace\x12%\n" +
 	"\x0eautomatic_sync\x18\v \x01(\bR\rautomaticSync\x12\x1b\n" +
-	"\tself_heal\x18\f \x01(\bR\bselfHeal\"h\n" +
+	"\tself_heal\x18\f \x01(\bR\bselfHeal\x125\n" +
+	"\x06claims\x18\r \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\x12\x1f\n" +
+	"\vclaims_only\x18\x0e \x01(\bR\n" +
+	"claimsOnly\"h\n" +
 	"\x16DeploymentStateChanged\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -1877,62 +2222,74 @@ func file_towpath_events_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_towpath_events_v1_events_proto_goTypes = []any{
-	(DeploymentRequested_Mode)(0),  // 0: towpath.events.v1.DeploymentRequested.Mode
-	(*WatchEventsRequest)(nil),     // 1: towpath.events.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),    // 2: towpath.events.v1.WatchEventsResponse
-	(*TargetRef)(nil),              // 3: towpath.events.v1.TargetRef
-	(*Author)(nil),                 // 4: towpath.events.v1.Author
-	(*DeploymentRequested)(nil),    // 5: towpath.events.v1.DeploymentRequested
-	(*DesiredState)(nil),           // 6: towpath.events.v1.DesiredState
-	(*DeploymentStateChanged)(nil), // 7: towpath.events.v1.DeploymentStateChanged
-	(*DeploymentWaiting)(nil),      // 8: towpath.events.v1.DeploymentWaiting
-	(*DeploymentCommitted)(nil),    // 9: towpath.events.v1.DeploymentCommitted
-	(*DeploymentFailed)(nil),       // 10: towpath.events.v1.DeploymentFailed
-	(*EnvironmentSynced)(nil),      // 11: towpath.events.v1.EnvironmentSynced
-	(*EnvironmentHealth)(nil),      // 12: towpath.events.v1.EnvironmentHealth
-	(*EnvironmentRemoved)(nil),     // 13: towpath.events.v1.EnvironmentRemoved
-	(*DriftDetected)(nil),          // 14: towpath.events.v1.DriftDetected
-	(*DriftResolved)(nil),          // 15: towpath.events.v1.DriftResolved
-	(*ForeignCommit)(nil),          // 16: towpath.events.v1.ForeignCommit
-	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),        // 18: google.protobuf.Struct
-	(*v1.RenderInput)(nil),         // 19: towpath.renderer.v1.RenderInput
-	(*v11.RepositoryRef)(nil),      // 20: towpath.committer.v1.RepositoryRef
-	(v12.SyncState)(0),             // 21: towpath.drift.v1.SyncState
-	(v12.Health)(0),                // 22: towpath.drift.v1.Health
-	(*v12.Finding)(nil),            // 23: towpath.drift.v1.Finding
+	(DeploymentRequested_Mode)(0),   // 0: towpath.events.v1.DeploymentRequested.Mode
+	(*WatchEventsRequest)(nil),      // 1: towpath.events.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),     // 2: towpath.events.v1.WatchEventsResponse
+	(*TargetRef)(nil),               // 3: towpath.events.v1.TargetRef
+	(*Author)(nil),                  // 4: towpath.events.v1.Author
+	(*DeploymentRequested)(nil),     // 5: towpath.events.v1.DeploymentRequested
+	(*CancelRequested)(nil),         // 6: towpath.events.v1.CancelRequested
+	(*DeploymentCancelled)(nil),     // 7: towpath.events.v1.DeploymentCancelled
+	(*ClaimsCommitted)(nil),         // 8: towpath.events.v1.ClaimsCommitted
+	(*ResourceOutputsReported)(nil), // 9: towpath.events.v1.ResourceOutputsReported
+	(*DesiredState)(nil),            // 10: towpath.events.v1.DesiredState
+	(*DeploymentStateChanged)(nil),  // 11: towpath.events.v1.DeploymentStateChanged
+	(*DeploymentWaiting)(nil),       // 12: towpath.events.v1.DeploymentWaiting
+	(*DeploymentCommitted)(nil),     // 13: towpath.events.v1.DeploymentCommitted
+	(*DeploymentFailed)(nil),        // 14: towpath.events.v1.DeploymentFailed
+	(*EnvironmentSynced)(nil),       // 15: towpath.events.v1.EnvironmentSynced
+	(*EnvironmentHealth)(nil),       // 16: towpath.events.v1.EnvironmentHealth
+	(*EnvironmentRemoved)(nil),      // 17: towpath.events.v1.EnvironmentRemoved
+	(*DriftDetected)(nil),           // 18: towpath.events.v1.DriftDetected
+	(*DriftResolved)(nil),           // 19: towpath.events.v1.DriftResolved
+	(*ForeignCommit)(nil),           // 20: towpath.events.v1.ForeignCommit
+	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),         // 22: google.protobuf.Struct
+	(*v1.RenderInput)(nil),          // 23: towpath.renderer.v1.RenderInput
+	(*v11.RepositoryRef)(nil),       // 24: towpath.committer.v1.RepositoryRef
+	(*v1.ResourceOutputs)(nil),      // 25: towpath.renderer.v1.ResourceOutputs
+	(*v1.ObjectRef)(nil),            // 26: towpath.renderer.v1.ObjectRef
+	(*v1.ClaimRef)(nil),             // 27: towpath.renderer.v1.ClaimRef
+	(v12.SyncState)(0),              // 28: towpath.drift.v1.SyncState
+	(v12.Health)(0),                 // 29: towpath.drift.v1.Health
+	(*v12.Finding)(nil),             // 30: towpath.drift.v1.Finding
 }
 var file_towpath_events_v1_events_proto_depIdxs = []int32{
-	17, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
-	18, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
+	21, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	21, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
+	22, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
 	0,  // 3: towpath.events.v1.DeploymentRequested.mode:type_name -> towpath.events.v1.DeploymentRequested.Mode
-	19, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
-	20, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	23, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
+	24, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
 	4,  // 6: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
-	17, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
+	21, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
 	3,  // 8: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
-	20, // 9: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
-	3,  // 10: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
-	17, // 11: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
-	17, // 12: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
-	17, // 13: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
-	17, // 14: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
-	17, // 15: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
-	21, // 16: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
-	22, // 17: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
-	17, // 18: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
-	23, // 19: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
-	23, // 20: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
-	1,  // 21: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
-	2,  // 22: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
-	22, // [22:23] is the sub-list for method output_type
-	21, // [21:22] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	24, // 9: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	25, // 10: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
+	26, // 11: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
+	21, // 12: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
+	24, // 13: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
+	3,  // 14: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
+	27, // 15: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
+	21, // 16: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
+	21, // 17: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
+	21, // 18: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
+	21, // 19: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
+	21, // 20: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
+	28, // 21: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
+	29, // 22: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
+	21, // 23: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
+	30, // 24: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
+	30, // 25: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
+	1,  // 26: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
+	2,  // 27: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
+	27, // [27:28] is the sub-list for method output_type
+	26, // [26:27] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_towpath_events_v1_events_proto_init() }
@@ -1946,7 +2303,7 @@ func file_towpath_events_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_events_v1_events_proto_rawDesc), len(file_towpath_events_v1_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

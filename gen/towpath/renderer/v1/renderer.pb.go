@@ -79,6 +79,117 @@ func (Operation_Action) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{3, 0}
 }
 
+// Driver makes the resource.
+type ResourceDefinition_Driver int32
+
+const (
+	// Refused.
+	ResourceDefinition_DRIVER_UNSPECIFIED ResourceDefinition_Driver = 0
+	// Go templates to manifests and outputs, in `inputs`: `manifests`, `outputs`, `init`, `state` as docs/definitions.md tells.
+	ResourceDefinition_DRIVER_TEMPLATE ResourceDefinition_Driver = 1
+	// Fixed outputs, in `inputs`: `outputs`; nothing is made.
+	ResourceDefinition_DRIVER_STATIC ResourceDefinition_Driver = 2
+	// A claim: a custom resource, from the template `inputs.manifest`, whose outputs come from its status or from the Secret
+	// that it names, as `inputs.outputs` says. They are known only when the cluster has made them.
+	ResourceDefinition_DRIVER_CLAIM ResourceDefinition_Driver = 3
+)
+
+// Enum value maps for ResourceDefinition_Driver.
+var (
+	ResourceDefinition_Driver_name = map[int32]string{
+		0: "DRIVER_UNSPECIFIED",
+		1: "DRIVER_TEMPLATE",
+		2: "DRIVER_STATIC",
+		3: "DRIVER_CLAIM",
+	}
+	ResourceDefinition_Driver_value = map[string]int32{
+		"DRIVER_UNSPECIFIED": 0,
+		"DRIVER_TEMPLATE":    1,
+		"DRIVER_STATIC":      2,
+		"DRIVER_CLAIM":       3,
+	}
+)
+
+func (x ResourceDefinition_Driver) Enum() *ResourceDefinition_Driver {
+	p := new(ResourceDefinition_Driver)
+	*p = x
+	return p
+}
+
+func (x ResourceDefinition_Driver) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResourceDefinition_Driver) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_renderer_v1_renderer_proto_enumTypes[1].Descriptor()
+}
+
+func (ResourceDefinition_Driver) Type() protoreflect.EnumType {
+	return &file_towpath_renderer_v1_renderer_proto_enumTypes[1]
+}
+
+func (x ResourceDefinition_Driver) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResourceDefinition_Driver.Descriptor instead.
+func (ResourceDefinition_Driver) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7, 0}
+}
+
+// Enforcement says what happens when it does not hold.
+type Guardrail_Enforcement int32
+
+const (
+	// Refused.
+	Guardrail_ENFORCEMENT_UNSPECIFIED Guardrail_Enforcement = 0
+	// The deployment is refused.
+	Guardrail_ENFORCEMENT_DENY Guardrail_Enforcement = 1
+	// The plan and the deployment show a warning.
+	Guardrail_ENFORCEMENT_WARN Guardrail_Enforcement = 2
+)
+
+// Enum value maps for Guardrail_Enforcement.
+var (
+	Guardrail_Enforcement_name = map[int32]string{
+		0: "ENFORCEMENT_UNSPECIFIED",
+		1: "ENFORCEMENT_DENY",
+		2: "ENFORCEMENT_WARN",
+	}
+	Guardrail_Enforcement_value = map[string]int32{
+		"ENFORCEMENT_UNSPECIFIED": 0,
+		"ENFORCEMENT_DENY":        1,
+		"ENFORCEMENT_WARN":        2,
+	}
+)
+
+func (x Guardrail_Enforcement) Enum() *Guardrail_Enforcement {
+	p := new(Guardrail_Enforcement)
+	*p = x
+	return p
+}
+
+func (x Guardrail_Enforcement) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Guardrail_Enforcement) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_renderer_v1_renderer_proto_enumTypes[2].Descriptor()
+}
+
+func (Guardrail_Enforcement) Type() protoreflect.EnumType {
+	return &file_towpath_renderer_v1_renderer_proto_enumTypes[2]
+}
+
+func (x Guardrail_Enforcement) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Guardrail_Enforcement.Descriptor instead.
+func (Guardrail_Enforcement) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9, 0}
+}
+
 // ScoreFile is a Score document as a person wrote it, with what is to be changed in it before it is used.
 type ScoreFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -400,6 +511,455 @@ func (x *EnvironmentDefaults) GetDomain() string {
 	return ""
 }
 
+// SecretReference names a value that Towpath never sees: one key of a Secret in the environment's namespace.
+type SecretReference struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the Secret.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Key within it.
+	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretReference) Reset() {
+	*x = SecretReference{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretReference) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretReference) ProtoMessage() {}
+
+func (x *SecretReference) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretReference.ProtoReflect.Descriptor instead.
+func (*SecretReference) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SecretReference) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SecretReference) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// Criteria say for which requests a resource definition is meant. All that are given must hold. The specificity of a criteria
+// is the sum of those that are given: res_id 8, env 4, app 2, env_type 1; the largest wins.
+type Criteria struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Application's id.
+	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// Environment's id.
+	Env string `protobuf:"bytes,2,opt,name=env,proto3" json:"env,omitempty"`
+	// Environment type's id.
+	EnvType string `protobuf:"bytes,3,opt,name=env_type,json=envType,proto3" json:"env_type,omitempty"`
+	// Id of the resource: "{workload}.{name}" for a workload's own, the `id` of a shared one.
+	ResId         string `protobuf:"bytes,4,opt,name=res_id,json=resId,proto3" json:"res_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Criteria) Reset() {
+	*x = Criteria{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Criteria) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Criteria) ProtoMessage() {}
+
+func (x *Criteria) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Criteria.ProtoReflect.Descriptor instead.
+func (*Criteria) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Criteria) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Criteria) GetEnv() string {
+	if x != nil {
+		return x.Env
+	}
+	return ""
+}
+
+func (x *Criteria) GetEnvType() string {
+	if x != nil {
+		return x.EnvType
+	}
+	return ""
+}
+
+func (x *Criteria) GetResId() string {
+	if x != nil {
+		return x.ResId
+	}
+	return ""
+}
+
+// ResourceDefinition says how a resource of a type is made. It is a version of the catalog's resource definition of that name.
+type ResourceDefinition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Version's name, resourceDefinitions/{id}/versions/{n}; "builtin/{type}" for those that are part of Towpath.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Resource type that it answers, such as postgres.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Class that it answers; "default" when empty.
+	Class string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	// How it is made.
+	Driver ResourceDefinition_Driver `protobuf:"varint,4,opt,name=driver,proto3,enum=towpath.renderer.v1.ResourceDefinition_Driver" json:"driver,omitempty"`
+	// What the driver takes.
+	Inputs *structpb.Struct `protobuf:"bytes,5,opt,name=inputs,proto3" json:"inputs,omitempty"`
+	// For which requests; any one of them must hold, none at all means every request.
+	Criteria      []*Criteria `protobuf:"bytes,6,rep,name=criteria,proto3" json:"criteria,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceDefinition) Reset() {
+	*x = ResourceDefinition{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceDefinition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceDefinition) ProtoMessage() {}
+
+func (x *ResourceDefinition) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceDefinition.ProtoReflect.Descriptor instead.
+func (*ResourceDefinition) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ResourceDefinition) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceDefinition) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ResourceDefinition) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ResourceDefinition) GetDriver() ResourceDefinition_Driver {
+	if x != nil {
+		return x.Driver
+	}
+	return ResourceDefinition_DRIVER_UNSPECIFIED
+}
+
+func (x *ResourceDefinition) GetInputs() *structpb.Struct {
+	if x != nil {
+		return x.Inputs
+	}
+	return nil
+}
+
+func (x *ResourceDefinition) GetCriteria() []*Criteria {
+	if x != nil {
+		return x.Criteria
+	}
+	return nil
+}
+
+// ResourceOutputs is what a cluster has said of a claim.
+type ResourceOutputs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resource, "{type}.{class}#{id}".
+	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Version, counted from 1 for each resource.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Values by output.
+	Values *structpb.Struct `protobuf:"bytes,3,opt,name=values,proto3" json:"values,omitempty"`
+	// References to secret values by output.
+	Secrets       map[string]*SecretReference `protobuf:"bytes,4,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceOutputs) Reset() {
+	*x = ResourceOutputs{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceOutputs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceOutputs) ProtoMessage() {}
+
+func (x *ResourceOutputs) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceOutputs.ProtoReflect.Descriptor instead.
+func (*ResourceOutputs) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResourceOutputs) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ResourceOutputs) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ResourceOutputs) GetValues() *structpb.Struct {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ResourceOutputs) GetSecrets() map[string]*SecretReference {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// Guardrail is a rule on what may be deployed.
+type Guardrail struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: lower-case letters, digits and hyphens.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// CEL, true when all is well. It is asked for each rendered object: `object` is that object, `deployment` has application,
+	// environment, environment_type, kind and actor.
+	Expression string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	// What is wrong and what to do, for a person.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// What happens when it does not hold.
+	Enforcement Guardrail_Enforcement `protobuf:"varint,4,opt,name=enforcement,proto3,enum=towpath.renderer.v1.Guardrail_Enforcement" json:"enforcement,omitempty"`
+	// Kinds of objects that it is asked for, such as Deployment; empty for all.
+	Kinds         []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Guardrail) Reset() {
+	*x = Guardrail{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Guardrail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Guardrail) ProtoMessage() {}
+
+func (x *Guardrail) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Guardrail.ProtoReflect.Descriptor instead.
+func (*Guardrail) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Guardrail) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Guardrail) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
+func (x *Guardrail) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Guardrail) GetEnforcement() Guardrail_Enforcement {
+	if x != nil {
+		return x.Enforcement
+	}
+	return Guardrail_ENFORCEMENT_UNSPECIFIED
+}
+
+func (x *Guardrail) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+// Verdict is a guardrail that did not hold.
+type Verdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the guardrail.
+	Guardrail string `protobuf:"bytes,1,opt,name=guardrail,proto3" json:"guardrail,omitempty"`
+	// What happens.
+	Enforcement Guardrail_Enforcement `protobuf:"varint,2,opt,name=enforcement,proto3,enum=towpath.renderer.v1.Guardrail_Enforcement" json:"enforcement,omitempty"`
+	// What is wrong and what to do.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The object that it is about.
+	Object        *ObjectRef `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verdict) Reset() {
+	*x = Verdict{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verdict) ProtoMessage() {}
+
+func (x *Verdict) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
+func (*Verdict) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Verdict) GetGuardrail() string {
+	if x != nil {
+		return x.Guardrail
+	}
+	return ""
+}
+
+func (x *Verdict) GetEnforcement() Guardrail_Enforcement {
+	if x != nil {
+		return x.Enforcement
+	}
+	return Guardrail_ENFORCEMENT_UNSPECIFIED
+}
+
+func (x *Verdict) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Verdict) GetObject() *ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
 // RenderInput is everything that rendering depends on; nothing else does.
 type RenderInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -420,14 +980,20 @@ type RenderInput struct {
 	// Values of the resource type `environment`: the application's, the environment's winning.
 	Variables map[string]string `protobuf:"bytes,8,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What the environment's type adds.
-	Defaults      *EnvironmentDefaults `protobuf:"bytes,9,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	Defaults *EnvironmentDefaults `protobuf:"bytes,9,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	// Values of the resource type `environment` that are secrets; a name is in variables or here.
+	SecretVariables map[string]*SecretReference `protobuf:"bytes,10,rep,name=secret_variables,json=secretVariables,proto3" json:"secret_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The organisation's resource definitions, one version of each; those that are part of Towpath come after them.
+	Definitions []*ResourceDefinition `protobuf:"bytes,11,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	// What clusters have said of claims, by resource.
+	Outputs       map[string]*ResourceOutputs `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenderInput) Reset() {
 	*x = RenderInput{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +1005,7 @@ func (x *RenderInput) String() string {
 func (*RenderInput) ProtoMessage() {}
 
 func (x *RenderInput) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +1018,7 @@ func (x *RenderInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderInput.ProtoReflect.Descriptor instead.
 func (*RenderInput) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{5}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RenderInput) GetApplication() string {
@@ -518,18 +1084,45 @@ func (x *RenderInput) GetDefaults() *EnvironmentDefaults {
 	return nil
 }
 
+func (x *RenderInput) GetSecretVariables() map[string]*SecretReference {
+	if x != nil {
+		return x.SecretVariables
+	}
+	return nil
+}
+
+func (x *RenderInput) GetDefinitions() []*ResourceDefinition {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *RenderInput) GetOutputs() map[string]*ResourceOutputs {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
 // RenderRequest asks for a bundle.
 type RenderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What to render.
-	Input         *RenderInput `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	Input *RenderInput `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	// Rules that the objects are checked against; they change no byte of the bundle.
+	Guardrails []*Guardrail `protobuf:"bytes,2,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	// What guardrails see as `deployment` beside the input's own words.
+	Facts *DeploymentFacts `protobuf:"bytes,3,opt,name=facts,proto3" json:"facts,omitempty"`
+	// Render the claims alone, for resources whose outputs are not known yet. Else such a resource is an error.
+	ClaimsOnly    bool `protobuf:"varint,4,opt,name=claims_only,json=claimsOnly,proto3" json:"claims_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenderRequest) Reset() {
 	*x = RenderRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +1134,7 @@ func (x *RenderRequest) String() string {
 func (*RenderRequest) ProtoMessage() {}
 
 func (x *RenderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +1147,7 @@ func (x *RenderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderRequest.ProtoReflect.Descriptor instead.
 func (*RenderRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{6}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RenderRequest) GetInput() *RenderInput {
@@ -562,6 +1155,513 @@ func (x *RenderRequest) GetInput() *RenderInput {
 		return x.Input
 	}
 	return nil
+}
+
+func (x *RenderRequest) GetGuardrails() []*Guardrail {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+func (x *RenderRequest) GetFacts() *DeploymentFacts {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *RenderRequest) GetClaimsOnly() bool {
+	if x != nil {
+		return x.ClaimsOnly
+	}
+	return false
+}
+
+// DeploymentFacts is what guardrails see of a deployment.
+type DeploymentFacts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it does: CHANGE, ROLLBACK, PROMOTION, REMOVAL.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Who asked for it.
+	Actor         string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeploymentFacts) Reset() {
+	*x = DeploymentFacts{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeploymentFacts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeploymentFacts) ProtoMessage() {}
+
+func (x *DeploymentFacts) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeploymentFacts.ProtoReflect.Descriptor instead.
+func (*DeploymentFacts) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeploymentFacts) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *DeploymentFacts) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+// MatchRequest is one request for a resource, for ExplainMatch.
+type MatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Resource type.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Class; "default" when empty.
+	Class string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	// Id of the resource.
+	ResId string `protobuf:"bytes,3,opt,name=res_id,json=resId,proto3" json:"res_id,omitempty"`
+	// Application's id.
+	App string `protobuf:"bytes,4,opt,name=app,proto3" json:"app,omitempty"`
+	// Environment's id.
+	Env string `protobuf:"bytes,5,opt,name=env,proto3" json:"env,omitempty"`
+	// Environment type's id.
+	EnvType       string `protobuf:"bytes,6,opt,name=env_type,json=envType,proto3" json:"env_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatchRequest) Reset() {
+	*x = MatchRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatchRequest) ProtoMessage() {}
+
+func (x *MatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatchRequest.ProtoReflect.Descriptor instead.
+func (*MatchRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MatchRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *MatchRequest) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *MatchRequest) GetResId() string {
+	if x != nil {
+		return x.ResId
+	}
+	return ""
+}
+
+func (x *MatchRequest) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *MatchRequest) GetEnv() string {
+	if x != nil {
+		return x.Env
+	}
+	return ""
+}
+
+func (x *MatchRequest) GetEnvType() string {
+	if x != nil {
+		return x.EnvType
+	}
+	return ""
+}
+
+// MatchCandidate is a definition that was considered for a request, and why it won or lost.
+type MatchCandidate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The definition's version.
+	Definition string `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
+	// Whether it is the one that is used.
+	Won bool `protobuf:"varint,2,opt,name=won,proto3" json:"won,omitempty"`
+	// Sum of the weights of the criteria that hold; 0 for a definition without criteria, -1 where none holds.
+	Specificity int32 `protobuf:"varint,3,opt,name=specificity,proto3" json:"specificity,omitempty"`
+	// Why it won or lost.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatchCandidate) Reset() {
+	*x = MatchCandidate{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatchCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatchCandidate) ProtoMessage() {}
+
+func (x *MatchCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatchCandidate.ProtoReflect.Descriptor instead.
+func (*MatchCandidate) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *MatchCandidate) GetDefinition() string {
+	if x != nil {
+		return x.Definition
+	}
+	return ""
+}
+
+func (x *MatchCandidate) GetWon() bool {
+	if x != nil {
+		return x.Won
+	}
+	return false
+}
+
+func (x *MatchCandidate) GetSpecificity() int32 {
+	if x != nil {
+		return x.Specificity
+	}
+	return 0
+}
+
+func (x *MatchCandidate) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ExplainMatchRequest asks which definition answers a request.
+type ExplainMatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request.
+	Match *MatchRequest `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
+	// The definitions to choose from; those that are part of Towpath come after them.
+	Definitions   []*ResourceDefinition `protobuf:"bytes,2,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainMatchRequest) Reset() {
+	*x = ExplainMatchRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainMatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainMatchRequest) ProtoMessage() {}
+
+func (x *ExplainMatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainMatchRequest.ProtoReflect.Descriptor instead.
+func (*ExplainMatchRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ExplainMatchRequest) GetMatch() *MatchRequest {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
+func (x *ExplainMatchRequest) GetDefinitions() []*ResourceDefinition {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+// ExplainMatchResponse lists the candidates, the winner first.
+type ExplainMatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All definitions of the type.
+	Candidates    []*MatchCandidate `protobuf:"bytes,1,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainMatchResponse) Reset() {
+	*x = ExplainMatchResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainMatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainMatchResponse) ProtoMessage() {}
+
+func (x *ExplainMatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainMatchResponse.ProtoReflect.Descriptor instead.
+func (*ExplainMatchResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExplainMatchResponse) GetCandidates() []*MatchCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+// CheckDefinitionRequest asks whether a definition can work.
+type CheckDefinitionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The definition.
+	Definition    *ResourceDefinition `protobuf:"bytes,1,opt,name=definition,proto3" json:"definition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDefinitionRequest) Reset() {
+	*x = CheckDefinitionRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDefinitionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDefinitionRequest) ProtoMessage() {}
+
+func (x *CheckDefinitionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDefinitionRequest.ProtoReflect.Descriptor instead.
+func (*CheckDefinitionRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CheckDefinitionRequest) GetDefinition() *ResourceDefinition {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
+// CheckDefinitionResponse is empty: what is wrong is an error that names each place.
+type CheckDefinitionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDefinitionResponse) Reset() {
+	*x = CheckDefinitionResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDefinitionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDefinitionResponse) ProtoMessage() {}
+
+func (x *CheckDefinitionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDefinitionResponse.ProtoReflect.Descriptor instead.
+func (*CheckDefinitionResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{19}
+}
+
+// CheckGuardrailsRequest asks whether guardrails compile.
+type CheckGuardrailsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The guardrails.
+	Guardrails    []*Guardrail `protobuf:"bytes,1,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckGuardrailsRequest) Reset() {
+	*x = CheckGuardrailsRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckGuardrailsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckGuardrailsRequest) ProtoMessage() {}
+
+func (x *CheckGuardrailsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckGuardrailsRequest.ProtoReflect.Descriptor instead.
+func (*CheckGuardrailsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CheckGuardrailsRequest) GetGuardrails() []*Guardrail {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+// CheckGuardrailsResponse is empty: what is wrong is an error that names each place.
+type CheckGuardrailsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckGuardrailsResponse) Reset() {
+	*x = CheckGuardrailsResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckGuardrailsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckGuardrailsResponse) ProtoMessage() {}
+
+func (x *CheckGuardrailsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckGuardrailsResponse.ProtoReflect.Descriptor instead.
+func (*CheckGuardrailsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{21}
 }
 
 // ObjectRef names one rendered object.
@@ -583,7 +1683,7 @@ type ObjectRef struct {
 
 func (x *ObjectRef) Reset() {
 	*x = ObjectRef{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +1695,7 @@ func (x *ObjectRef) String() string {
 func (*ObjectRef) ProtoMessage() {}
 
 func (x *ObjectRef) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +1708,7 @@ func (x *ObjectRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectRef.ProtoReflect.Descriptor instead.
 func (*ObjectRef) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ObjectRef) GetApiVersion() string {
@@ -663,7 +1763,7 @@ type Bundle struct {
 
 func (x *Bundle) Reset() {
 	*x = Bundle{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +1775,7 @@ func (x *Bundle) String() string {
 func (*Bundle) ProtoMessage() {}
 
 func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +1788,7 @@ func (x *Bundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
 func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{8}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Bundle) GetFiles() map[string][]byte {
@@ -728,13 +1828,21 @@ type RenderResponse struct {
 	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The renderer's version; another version may give other bytes.
 	RendererVersion string `protobuf:"bytes,3,opt,name=renderer_version,json=rendererVersion,proto3" json:"renderer_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Names of the definitions that answered, sorted; the same input with these alone gives the same bytes.
+	DefinitionsUsed []string `protobuf:"bytes,4,rep,name=definitions_used,json=definitionsUsed,proto3" json:"definitions_used,omitempty"`
+	// Resources whose outputs are not known yet, "{type}.{class}#{id}", sorted; only with claims_only or as the reason of an error.
+	MissingOutputs []string `protobuf:"bytes,5,rep,name=missing_outputs,json=missingOutputs,proto3" json:"missing_outputs,omitempty"`
+	// Guardrails that did not hold, the denying ones first.
+	Verdicts []*Verdict `protobuf:"bytes,6,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// Claims by resource, for drift to watch.
+	Claims        []*ClaimRef `protobuf:"bytes,7,rep,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenderResponse) Reset() {
 	*x = RenderResponse{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +1854,7 @@ func (x *RenderResponse) String() string {
 func (*RenderResponse) ProtoMessage() {}
 
 func (x *RenderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +1867,7 @@ func (x *RenderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderResponse.ProtoReflect.Descriptor instead.
 func (*RenderResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RenderResponse) GetBundle() *Bundle {
@@ -779,6 +1887,117 @@ func (x *RenderResponse) GetWarnings() []string {
 func (x *RenderResponse) GetRendererVersion() string {
 	if x != nil {
 		return x.RendererVersion
+	}
+	return ""
+}
+
+func (x *RenderResponse) GetDefinitionsUsed() []string {
+	if x != nil {
+		return x.DefinitionsUsed
+	}
+	return nil
+}
+
+func (x *RenderResponse) GetMissingOutputs() []string {
+	if x != nil {
+		return x.MissingOutputs
+	}
+	return nil
+}
+
+func (x *RenderResponse) GetVerdicts() []*Verdict {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *RenderResponse) GetClaims() []*ClaimRef {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+// ClaimRef names the object that is the claim of a resource, and where its outputs are.
+type ClaimRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The resource, "{type}.{class}#{id}".
+	Resource string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The object.
+	Object *ObjectRef `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// CEL-free paths into the object by output, such as status.host; values of the outputs.
+	Outputs map[string]string `protobuf:"bytes,3,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Keys of the connection Secret by output; the outputs are references to them.
+	SecretOutputs map[string]string `protobuf:"bytes,4,rep,name=secret_outputs,json=secretOutputs,proto3" json:"secret_outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Path into the object of the connection Secret's name, such as spec.writeConnectionSecretToRef.name; or the name itself
+	// after "=".
+	SecretName    string `protobuf:"bytes,5,opt,name=secret_name,json=secretName,proto3" json:"secret_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimRef) Reset() {
+	*x = ClaimRef{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimRef) ProtoMessage() {}
+
+func (x *ClaimRef) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimRef.ProtoReflect.Descriptor instead.
+func (*ClaimRef) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ClaimRef) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ClaimRef) GetObject() *ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ClaimRef) GetOutputs() map[string]string {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
+func (x *ClaimRef) GetSecretOutputs() map[string]string {
+	if x != nil {
+		return x.SecretOutputs
+	}
+	return nil
+}
+
+func (x *ClaimRef) GetSecretName() string {
+	if x != nil {
+		return x.SecretName
 	}
 	return ""
 }
@@ -828,7 +2047,56 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x06domain\x18\x04 \x01(\tR\x06domain\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
+	"\x0fSecretReference\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12\x1c\n" +
+	"\x03key\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x03key\"\x85\x01\n" +
+	"\bCriteria\x12\x19\n" +
+	"\x03app\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x03app\x12\x19\n" +
+	"\x03env\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\x03env\x12\"\n" +
+	"\benv_type\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\aenvType\x12\x1f\n" +
+	"\x06res_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05resId\"\xe2\x02\n" +
+	"\x12ResourceDefinition\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12F\n" +
+	"\x06driver\x18\x04 \x01(\x0e2..towpath.renderer.v1.ResourceDefinition.DriverR\x06driver\x12/\n" +
+	"\x06inputs\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x06inputs\x129\n" +
+	"\bcriteria\x18\x06 \x03(\v2\x1d.towpath.renderer.v1.CriteriaR\bcriteria\"Z\n" +
+	"\x06Driver\x12\x16\n" +
+	"\x12DRIVER_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fDRIVER_TEMPLATE\x10\x01\x12\x11\n" +
+	"\rDRIVER_STATIC\x10\x02\x12\x10\n" +
+	"\fDRIVER_CLAIM\x10\x03\"\xa7\x02\n" +
+	"\x0fResourceOutputs\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\x12/\n" +
+	"\x06values\x18\x03 \x01(\v2\x17.google.protobuf.StructR\x06values\x12K\n" +
+	"\asecrets\x18\x04 \x03(\v21.towpath.renderer.v1.ResourceOutputs.SecretsEntryR\asecrets\x1a`\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xe5\x02\n" +
+	"\tGuardrail\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\x04name\x12*\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80@R\n" +
+	"expression\x12\"\n" +
+	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\amessage\x12X\n" +
+	"\venforcement\x18\x04 \x01(\x0e2*.towpath.renderer.v1.Guardrail.EnforcementB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\venforcement\x12\x1e\n" +
+	"\x05kinds\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\"V\n" +
+	"\vEnforcement\x12\x1b\n" +
+	"\x17ENFORCEMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10ENFORCEMENT_DENY\x10\x01\x12\x14\n" +
+	"\x10ENFORCEMENT_WARN\x10\x02\"\xc7\x01\n" +
+	"\aVerdict\x12\x1c\n" +
+	"\tguardrail\x18\x01 \x01(\tR\tguardrail\x12L\n" +
+	"\venforcement\x18\x02 \x01(\x0e2*.towpath.renderer.v1.Guardrail.EnforcementR\venforcement\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x126\n" +
+	"\x06object\x18\x04 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\"\xd9\t\n" +
 	"\vRenderInput\x12,\n" +
 	"\vapplication\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vapplication\x12,\n" +
@@ -841,7 +2109,11 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\tresources\x18\x06 \x03(\v2/.towpath.renderer.v1.RenderInput.ResourcesEntryR\tresources\x128\n" +
 	"\aoverlay\x18\a \x03(\v2\x1e.towpath.renderer.v1.OperationR\aoverlay\x12M\n" +
 	"\tvariables\x18\b \x03(\v2/.towpath.renderer.v1.RenderInput.VariablesEntryR\tvariables\x12D\n" +
-	"\bdefaults\x18\t \x01(\v2(.towpath.renderer.v1.EnvironmentDefaultsR\bdefaults\x1aU\n" +
+	"\bdefaults\x18\t \x01(\v2(.towpath.renderer.v1.EnvironmentDefaultsR\bdefaults\x12`\n" +
+	"\x10secret_variables\x18\n" +
+	" \x03(\v25.towpath.renderer.v1.RenderInput.SecretVariablesEntryR\x0fsecretVariables\x12I\n" +
+	"\vdefinitions\x18\v \x03(\v2'.towpath.renderer.v1.ResourceDefinitionR\vdefinitions\x12G\n" +
+	"\aoutputs\x18\f \x03(\v2-.towpath.renderer.v1.RenderInput.OutputsEntryR\aoutputs\x1aU\n" +
 	"\x0eWorkloadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\x1aU\n" +
@@ -850,9 +2122,56 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +
+	"\x14SecretVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\x1a`\n" +
+	"\fOutputsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.ResourceOutputsR\x05value:\x028\x01\"\xfa\x01\n" +
 	"\rRenderRequest\x12A\n" +
-	"\x05input\x18\x01 \x01(\v2 .towpath.renderer.v1.RenderInputB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05input\"\x84\x01\n" +
+	"\x05input\x18\x01 \x01(\v2 .towpath.renderer.v1.RenderInputB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05input\x12I\n" +
+	"\n" +
+	"guardrails\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.GuardrailB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\n" +
+	"guardrails\x12:\n" +
+	"\x05facts\x18\x03 \x01(\v2$.towpath.renderer.v1.DeploymentFactsR\x05facts\x12\x1f\n" +
+	"\vclaims_only\x18\x04 \x01(\bR\n" +
+	"claimsOnly\";\n" +
+	"\x0fDeploymentFacts\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\"\x9a\x01\n" +
+	"\fMatchRequest\x12\x1e\n" +
+	"\x04type\x18\x01 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x04type\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x15\n" +
+	"\x06res_id\x18\x03 \x01(\tR\x05resId\x12\x10\n" +
+	"\x03app\x18\x04 \x01(\tR\x03app\x12\x10\n" +
+	"\x03env\x18\x05 \x01(\tR\x03env\x12\x19\n" +
+	"\benv_type\x18\x06 \x01(\tR\aenvType\"|\n" +
+	"\x0eMatchCandidate\x12\x1e\n" +
+	"\n" +
+	"definition\x18\x01 \x01(\tR\n" +
+	"definition\x12\x10\n" +
+	"\x03won\x18\x02 \x01(\bR\x03won\x12 \n" +
+	"\vspecificity\x18\x03 \x01(\x05R\vspecificity\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa4\x01\n" +
+	"\x13ExplainMatchRequest\x12B\n" +
+	"\x05match\x18\x01 \x01(\v2!.towpath.renderer.v1.MatchRequestB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05match\x12I\n" +
+	"\vdefinitions\x18\x02 \x03(\v2'.towpath.renderer.v1.ResourceDefinitionR\vdefinitions\"[\n" +
+	"\x14ExplainMatchResponse\x12C\n" +
+	"\n" +
+	"candidates\x18\x01 \x03(\v2#.towpath.renderer.v1.MatchCandidateR\n" +
+	"candidates\"l\n" +
+	"\x16CheckDefinitionRequest\x12R\n" +
+	"\n" +
+	"definition\x18\x01 \x01(\v2'.towpath.renderer.v1.ResourceDefinitionB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"definition\"\x19\n" +
+	"\x17CheckDefinitionResponse\"X\n" +
+	"\x16CheckGuardrailsRequest\x12>\n" +
+	"\n" +
+	"guardrails\x18\x01 \x03(\v2\x1e.towpath.renderer.v1.GuardrailR\n" +
+	"guardrails\"\x19\n" +
+	"\x17CheckGuardrailsResponse\"\x84\x01\n" +
 	"\tObjectRef\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
 	"apiVersion\x12\x12\n" +
@@ -868,14 +2187,34 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x8c\x01\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd1\x02\n" +
 	"\x0eRenderResponse\x123\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x1b.towpath.renderer.v1.BundleR\x06bundle\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12)\n" +
-	"\x10renderer_version\x18\x03 \x01(\tR\x0frendererVersion2\x8b\x02\n" +
+	"\x10renderer_version\x18\x03 \x01(\tR\x0frendererVersion\x12)\n" +
+	"\x10definitions_used\x18\x04 \x03(\tR\x0fdefinitionsUsed\x12'\n" +
+	"\x0fmissing_outputs\x18\x05 \x03(\tR\x0emissingOutputs\x128\n" +
+	"\bverdicts\x18\x06 \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x125\n" +
+	"\x06claims\x18\a \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\"\x9c\x03\n" +
+	"\bClaimRef\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x126\n" +
+	"\x06object\x18\x02 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12D\n" +
+	"\aoutputs\x18\x03 \x03(\v2*.towpath.renderer.v1.ClaimRef.OutputsEntryR\aoutputs\x12W\n" +
+	"\x0esecret_outputs\x18\x04 \x03(\v20.towpath.renderer.v1.ClaimRef.SecretOutputsEntryR\rsecretOutputs\x12\x1f\n" +
+	"\vsecret_name\x18\x05 \x01(\tR\n" +
+	"secretName\x1a:\n" +
+	"\fOutputsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
+	"\x12SecretOutputsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xd2\x04\n" +
 	"\x0fRendererService\x12\x85\x01\n" +
 	"\rLoadWorkloads\x12).towpath.renderer.v1.LoadWorkloadsRequest\x1a*.towpath.renderer.v1.LoadWorkloadsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/workloads:load\x12p\n" +
-	"\x06Render\x12\".towpath.renderer.v1.RenderRequest\x1a#.towpath.renderer.v1.RenderResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/bundles:renderB\xd9\x01\n" +
+	"\x06Render\x12\".towpath.renderer.v1.RenderRequest\x1a#.towpath.renderer.v1.RenderResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/bundles:render\x12e\n" +
+	"\fExplainMatch\x12(.towpath.renderer.v1.ExplainMatchRequest\x1a).towpath.renderer.v1.ExplainMatchResponse\"\x00\x12n\n" +
+	"\x0fCheckDefinition\x12+.towpath.renderer.v1.CheckDefinitionRequest\x1a,.towpath.renderer.v1.CheckDefinitionResponse\"\x00\x12n\n" +
+	"\x0fCheckGuardrails\x12+.towpath.renderer.v1.CheckGuardrailsRequest\x1a,.towpath.renderer.v1.CheckGuardrailsResponse\"\x00B\xd9\x01\n" +
 	"\x17com.towpath.renderer.v1B\rRendererProtoP\x01ZAgithub.com/towpath-dev/towpath/gen/towpath/renderer/v1;rendererv1\xa2\x02\x03TRX\xaa\x02\x13Towpath.Renderer.V1\xca\x02\x13Towpath\\Renderer\\V1\xe2\x02\x1fTowpath\\Renderer\\V1\\GPBMetadata\xea\x02\x15Towpath::Renderer::V1b\x06proto3"
 
 var (
@@ -890,58 +2229,113 @@ func file_towpath_renderer_v1_renderer_proto_rawDescGZIP() []byte {
 	return file_towpath_renderer_v1_renderer_proto_rawDescData
 }
 
-var file_towpath_renderer_v1_renderer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_towpath_renderer_v1_renderer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_towpath_renderer_v1_renderer_proto_goTypes = []any{
-	(Operation_Action)(0),         // 0: towpath.renderer.v1.Operation.Action
-	(*ScoreFile)(nil),             // 1: towpath.renderer.v1.ScoreFile
-	(*LoadWorkloadsRequest)(nil),  // 2: towpath.renderer.v1.LoadWorkloadsRequest
-	(*LoadWorkloadsResponse)(nil), // 3: towpath.renderer.v1.LoadWorkloadsResponse
-	(*Operation)(nil),             // 4: towpath.renderer.v1.Operation
-	(*EnvironmentDefaults)(nil),   // 5: towpath.renderer.v1.EnvironmentDefaults
-	(*RenderInput)(nil),           // 6: towpath.renderer.v1.RenderInput
-	(*RenderRequest)(nil),         // 7: towpath.renderer.v1.RenderRequest
-	(*ObjectRef)(nil),             // 8: towpath.renderer.v1.ObjectRef
-	(*Bundle)(nil),                // 9: towpath.renderer.v1.Bundle
-	(*RenderResponse)(nil),        // 10: towpath.renderer.v1.RenderResponse
-	nil,                           // 11: towpath.renderer.v1.ScoreFile.SourcesEntry
-	nil,                           // 12: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
-	nil,                           // 13: towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
-	nil,                           // 14: towpath.renderer.v1.RenderInput.WorkloadsEntry
-	nil,                           // 15: towpath.renderer.v1.RenderInput.ResourcesEntry
-	nil,                           // 16: towpath.renderer.v1.RenderInput.VariablesEntry
-	nil,                           // 17: towpath.renderer.v1.Bundle.FilesEntry
-	(*structpb.Value)(nil),        // 18: google.protobuf.Value
-	(*structpb.Struct)(nil),       // 19: google.protobuf.Struct
+	(Operation_Action)(0),           // 0: towpath.renderer.v1.Operation.Action
+	(ResourceDefinition_Driver)(0),  // 1: towpath.renderer.v1.ResourceDefinition.Driver
+	(Guardrail_Enforcement)(0),      // 2: towpath.renderer.v1.Guardrail.Enforcement
+	(*ScoreFile)(nil),               // 3: towpath.renderer.v1.ScoreFile
+	(*LoadWorkloadsRequest)(nil),    // 4: towpath.renderer.v1.LoadWorkloadsRequest
+	(*LoadWorkloadsResponse)(nil),   // 5: towpath.renderer.v1.LoadWorkloadsResponse
+	(*Operation)(nil),               // 6: towpath.renderer.v1.Operation
+	(*EnvironmentDefaults)(nil),     // 7: towpath.renderer.v1.EnvironmentDefaults
+	(*SecretReference)(nil),         // 8: towpath.renderer.v1.SecretReference
+	(*Criteria)(nil),                // 9: towpath.renderer.v1.Criteria
+	(*ResourceDefinition)(nil),      // 10: towpath.renderer.v1.ResourceDefinition
+	(*ResourceOutputs)(nil),         // 11: towpath.renderer.v1.ResourceOutputs
+	(*Guardrail)(nil),               // 12: towpath.renderer.v1.Guardrail
+	(*Verdict)(nil),                 // 13: towpath.renderer.v1.Verdict
+	(*RenderInput)(nil),             // 14: towpath.renderer.v1.RenderInput
+	(*RenderRequest)(nil),           // 15: towpath.renderer.v1.RenderRequest
+	(*DeploymentFacts)(nil),         // 16: towpath.renderer.v1.DeploymentFacts
+	(*MatchRequest)(nil),            // 17: towpath.renderer.v1.MatchRequest
+	(*MatchCandidate)(nil),          // 18: towpath.renderer.v1.MatchCandidate
+	(*ExplainMatchRequest)(nil),     // 19: towpath.renderer.v1.ExplainMatchRequest
+	(*ExplainMatchResponse)(nil),    // 20: towpath.renderer.v1.ExplainMatchResponse
+	(*CheckDefinitionRequest)(nil),  // 21: towpath.renderer.v1.CheckDefinitionRequest
+	(*CheckDefinitionResponse)(nil), // 22: towpath.renderer.v1.CheckDefinitionResponse
+	(*CheckGuardrailsRequest)(nil),  // 23: towpath.renderer.v1.CheckGuardrailsRequest
+	(*CheckGuardrailsResponse)(nil), // 24: towpath.renderer.v1.CheckGuardrailsResponse
+	(*ObjectRef)(nil),               // 25: towpath.renderer.v1.ObjectRef
+	(*Bundle)(nil),                  // 26: towpath.renderer.v1.Bundle
+	(*RenderResponse)(nil),          // 27: towpath.renderer.v1.RenderResponse
+	(*ClaimRef)(nil),                // 28: towpath.renderer.v1.ClaimRef
+	nil,                             // 29: towpath.renderer.v1.ScoreFile.SourcesEntry
+	nil,                             // 30: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
+	nil,                             // 31: towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
+	nil,                             // 32: towpath.renderer.v1.ResourceOutputs.SecretsEntry
+	nil,                             // 33: towpath.renderer.v1.RenderInput.WorkloadsEntry
+	nil,                             // 34: towpath.renderer.v1.RenderInput.ResourcesEntry
+	nil,                             // 35: towpath.renderer.v1.RenderInput.VariablesEntry
+	nil,                             // 36: towpath.renderer.v1.RenderInput.SecretVariablesEntry
+	nil,                             // 37: towpath.renderer.v1.RenderInput.OutputsEntry
+	nil,                             // 38: towpath.renderer.v1.Bundle.FilesEntry
+	nil,                             // 39: towpath.renderer.v1.ClaimRef.OutputsEntry
+	nil,                             // 40: towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	(*structpb.Value)(nil),          // 41: google.protobuf.Value
+	(*structpb.Struct)(nil),         // 42: google.protobuf.Struct
 }
 var file_towpath_renderer_v1_renderer_proto_depIdxs = []int32{
-	11, // 0: towpath.renderer.v1.ScoreFile.sources:type_name -> towpath.renderer.v1.ScoreFile.SourcesEntry
-	1,  // 1: towpath.renderer.v1.LoadWorkloadsRequest.files:type_name -> towpath.renderer.v1.ScoreFile
-	12, // 2: towpath.renderer.v1.LoadWorkloadsResponse.workloads:type_name -> towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
+	29, // 0: towpath.renderer.v1.ScoreFile.sources:type_name -> towpath.renderer.v1.ScoreFile.SourcesEntry
+	3,  // 1: towpath.renderer.v1.LoadWorkloadsRequest.files:type_name -> towpath.renderer.v1.ScoreFile
+	30, // 2: towpath.renderer.v1.LoadWorkloadsResponse.workloads:type_name -> towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
 	0,  // 3: towpath.renderer.v1.Operation.action:type_name -> towpath.renderer.v1.Operation.Action
-	18, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
-	13, // 5: towpath.renderer.v1.EnvironmentDefaults.labels:type_name -> towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
-	14, // 6: towpath.renderer.v1.RenderInput.workloads:type_name -> towpath.renderer.v1.RenderInput.WorkloadsEntry
-	15, // 7: towpath.renderer.v1.RenderInput.resources:type_name -> towpath.renderer.v1.RenderInput.ResourcesEntry
-	4,  // 8: towpath.renderer.v1.RenderInput.overlay:type_name -> towpath.renderer.v1.Operation
-	16, // 9: towpath.renderer.v1.RenderInput.variables:type_name -> towpath.renderer.v1.RenderInput.VariablesEntry
-	5,  // 10: towpath.renderer.v1.RenderInput.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	6,  // 11: towpath.renderer.v1.RenderRequest.input:type_name -> towpath.renderer.v1.RenderInput
-	17, // 12: towpath.renderer.v1.Bundle.files:type_name -> towpath.renderer.v1.Bundle.FilesEntry
-	8,  // 13: towpath.renderer.v1.Bundle.objects:type_name -> towpath.renderer.v1.ObjectRef
-	9,  // 14: towpath.renderer.v1.RenderResponse.bundle:type_name -> towpath.renderer.v1.Bundle
-	19, // 15: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	19, // 16: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	19, // 17: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	2,  // 18: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
-	7,  // 19: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
-	3,  // 20: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
-	10, // 21: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	41, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
+	31, // 5: towpath.renderer.v1.EnvironmentDefaults.labels:type_name -> towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
+	1,  // 6: towpath.renderer.v1.ResourceDefinition.driver:type_name -> towpath.renderer.v1.ResourceDefinition.Driver
+	42, // 7: towpath.renderer.v1.ResourceDefinition.inputs:type_name -> google.protobuf.Struct
+	9,  // 8: towpath.renderer.v1.ResourceDefinition.criteria:type_name -> towpath.renderer.v1.Criteria
+	42, // 9: towpath.renderer.v1.ResourceOutputs.values:type_name -> google.protobuf.Struct
+	32, // 10: towpath.renderer.v1.ResourceOutputs.secrets:type_name -> towpath.renderer.v1.ResourceOutputs.SecretsEntry
+	2,  // 11: towpath.renderer.v1.Guardrail.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
+	2,  // 12: towpath.renderer.v1.Verdict.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
+	25, // 13: towpath.renderer.v1.Verdict.object:type_name -> towpath.renderer.v1.ObjectRef
+	33, // 14: towpath.renderer.v1.RenderInput.workloads:type_name -> towpath.renderer.v1.RenderInput.WorkloadsEntry
+	34, // 15: towpath.renderer.v1.RenderInput.resources:type_name -> towpath.renderer.v1.RenderInput.ResourcesEntry
+	6,  // 16: towpath.renderer.v1.RenderInput.overlay:type_name -> towpath.renderer.v1.Operation
+	35, // 17: towpath.renderer.v1.RenderInput.variables:type_name -> towpath.renderer.v1.RenderInput.VariablesEntry
+	7,  // 18: towpath.renderer.v1.RenderInput.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	36, // 19: towpath.renderer.v1.RenderInput.secret_variables:type_name -> towpath.renderer.v1.RenderInput.SecretVariablesEntry
+	10, // 20: towpath.renderer.v1.RenderInput.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
+	37, // 21: towpath.renderer.v1.RenderInput.outputs:type_name -> towpath.renderer.v1.RenderInput.OutputsEntry
+	14, // 22: towpath.renderer.v1.RenderRequest.input:type_name -> towpath.renderer.v1.RenderInput
+	12, // 23: towpath.renderer.v1.RenderRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	16, // 24: towpath.renderer.v1.RenderRequest.facts:type_name -> towpath.renderer.v1.DeploymentFacts
+	17, // 25: towpath.renderer.v1.ExplainMatchRequest.match:type_name -> towpath.renderer.v1.MatchRequest
+	10, // 26: towpath.renderer.v1.ExplainMatchRequest.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
+	18, // 27: towpath.renderer.v1.ExplainMatchResponse.candidates:type_name -> towpath.renderer.v1.MatchCandidate
+	10, // 28: towpath.renderer.v1.CheckDefinitionRequest.definition:type_name -> towpath.renderer.v1.ResourceDefinition
+	12, // 29: towpath.renderer.v1.CheckGuardrailsRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	38, // 30: towpath.renderer.v1.Bundle.files:type_name -> towpath.renderer.v1.Bundle.FilesEntry
+	25, // 31: towpath.renderer.v1.Bundle.objects:type_name -> towpath.renderer.v1.ObjectRef
+	26, // 32: towpath.renderer.v1.RenderResponse.bundle:type_name -> towpath.renderer.v1.Bundle
+	13, // 33: towpath.renderer.v1.RenderResponse.verdicts:type_name -> towpath.renderer.v1.Verdict
+	28, // 34: towpath.renderer.v1.RenderResponse.claims:type_name -> towpath.renderer.v1.ClaimRef
+	25, // 35: towpath.renderer.v1.ClaimRef.object:type_name -> towpath.renderer.v1.ObjectRef
+	39, // 36: towpath.renderer.v1.ClaimRef.outputs:type_name -> towpath.renderer.v1.ClaimRef.OutputsEntry
+	40, // 37: towpath.renderer.v1.ClaimRef.secret_outputs:type_name -> towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	42, // 38: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	8,  // 39: towpath.renderer.v1.ResourceOutputs.SecretsEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	42, // 40: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	42, // 41: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	8,  // 42: towpath.renderer.v1.RenderInput.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	11, // 43: towpath.renderer.v1.RenderInput.OutputsEntry.value:type_name -> towpath.renderer.v1.ResourceOutputs
+	4,  // 44: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
+	15, // 45: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
+	19, // 46: towpath.renderer.v1.RendererService.ExplainMatch:input_type -> towpath.renderer.v1.ExplainMatchRequest
+	21, // 47: towpath.renderer.v1.RendererService.CheckDefinition:input_type -> towpath.renderer.v1.CheckDefinitionRequest
+	23, // 48: towpath.renderer.v1.RendererService.CheckGuardrails:input_type -> towpath.renderer.v1.CheckGuardrailsRequest
+	5,  // 49: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
+	27, // 50: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
+	20, // 51: towpath.renderer.v1.RendererService.ExplainMatch:output_type -> towpath.renderer.v1.ExplainMatchResponse
+	22, // 52: towpath.renderer.v1.RendererService.CheckDefinition:output_type -> towpath.renderer.v1.CheckDefinitionResponse
+	24, // 53: towpath.renderer.v1.RendererService.CheckGuardrails:output_type -> towpath.renderer.v1.CheckGuardrailsResponse
+	49, // [49:54] is the sub-list for method output_type
+	44, // [44:49] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_towpath_renderer_v1_renderer_proto_init() }
@@ -954,8 +2348,8 @@ func file_towpath_renderer_v1_renderer_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_renderer_v1_renderer_proto_rawDesc), len(file_towpath_renderer_v1_renderer_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   17,
+			NumEnums:      3,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

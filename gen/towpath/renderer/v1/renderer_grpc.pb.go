@@ -21,8 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RendererService_LoadWorkloads_FullMethodName = "/towpath.renderer.v1.RendererService/LoadWorkloads"
-	RendererService_Render_FullMethodName        = "/towpath.renderer.v1.RendererService/Render"
+	RendererService_LoadWorkloads_FullMethodName   = "/towpath.renderer.v1.RendererService/LoadWorkloads"
+	RendererService_Render_FullMethodName          = "/towpath.renderer.v1.RendererService/Render"
+	RendererService_ExplainMatch_FullMethodName    = "/towpath.renderer.v1.RendererService/ExplainMatch"
+	RendererService_CheckDefinition_FullMethodName = "/towpath.renderer.v1.RendererService/CheckDefinition"
+	RendererService_CheckGuardrails_FullMethodName = "/towpath.renderer.v1.RendererService/CheckGuardrails"
 )
 
 // RendererServiceClient is the client API for RendererService service.
@@ -36,6 +39,12 @@ type RendererServiceClient interface {
 	LoadWorkloads(ctx context.Context, in *LoadWorkloadsRequest, opts ...grpc.CallOption) (*LoadWorkloadsResponse, error)
 	// Render makes the manifests of one environment. The same input gives the same bytes, always and everywhere.
 	Render(ctx context.Context, in *RenderRequest, opts ...grpc.CallOption) (*RenderResponse, error)
+	// ExplainMatch tells which resource definition answers a request, and why each candidate won or lost.
+	ExplainMatch(ctx context.Context, in *ExplainMatchRequest, opts ...grpc.CallOption) (*ExplainMatchResponse, error)
+	// CheckDefinition compiles a resource definition.
+	CheckDefinition(ctx context.Context, in *CheckDefinitionRequest, opts ...grpc.CallOption) (*CheckDefinitionResponse, error)
+	// CheckGuardrails compiles guardrails.
+	CheckGuardrails(ctx context.Context, in *CheckGuardrailsRequest, opts ...grpc.CallOption) (*CheckGuardrailsResponse, error)
 }
 
 type rendererServiceClient struct {
@@ -66,6 +75,36 @@ func (c *rendererServiceClient) Render(ctx context.Context, in *RenderRequest, o
 	return out, nil
 }
 
+func (c *rendererServiceClient) ExplainMatch(ctx context.Context, in *ExplainMatchRequest, opts ...grpc.CallOption) (*ExplainMatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainMatchResponse)
+	err := c.cc.Invoke(ctx, RendererService_ExplainMatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) CheckDefinition(ctx context.Context, in *CheckDefinitionRequest, opts ...grpc.CallOption) (*CheckDefinitionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckDefinitionResponse)
+	err := c.cc.Invoke(ctx, RendererService_CheckDefinition_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) CheckGuardrails(ctx context.Context, in *CheckGuardrailsRequest, opts ...grpc.CallOption) (*CheckGuardrailsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckGuardrailsResponse)
+	err := c.cc.Invoke(ctx, RendererService_CheckGuardrails_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RendererServiceServer is the server API for RendererService service.
 // All implementations must embed UnimplementedRendererServiceServer
 // for forward compatibility.
@@ -77,6 +116,12 @@ type RendererServiceServer interface {
 	LoadWorkloads(context.Context, *LoadWorkloadsRequest) (*LoadWorkloadsResponse, error)
 	// Render makes the manifests of one environment. The same input gives the same bytes, always and everywhere.
 	Render(context.Context, *RenderRequest) (*RenderResponse, error)
+	// ExplainMatch tells which resource definition answers a request, and why each candidate won or lost.
+	ExplainMatch(context.Context, *ExplainMatchRequest) (*ExplainMatchResponse, error)
+	// CheckDefinition compiles a resource definition.
+	CheckDefinition(context.Context, *CheckDefinitionRequest) (*CheckDefinitionResponse, error)
+	// CheckGuardrails compiles guardrails.
+	CheckGuardrails(context.Context, *CheckGuardrailsRequest) (*CheckGuardrailsResponse, error)
 	mustEmbedUnimplementedRendererServiceServer()
 }
 
@@ -92,6 +137,15 @@ func (UnimplementedRendererServiceServer) LoadWorkloads(context.Context, *LoadWo
 }
 func (UnimplementedRendererServiceServer) Render(context.Context, *RenderRequest) (*RenderResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Render not implemented")
+}
+func (UnimplementedRendererServiceServer) ExplainMatch(context.Context, *ExplainMatchRequest) (*ExplainMatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainMatch not implemented")
+}
+func (UnimplementedRendererServiceServer) CheckDefinition(context.Context, *CheckDefinitionRequest) (*CheckDefinitionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckDefinition not implemented")
+}
+func (UnimplementedRendererServiceServer) CheckGuardrails(context.Context, *CheckGuardrailsRequest) (*CheckGuardrailsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckGuardrails not implemented")
 }
 func (UnimplementedRendererServiceServer) mustEmbedUnimplementedRendererServiceServer() {}
 func (UnimplementedRendererServiceServer) testEmbeddedByValue()                         {}
@@ -150,6 +204,60 @@ func _RendererService_Render_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RendererService_ExplainMatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainMatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).ExplainMatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_ExplainMatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).ExplainMatch(ctx, req.(*ExplainMatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_CheckDefinition_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckDefinitionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).CheckDefinition(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_CheckDefinition_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).CheckDefinition(ctx, req.(*CheckDefinitionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_CheckGuardrails_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckGuardrailsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).CheckGuardrails(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_CheckGuardrails_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).CheckGuardrails(ctx, req.(*CheckGuardrailsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RendererService_ServiceDesc is the grpc.ServiceDesc for RendererService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +272,18 @@ var RendererService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Render",
 			Handler:    _RendererService_Render_Handler,
+		},
+		{
+			MethodName: "ExplainMatch",
+			Handler:    _RendererService_ExplainMatch_Handler,
+		},
+		{
+			MethodName: "CheckDefinition",
+			Handler:    _RendererService_CheckDefinition_Handler,
+		},
+		{
+			MethodName: "CheckGuardrails",
+			Handler:    _RendererService_CheckGuardrails_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
 // Absent is what stands for the tree id of a folder that does not exist, in plans and in the committer's expectations.
@@ -30,9 +29,9 @@ type PlanParts struct {
 	SHA256          string
 }
 
-// PartsOf fills in the parts that come from the intent and the environment type.
-func PartsOf(intent *catalogv1.Intent, defaults *rendererv1.EnvironmentDefaults) PlanParts {
-	p := PlanParts{Set: intent.GetSet(), Variables: intent.GetVariables(), Defaults: fingerprint(defaults)}
+// PartsOf fills in the parts that come from the intent.
+func PartsOf(intent *catalogv1.Intent) PlanParts {
+	p := PlanParts{Set: intent.GetSet(), Variables: intent.GetVariables(), Defaults: fingerprint(intent.GetDefaults())}
 	for _, op := range intent.GetOverlay() {
 		p.Overlay = append(p.Overlay, fingerprint(op))
 	}

@@ -15,10 +15,15 @@ import (
 // The states of a deployment, by the names of the API.
 const (
 	pending    = catalogv1.Deployment_STATE_PENDING
+	awaiting   = catalogv1.Deployment_STATE_AWAITING_APPROVAL
+	provision  = catalogv1.Deployment_STATE_PROVISIONING
 	rendering  = catalogv1.Deployment_STATE_RENDERING
 	committing = catalogv1.Deployment_STATE_COMMITTING
+	reviewing  = catalogv1.Deployment_STATE_PULL_REQUEST_OPEN
 	syncing    = catalogv1.Deployment_STATE_SYNCING
 	superseded = catalogv1.Deployment_STATE_SUPERSEDED
+	rejected   = catalogv1.Deployment_STATE_REJECTED
+	cancelled  = catalogv1.Deployment_STATE_CANCELLED
 	failed     = catalogv1.Deployment_STATE_FAILED
 	degraded   = catalogv1.Deployment_STATE_DEGRADED
 	healthy    = catalogv1.Deployment_STATE_HEALTHY
@@ -28,7 +33,8 @@ const (
 // so late and duplicate events undo nothing and every order of the same events ends in the same row. The final states
 // are ordered by what they say: that something ran well is a fact which a late word of its failure does not take back.
 var rank = map[catalogv1.Deployment_State]int{
-	pending: 1, rendering: 2, committing: 3, syncing: 4, superseded: 5, failed: 6, degraded: 7, healthy: 8,
+	pending: 1, awaiting: 2, provision: 3, rendering: 4, committing: 5, reviewing: 6, syncing: 7,
+	superseded: 8, rejected: 9, cancelled: 10, failed: 11, degraded: 12, healthy: 13,
 }
 
 // IsFinal reports whether a deployment in that state has ended. A degraded one may still become healthy when its cluster

@@ -1,0 +1,43 @@
+package catalog
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
+)
+
+// decided runs a decision and pins it. It is the one way to a decision, for plans and for deployments alike.
+func (s *Service) decided(ctx context.Context, c current, decide func(context.Context, current) (decision, error)) (decision, error) {
+	next, err := decide(ctx, c)
+	if err != nil || next.restore != nil { // what is restored was pinned then
+		return next, err
+	}
+	next.state.Intent, err = s.pin(ctx, c, next.state)
+	return next, err
+}
+
+// pin notes in an intent everything beside the set, the overlay and the environment's own variables that its rendering
+// depends on, as it is now. Rendering the intent again later gives the same, whatever has changed since.
+func (s *Service) pin(_ context.Context, c current, state rules.State) (*catalogv1.Intent, error) {
+	intent := proto.CloneOf(state.Intent)
+	intent.Defaults = proto.CloneOf(c.site.typ.GetDefaults())
+	return intent, nil
+}
+
+// input makes what the renderer gets, from what the intent has pinned.
+func (s *Service) input(_ context.Context, c current, state rules.State) (*rendererv1.RenderInput, error) {
+	e, intent := c.row.Msg, state.Intent
+	defaults := intent.GetDefaults()
+	if defaults == nil {
+		defaults = c.site.typ.GetDefaults() // of a deployment from before defaults were pinned, or of a type that has none
+	}
+	return &rendererv1.RenderInput{
+		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
+		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
+		Variables: intent.GetVariables(), Defaults: defaults,
+	}, nil
+}
