@@ -2017,7 +2017,7 @@ func (x *WatchAuditEventsRequest) GetResumeToken() string {
 // WatchAuditEventsResponse is one audit event as it is, or the end of the first listing.
 type WatchAuditEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The audit event; only its name when removed. Unset in a bookmark.
+	// The audit event; only its name when removed. Unset where caught_up is set.
 	AuditEvent *AuditEvent `protobuf:"bytes,1,opt,name=audit_event,json=auditEvent,proto3" json:"audit_event,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`

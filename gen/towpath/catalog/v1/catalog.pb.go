@@ -2036,7 +2036,7 @@ func (x *WatchApplicationsRequest) GetResumeToken() string {
 // WatchApplicationsResponse is one application as it is, or the end of the first listing.
 type WatchApplicationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The application; only its name when removed. Unset in a bookmark.
+	// The application; only its name when removed. Unset where caught_up is set.
 	Application *Application `protobuf:"bytes,1,opt,name=application,proto3" json:"application,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -2156,7 +2156,7 @@ func (x *WatchEnvironmentTypesRequest) GetResumeToken() string {
 // WatchEnvironmentTypesResponse is one environment type as it is, or the end of the first listing.
 type WatchEnvironmentTypesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The environment type; only its name when removed. Unset in a bookmark.
+	// The environment type; only its name when removed. Unset where caught_up is set.
 	EnvironmentType *EnvironmentType `protobuf:"bytes,1,opt,name=environment_type,json=environmentType,proto3" json:"environment_type,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -2276,7 +2276,7 @@ func (x *WatchTargetsRequest) GetResumeToken() string {
 // WatchTargetsResponse is one target as it is, or the end of the first listing.
 type WatchTargetsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The target; only its name when removed. Unset in a bookmark.
+	// The target; only its name when removed. Unset where caught_up is set.
 	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -2396,7 +2396,7 @@ func (x *WatchRepositoriesRequest) GetResumeToken() string {
 // WatchRepositoriesResponse is one repository as it is, or the end of the first listing.
 type WatchRepositoriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The repository; only its name when removed. Unset in a bookmark.
+	// The repository; only its name when removed. Unset where caught_up is set.
 	Repository *Repository `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -2525,7 +2525,7 @@ func (x *WatchEnvironmentsRequest) GetParent() string {
 // WatchEnvironmentsResponse is one environment as it is, or the end of the first listing.
 type WatchEnvironmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The environment; only its name when removed. Unset in a bookmark.
+	// The environment; only its name when removed. Unset where caught_up is set.
 	Environment *Environment `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
@@ -2654,7 +2654,7 @@ func (x *WatchDeploymentsRequest) GetParent() string {
 // WatchDeploymentsResponse is one deployment as it is, or the end of the first listing.
 type WatchDeploymentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The deployment; only its name when removed. Unset in a bookmark.
+	// The deployment; only its name when removed. Unset where caught_up is set.
 	Deployment *Deployment `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`

@@ -178,7 +178,7 @@ type CatalogServiceClient interface {
 	WatchRepositories(ctx context.Context, in *WatchRepositoriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRepositoriesResponse], error)
 	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
 	WatchEnvironments(ctx context.Context, in *WatchEnvironmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentsResponse], error)
-	// WatchDeployments streams the list: what is there now, then each change. It can be resumed.
+	// WatchDeployments streams the deployments that have not ended, then each change of any. It can be resumed.
 	WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error)
 }
 
@@ -859,7 +859,7 @@ type CatalogServiceServer interface {
 	WatchRepositories(*WatchRepositoriesRequest, grpc.ServerStreamingServer[WatchRepositoriesResponse]) error
 	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
 	WatchEnvironments(*WatchEnvironmentsRequest, grpc.ServerStreamingServer[WatchEnvironmentsResponse]) error
-	// WatchDeployments streams the list: what is there now, then each change. It can be resumed.
+	// WatchDeployments streams the deployments that have not ended, then each change of any. It can be resumed.
 	WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error
 	mustEmbedUnimplementedCatalogServiceServer()
 }

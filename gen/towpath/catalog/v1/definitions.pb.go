@@ -727,7 +727,7 @@ func (x *WatchResourceDefinitionsRequest) GetResumeToken() string {
 // WatchResourceDefinitionsResponse is one resource definition as it is, or the end of the first listing.
 type WatchResourceDefinitionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resource definition; only its name when removed. Unset in a bookmark.
+	// The resource definition; only its name when removed. Unset where caught_up is set.
 	ResourceDefinition *ResourceDefinition `protobuf:"bytes,1,opt,name=resource_definition,json=resourceDefinition,proto3" json:"resource_definition,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`

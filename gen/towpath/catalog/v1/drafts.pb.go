@@ -561,7 +561,7 @@ func (x *WatchDraftsRequest) GetParent() string {
 // WatchDraftsResponse is one draft as it is, or the end of the first listing.
 type WatchDraftsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The draft; only its name when removed. Unset in a bookmark.
+	// The draft; only its name when removed. Unset where caught_up is set.
 	Draft *Draft `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`

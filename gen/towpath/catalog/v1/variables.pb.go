@@ -1033,7 +1033,7 @@ func (x *WatchVariablesRequest) GetParent() string {
 // WatchVariablesResponse is one variable as it is, or the end of the first listing.
 type WatchVariablesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The variable; only its name when removed. Unset in a bookmark.
+	// The variable; only its name when removed. Unset where caught_up is set.
 	Variable *Variable `protobuf:"bytes,1,opt,name=variable,proto3" json:"variable,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
