@@ -2,18 +2,6 @@ package main
 
 import "context"
 
-func benchCatalog(ctx context.Context, r *report) error {
-	m, err := goBench(ctx, "./services/catalog", "^Benchmark(CreateDeployment|Get)$", "-benchtime", "2s")
-	if err != nil {
-		return err
-	}
-	return r.take(m,
-		take{figure: "catalog.create.c1.ms", bench: "CreateDeployment/callers=1", unit: "ms/call", scale: 1},
-		take{figure: "catalog.create.c64.per_s", bench: "CreateDeployment/callers=64", unit: "deployments/s", scale: 1},
-		take{figure: "catalog.get.us", bench: "Get", unit: "ns/op", scale: 1e-3},
-	)
-}
-
 func benchRender(ctx context.Context, r *report) error {
 	m, err := goBench(ctx, "./services/renderer/render", "^BenchmarkRender1(00)?$", "-cpu", "1", "-benchtime", "2s")
 	if err != nil {

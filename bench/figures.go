@@ -35,6 +35,11 @@ func (f figure) limit() string {
 const oneAtATime = " 100 deployments, one at a time, each changing one variable of an environment with a Deployment and a Service; the next one " +
 	"starts when the rollout of the one before is over. Control plane, server and client share the cores."
 
+// catalogRate describes a load on the catalog.
+func catalogRate(what string, bar float64) figure {
+	return figure{unit: "calls/s", more: true, bar: bar, what: what}
+}
+
 // figures are all there are. The first word of a name is its area.
 var figures = map[string]figure{
 	"deploy.request_to_commit.p50_ms": {unit: "ms", bar: 25, what: "From before a client calls CreateDeployment over gRPC until WatchDeployment tells it the commit: " +
@@ -54,9 +59,22 @@ var figures = map[string]figure{
 		"also applied to the cluster on the same cores. The peer commits and pushes one after the other from one clone; the rate is from its median."},
 	"deploy.c64.git_only_per_s": {unit: "deployments/s", more: true, what: "The same without the cluster: the environments' type has no automatic sync."},
 
-	"catalog.create.c1.ms":     {unit: "ms", what: "CreateDeployment over in-memory gRPC, one caller, the answer is on disk (bbolt); without rendering. Mean."},
-	"catalog.create.c64.per_s": {unit: "deployments/s", more: true, what: "CreateDeployment over in-memory gRPC, 64 callers, all answers on disk (bbolt batches them into common fsyncs); without rendering."},
-	"catalog.get.us":           {unit: "us", what: "GetDeployment over in-memory gRPC. Mean."},
+	"catalog.get.c1_per_s":             catalogRate("GetDeployment over gRPC, one caller.", 0),
+	"catalog.get.c16_per_s":            catalogRate("The same, 16 callers.", 0),
+	"catalog.get.c256_per_s":           catalogRate("The same, 256 callers.", 0),
+	"catalog.get.grpc_per_s":           catalogRate("The better one of those with 16 and 256 callers.", 15_000),
+	"catalog.get.rest_c16_per_s":       catalogRate("GetDeployment over REST, 16 callers.", 0),
+	"catalog.get.rest_c256_per_s":      catalogRate("The same, 256 callers.", 0),
+	"catalog.rest_over_grpc.ratio":     {unit: "x", bar: 2.5, what: "Reads per second over gRPC divided by those over REST, 256 callers each. The REST client is part of the load on the same cores."},
+	"catalog.create.c1_per_s":          catalogRate("CreateDeployment of one variable over gRPC, one caller; each answer is rendered and on disk. Commands are published beside it.", 0),
+	"catalog.create.c16_per_s":         catalogRate("The same, 16 callers, each with an environment of its own.", 0),
+	"catalog.create.c256_per_s":        catalogRate("The same, 256 callers.", 1500),
+	"catalog.create.rest_c256_per_s":   catalogRate("The same over REST.", 0),
+	"catalog.page_1m.ms":               {unit: "ms", bar: 10, what: "ListDeployments of 50 from the middle of a history of 1,000,000 deployments, over in-memory gRPC, on bbolt. Mean."},
+	"catalog.page_1k.ms":               {unit: "ms", what: "The same from a history of 1,000."},
+	"catalog.memory_1m.mb":             {unit: "MB", what: "Heap of the process with 10,000 applications, 30,000 environments and those 1,000,000 deployments, after paging."},
+	"catalog.list_10k_environments.ms": {unit: "ms", what: "Listing 10,000 environments with what is live of each, in pages of 1,000, over in-memory gRPC, on bbolt. Mean."},
+	"catalog.bytes_per_deployment":     {unit: "bytes", what: "Growth of the database file per deployment of one variable: its row, its idempotency key, indexes and the change log."},
 
 	"render.workloads_per_s": {unit: "workloads/s", more: true, what: "Rendering a set of 100 workloads (database, files, probes) to manifests and their tree id, on one goroutine."},
 	"render.one.us":          {unit: "us", what: "Rendering a set of one such workload. Mean."},

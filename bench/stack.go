@@ -25,7 +25,9 @@ type stack struct {
 	dir        string
 	kubeconfig string
 	// ready holds the shell variables of towpathd's ready file.
-	ready   map[string]string
+	ready map[string]string
+	// bearer is the admin's authorization header.
+	bearer  string
 	catalog catalogv1.CatalogServiceClient
 	drift   driftv1.DriftServiceClient
 	stops   []func()
@@ -126,20 +128,29 @@ func (s *stack) connect(readyFile string) error {
 	if err != nil {
 		return err
 	}
-	bearer := "Bearer " + strings.TrimSpace(string(token))
-	conn, err := grpc.NewClient(s.ready["TOWPATH_GRPC"], grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-			return call(metadata.AppendToOutgoingContext(ctx, "authorization", bearer), method, req, reply, cc, opts...)
-		}),
-		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-			return open(metadata.AppendToOutgoingContext(ctx, "authorization", bearer), desc, cc, method, opts...)
-		}))
+	s.bearer = "Bearer " + strings.TrimSpace(string(token))
+	conn, err := s.dial()
 	if err != nil {
 		return err
 	}
-	s.stops = append(s.stops, func() { _ = conn.Close() })
 	s.catalog, s.drift = catalogv1.NewCatalogServiceClient(conn), driftv1.NewDriftServiceClient(conn)
 	return nil
+}
+
+// dial opens another connection, as the admin.
+func (s *stack) dial() (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(s.ready["TOWPATH_GRPC"], grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return call(metadata.AppendToOutgoingContext(ctx, "authorization", s.bearer), method, req, reply, cc, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return open(metadata.AppendToOutgoingContext(ctx, "authorization", s.bearer), desc, cc, method, opts...)
+		}))
+	if err != nil {
+		return nil, err
+	}
+	s.stops = append(s.stops, func() { _ = conn.Close() })
+	return conn, nil
 }
 
 // watchUntil streams a deployment until done says so, and gives it as it was then.

@@ -29,7 +29,7 @@ func (p *process) newGateway(ctx context.Context) error {
 		return err
 	}
 	p.closing(conn.Close)
-	rest, err := gateway.New(ctx, conn)
+	rest, err := gateway.New(ctx, p.server.InProcess(conn))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -60,6 +61,14 @@ type flags struct {
 	addresses                                 map[Target]*string
 }
 
+// collectLess lets the heap grow to four times what lives before it is collected, unless GOGC says otherwise. What lives is
+// small, so the default collects all the time: a read over gRPC costs a third less like this, for some tens of megabytes.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
+}
+
 func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	cfg := Config{Version: version}
 	f := flags{addresses: map[Target]*string{}}
@@ -68,7 +77,10 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 		Example: "  towpathd serve --data-dir /var/lib/towpath --kubeconfig ~/.kube/config\n" +
 			"  towpathd serve --data-dir /var/lib/towpath --target catalog,gateway --service-token-file /etc/towpath/service-token \\\n" +
 			"    --renderer-addr 10.0.0.2:7081 --committer-addr 10.0.0.3:7081 --drift-addr 10.0.0.4:7081",
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), cfg, f, stderr) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			collectLess()
+			return runServe(cmd.Context(), cfg, f, stderr)
+		},
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.targets, "target", []string{string(All)}, "what to run: all, or some of catalog,renderer,committer,drift,gateway")

@@ -23,7 +23,7 @@ import (
 const MaxBodyBytes = 48 << 20
 
 // New gives the handler of /v1/. The connection reaches all services, directly or through Proxy.
-func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
+func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithIncomingHeaderMatcher(incoming),
 		runtime.WithOutgoingHeaderMatcher(outgoing),
@@ -36,17 +36,33 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 			UnmarshalOptions: protojson.UnmarshalOptions{},
 		}),
 	)
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		catalogv1.RegisterCatalogServiceHandler,
-		catalogv1.RegisterDraftServiceHandler,
-		catalogv1.RegisterVariableServiceHandler,
-		catalogv1.RegisterDefinitionServiceHandler,
-		catalogv1.RegisterAccessServiceHandler,
-		eventsv1.RegisterEventServiceHandler,
-		driftv1.RegisterDriftServiceHandler,
-		rendererv1.RegisterRendererServiceHandler,
+	for _, register := range []func() error{
+		func() error {
+			return catalogv1.RegisterCatalogServiceHandlerClient(ctx, mux, catalogv1.NewCatalogServiceClient(conn))
+		},
+		func() error {
+			return catalogv1.RegisterDraftServiceHandlerClient(ctx, mux, catalogv1.NewDraftServiceClient(conn))
+		},
+		func() error {
+			return catalogv1.RegisterVariableServiceHandlerClient(ctx, mux, catalogv1.NewVariableServiceClient(conn))
+		},
+		func() error {
+			return catalogv1.RegisterDefinitionServiceHandlerClient(ctx, mux, catalogv1.NewDefinitionServiceClient(conn))
+		},
+		func() error {
+			return catalogv1.RegisterAccessServiceHandlerClient(ctx, mux, catalogv1.NewAccessServiceClient(conn))
+		},
+		func() error {
+			return eventsv1.RegisterEventServiceHandlerClient(ctx, mux, eventsv1.NewEventServiceClient(conn))
+		},
+		func() error {
+			return driftv1.RegisterDriftServiceHandlerClient(ctx, mux, driftv1.NewDriftServiceClient(conn))
+		},
+		func() error {
+			return rendererv1.RegisterRendererServiceHandlerClient(ctx, mux, rendererv1.NewRendererServiceClient(conn))
+		},
 	} {
-		if err := register(ctx, mux, conn); err != nil {
+		if err := register(); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}

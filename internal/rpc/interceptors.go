@@ -85,6 +85,9 @@ func (c *chain) serve(ctx context.Context, cl call) error {
 	took := time.Since(start)
 	c.metrics.observe(cl.method, s.Code(), took)
 	level := slog.LevelDebug
+	if err == nil && !c.log.Enabled(ctx, level) { // the common case; the line's attributes would be made for nothing
+		return nil
+	}
 	attrs := []any{"method", cl.method, "code", s.Code().String(), "ms", took.Milliseconds(), "request_id", id, "caller", caller.Subject}
 	if err != nil {
 		level = slog.LevelInfo

@@ -1,0 +1,77 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/fullstorydev/grpchan/inprocgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// RegisterService implements grpc.ServiceRegistrar: a service is served to connections and to InProcess alike.
+func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	s.Server.RegisterService(desc, impl)
+	s.direct.RegisterService(desc, impl)
+	s.ours[desc.ServiceName] = true
+}
+
+// InProcess gives a way to call this server's services from the same process as function calls, through all interceptors but
+// without HTTP/2 and encoding: what the REST gateway calls. Services that are not this server's are called over fallback.
+func (s *Server) InProcess(fallback grpc.ClientConnInterface) grpc.ClientConnInterface {
+	return inProcess{ours: s.ours, direct: s.direct, fallback: fallback}
+}
+
+func newDirect(c *chain) *inprocgrpc.Channel {
+	ch := &inprocgrpc.Channel{}
+	return ch.WithServerUnaryInterceptor(c.unary).WithServerStreamInterceptor(c.stream).WithCloner(cloner{}).
+		WithServerStatsHandler(otelgrpc.NewServerHandler())
+}
+
+type inProcess struct {
+	ours     map[string]bool
+	direct   *inprocgrpc.Channel
+	fallback grpc.ClientConnInterface
+}
+
+func (p inProcess) conn(method string) grpc.ClientConnInterface {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	if p.ours[service] {
+		return p.direct
+	}
+	return p.fallback
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (p inProcess) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return p.conn(method).Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (p inProcess) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return p.conn(method).NewStream(ctx, desc, method, opts...)
+}
+
+// cloner copies messages between caller and handler: each may change its own, as over a network.
+type cloner struct{}
+
+func (cloner) Copy(out, in any) error {
+	dst, ok1 := out.(proto.Message)
+	src, ok2 := in.(proto.Message)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%T and %T are no messages", out, in)
+	}
+	proto.Reset(dst)
+	proto.Merge(dst, src)
+	return nil
+}
+
+func (cloner) Clone(in any) (any, error) {
+	m, ok := in.(proto.Message)
+	if !ok {
+		return nil, fmt.Errorf("%T is no message", in)
+	}
+	return proto.Clone(m), nil
+}
