@@ -44,6 +44,9 @@ type current struct {
 type decision struct {
 	state   rules.State
 	restore *catalogv1.Deployment // the deployment whose tree is put back, nil to render
+	// promotionOf is the deployment whose set a promotion brings, rerender the one whose intent a rollback renders anew.
+	promotionOf string
+	rerender    *catalogv1.Deployment
 	summary []string
 }
 
@@ -195,7 +198,9 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		Name: o.env.Deployment(generation), Kind: o.kind, Generation: generation, Intent: next.state.Intent,
 		Actor: actor(ctx), Message: o.message, RollbackOf: next.restore.GetName(), Summary: next.summary,
 		Repository: c.site.repo.GetName(), Branch: c.site.repo.GetBranch(), Path: c.site.path, RequestId: o.request.id,
+		PromotionOf: next.promotionOf,
 	}
+	sayWhatReturns(d, next)
 	if d.RequestId == "" {
 		d.RequestId = rand.Text()
 	}

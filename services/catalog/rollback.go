@@ -23,8 +23,33 @@ func (s catalogServer) Rollback(ctx context.Context, r *catalogv1.RollbackReques
 	return s.deploy(ctx, order{
 		env: env, kind: catalogv1.Deployment_KIND_ROLLBACK, message: r.GetMessage(), planHash: r.GetPlanHash(),
 		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
-		decide:  s.goBack("deployment", r.GetDeployment()),
+		decide:  s.goBackTo("deployment", r.GetDeployment(), r.GetRerender()),
 	}, s.accept)
+}
+
+// goBackTo prepares the decision of a rollback, by the tree of then or with rerender by rendering the intent of then with the
+// definitions, defaults and renderer of today.
+func (s *Service) goBackTo(field, name string, rerender bool) func(context.Context, current) (decision, error) {
+	back := s.goBack(field, name)
+	if !rerender {
+		return back
+	}
+	return func(ctx context.Context, c current) (decision, error) {
+		next, err := back(ctx, c)
+		next.restore, next.rerender = nil, next.restore // without restore it is pinned anew
+		return next, err
+	}
+}
+
+// sayWhatReturns notes in a rollback what it goes back to. A tree that is put back is not rendered, so that what it was made by
+// is known here and nowhere later.
+func sayWhatReturns(d *catalogv1.Deployment, next decision) {
+	if to := next.restore; to != nil {
+		d.Sha256, d.RendererVersion = to.GetSha256(), to.GetRendererVersion()
+	}
+	if next.rerender != nil {
+		d.RollbackOf, d.Rerender = next.rerender.GetName(), true
+	}
 }
 
 // goBack prepares the decision of a rollback to the named deployment, or to the last good one when name is empty.
