@@ -30,6 +30,8 @@ type order struct {
 	request  request
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
+	// current reads the environment; nil for one that exists.
+	current func(ctx context.Context) (current, error)
 }
 
 // current is an environment at the moment of a decision.
@@ -38,6 +40,8 @@ type current struct {
 	row   store.Row[*catalogv1.Environment]
 	site  site
 	state rules.State
+	// born adds what is written with an environment that does not exist yet, nil for one that does; row.Rev is 0 then.
+	born func(tx *store.Tx, e *catalogv1.Environment) error
 }
 
 // decision is what a deployment shall bring.
@@ -47,7 +51,7 @@ type decision struct {
 	// promotionOf is the deployment whose set a promotion brings, rerender the one whose intent a rollback renders anew.
 	promotionOf string
 	rerender    *catalogv1.Deployment
-	summary []string
+	summary     []string
 }
 
 // CreateDeployment accepts a change.
@@ -146,7 +150,7 @@ func (s *Service) earlierDeployment(ctx context.Context, r request) (*catalogv1.
 }
 
 func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, error) {
-	c, err := s.current(ctx, o.env)
+	c, err := s.currentOf(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +170,13 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, err
 	}
 	return d, s.commitDeployment(ctx, o, c, next, d)
+}
+
+func (s *Service) currentOf(ctx context.Context, o order) (current, error) {
+	if o.current != nil {
+		return o.current(ctx)
+	}
+	return s.current(ctx, o.env)
 }
 
 // current reads all that a decision about an environment needs.
@@ -261,6 +272,9 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	if o.kind == catalogv1.Deployment_KIND_REMOVAL {
 		e.State = catalogv1.Environment_STATE_DELETING
 	}
+	if err := with(&tx, c, e); err != nil {
+		return err
+	}
 	id := depKey(o.env, d.GetGeneration())
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
 		return err
@@ -274,6 +288,15 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	}
 	d.Etag = store.Etag(rev)
 	s.cfg.Failpoint(failpoint.RowCommitted)
+	return nil
+}
+
+// with adds to tx what is written with an environment's row, which does not exist yet or is changed to e.
+func with(tx *store.Tx, c current, e *catalogv1.Environment) error {
+	if c.born != nil {
+		return c.born(tx, e)
+	}
+	reindex(tx, c.row.ID, c.row.Msg, e)
 	return nil
 }
 

@@ -43,6 +43,11 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
+	return s.planOf(ctx, c, next)
+}
+
+// planOf makes the plan of a decision.
+func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
 	p, err := s.plan(ctx, c, next)
 	if err != nil {
 		return nil, err
@@ -51,7 +56,7 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
-	live, err := s.live(ctx, env)
+	live, err := s.live(ctx, c.env)
 	if err != nil {
 		return nil, err
 	}
