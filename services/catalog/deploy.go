@@ -51,6 +51,8 @@ type decision struct {
 	// promotionOf is the deployment whose set a promotion brings, rerender the one whose intent a rollback renders anew.
 	promotionOf string
 	rerender    *catalogv1.Deployment
+	// removal takes the environment away: nothing is rendered.
+	removal bool
 	summary     []string
 }
 
@@ -226,7 +228,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 // the committer, which checks it again at the push.
 func (s *Service) hold(ctx context.Context, o order, c current, next decision, d *catalogv1.Deployment) error {
 	switch {
-	case o.kind == catalogv1.Deployment_KIND_REMOVAL:
+	case o.kind == catalogv1.Deployment_KIND_REMOVAL && o.planHash == "":
 		return nil
 	case o.planHash != "":
 		p, err := s.plan(ctx, c, next)

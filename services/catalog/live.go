@@ -150,7 +150,7 @@ func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved,
 			return err
 		}
 		var tx store.Tx
-		if err := s.moved(&tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at) }); err != nil {
+		if err := s.moved(&tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
 			return err
 		}
 		gone := proto.CloneOf(row.Msg)

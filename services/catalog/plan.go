@@ -61,7 +61,7 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 		return nil, err
 	}
 	return &catalogv1.Plan{
-		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: p.parts.Tree,
+		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: withoutAbsent(p.parts.Tree),
 		Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts), OpenFindings: live.Msg.GetLive().GetFindings(),
 	}, nil
 }
@@ -89,6 +89,10 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 	p.before, p.parts.BaseTree = files(base), base.GetTree()
 	if p.parts.BaseTree == "" {
 		p.parts.BaseTree = rules.Absent
+	}
+	if next.removal {
+		p.parts.Tree, p.warnings = rules.Absent, removalWarnings(p.before)
+		return p, nil
 	}
 	if next.restore != nil {
 		tree, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{

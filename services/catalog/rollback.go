@@ -138,9 +138,14 @@ func (s catalogServer) DeleteEnvironment(ctx context.Context, r *catalogv1.Delet
 		return nil, err
 	}
 	return s.deploy(ctx, order{
-		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(),
-		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
+		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(), planHash: r.GetPlanHash(),
+		request: request{"deployments/" + envKey(env), r.GetRequestId(), r}, decide: s.removal,
 	}, s.acceptRemoval)
+}
+
+// removal is the decision to take an environment away.
+func (s *Service) removal(_ context.Context, c current) (decision, error) {
+	return decision{state: c.state, removal: true, summary: []string{"removed the environment"}}, nil
 }
 
 func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deployment, error) {
@@ -157,8 +162,14 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 			return d, err
 		}
 	}
-	next := decision{state: c.state, summary: []string{"removed the environment"}}
+	next, err := s.decided(ctx, c, o.decide)
+	if err != nil {
+		return nil, err
+	}
 	d := s.draft(ctx, o, c, next)
+	if err := s.hold(ctx, o, c, next, d); err != nil {
+		return nil, err
+	}
 	if c.row.Msg.GetLatestDeployment() == "" {
 		return d, s.removeUnused(ctx, o, c, d)
 	}

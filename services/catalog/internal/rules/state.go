@@ -136,11 +136,17 @@ func Observe(d *catalogv1.Deployment, e *eventsv1.EnvironmentHealth, at time.Tim
 	}
 }
 
-// Removed ends a removal well: nothing of the environment is left.
-func Removed(d *catalogv1.Deployment, at time.Time) {
-	if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
-		enter(d, healthy, timestamppb.New(at))
+// Removed ends a removal well: nothing of the environment is left, but what was kept because it holds data. The summary names it.
+func Removed(d *catalogv1.Deployment, at time.Time, retained ...string) {
+	if d.GetKind() != catalogv1.Deployment_KIND_REMOVAL {
+		return
 	}
+	for _, r := range retained {
+		if line := "kept " + r; !slices.Contains(d.GetSummary(), line) && len(d.GetSummary()) < maxSummaryLines {
+			d.Summary = append(d.Summary, line)
+		}
+	}
+	enter(d, healthy, timestamppb.New(at))
 }
 
 // Succeed notes when next, the following deployment that reached the cluster, took the place of d.
