@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -87,7 +88,7 @@ func (s *Service) createEmpty(ctx context.Context, b birth, join func(*store.Tx,
 		return 0, err
 	}
 	var tx store.Tx
-	err = errors.Join(s.putSet(ctx, &tx, c.state.Set), c.born(&tx, c.row.Msg), join(&tx, c.row.Msg), environments.Create(&tx, c.row.ID, c.row.Msg))
+	err = errors.Join(c.born(&tx, c.row.Msg), join(&tx, c.row.Msg), environments.Create(&tx, c.row.ID, c.row.Msg))
 	if err != nil {
 		return 0, err
 	}
@@ -130,7 +131,7 @@ func (s *Service) planCreation(ctx context.Context, env rules.Env, n *catalogv1.
 	if err != nil {
 		return nil, err
 	}
-	return s.planOf(ctx, c, next)
+	return s.shownPlan(ctx, c, next)
 }
 
 // unborn gives a new environment as decisions and plans see it: there, and empty. Nothing of it is written yet; born adds to the
@@ -156,9 +157,22 @@ func (s *Service) unborn(ctx context.Context, b birth) (current, error) {
 	c.born = func(tx *store.Tx, e *catalogv1.Environment) error {
 		tx.Conds, tx.Ops = append(tx.Conds, with.Conds...), append(tx.Ops, with.Ops...)
 		reindex(tx, envKey(b.env), nil, e)
-		return nil
+		// The environment may stay empty, until its first deployment is approved.
+		empty, _ := setID(c.state.Set.GetName())
+		if slices.ContainsFunc(tx.Ops, func(o store.Op) bool { return o.Key == sets.Key(empty) }) {
+			return nil
+		}
+		return s.putSet(ctx, tx, c.state.Set)
 	}
 	return c, nil
+}
+
+// bear adds to tx what is written with an environment that does not exist yet, nothing for one that does.
+func (c current) bear(tx *store.Tx, e *catalogv1.Environment) error {
+	if c.born == nil {
+		return nil
+	}
+	return c.born(tx, e)
 }
 
 // newborn makes the row of a new environment, without its site.

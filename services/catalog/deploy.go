@@ -32,6 +32,8 @@ type order struct {
 	decide func(ctx context.Context, c current) (decision, error)
 	// current reads the environment; nil for one that exists.
 	current func(ctx context.Context) (current, error)
+	// origin says by which way it came; empty for a call.
+	origin string
 }
 
 // current is an environment at the moment of a decision.
@@ -211,7 +213,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		Name: o.env.Deployment(generation), Kind: o.kind, Generation: generation, Intent: next.state.Intent,
 		Actor: actor(ctx), Message: o.message, RollbackOf: next.restore.GetName(), Summary: next.summary,
 		Repository: c.site.repo.GetName(), Branch: c.site.repo.GetBranch(), Path: c.site.path, RequestId: o.request.id,
-		PromotionOf: next.promotionOf,
+		PromotionOf: next.promotionOf, Origin: o.origin,
 	}
 	sayWhatReturns(d, next)
 	if d.RequestId == "" {
@@ -272,9 +274,9 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	e := proto.CloneOf(c.row.Msg)
 	e.Generation, e.Intent, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetIntent(), d.GetName(), d.GetCreateTime()
 	if o.kind == catalogv1.Deployment_KIND_REMOVAL {
-		e.State = catalogv1.Environment_STATE_DELETING
+		beginRemoval(&tx, c.row.ID, e)
 	}
-	if err := with(&tx, c, e); err != nil {
+	if err := c.bear(&tx, e); err != nil {
 		return err
 	}
 	id := depKey(o.env, d.GetGeneration())
@@ -290,15 +292,6 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	}
 	d.Etag = store.Etag(rev)
 	s.cfg.Failpoint(failpoint.RowCommitted)
-	return nil
-}
-
-// with adds to tx what is written with an environment's row, which does not exist yet or is changed to e.
-func with(tx *store.Tx, c current, e *catalogv1.Environment) error {
-	if c.born != nil {
-		return c.born(tx, e)
-	}
-	reindex(tx, c.row.ID, c.row.Msg, e)
 	return nil
 }
 

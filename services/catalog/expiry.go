@@ -54,6 +54,13 @@ func reindex(tx *store.Tx, id string, before, after *catalogv1.Environment) {
 	}
 }
 
+// beginRemoval notes in an environment's row, which is written with tx, that it is being removed from now on.
+func beginRemoval(tx *store.Tx, id string, e *catalogv1.Environment) {
+	before := proto.CloneOf(e)
+	e.State = catalogv1.Environment_STATE_DELETING
+	reindex(tx, id, before, e)
+}
+
 // ExtendEnvironment sets how long an environment lives from now on, or that it is kept.
 func (s catalogServer) ExtendEnvironment(ctx context.Context, r *catalogv1.ExtendEnvironmentRequest) (*catalogv1.Environment, error) {
 	env, err := rules.ParseEnv("name", r.GetName())

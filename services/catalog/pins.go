@@ -17,6 +17,7 @@ func (s *Service) decided(ctx context.Context, c current, decide func(context.Co
 		return next, err
 	}
 	next.state.Intent, err = s.pin(ctx, c, next.state)
+	keepVariables(next)
 	return next, err
 }
 

@@ -43,11 +43,11 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
-	return s.planOf(ctx, c, next)
+	return s.shownPlan(ctx, c, next)
 }
 
-// planOf makes the plan of a decision.
-func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
+// shownPlan makes the plan of a decision as the API shows it.
+func (s *Service) shownPlan(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
 	p, err := s.plan(ctx, c, next)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"errors"
+	"maps"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -38,6 +40,26 @@ func (s *Service) goBackTo(field, name string, rerender bool) func(context.Conte
 		next, err := back(ctx, c)
 		next.restore, next.rerender = nil, next.restore // without restore it is pinned anew
 		return next, err
+	}
+}
+
+// keepVariables puts back the application's variables of then into an intent that is rendered anew and was pinned: today's
+// definitions, defaults and renderer are meant, not today's values.
+func keepVariables(next decision) {
+	if next.rerender == nil || next.state.Intent == nil {
+		return
+	}
+	now, then := next.state.Intent, next.rerender.GetIntent()
+	now.ApplicationVariables, now.ApplicationSecretVariables = then.GetApplicationVariables(), then.GetApplicationSecretVariables()
+	ofApplication := func(name string, _ int64) bool { return !strings.Contains(name, "/environments/") }
+	maps.DeleteFunc(now.VariableVersions, ofApplication)
+	for name, version := range then.GetVariableVersions() {
+		if ofApplication(name, version) {
+			if now.VariableVersions == nil {
+				now.VariableVersions = map[string]int64{}
+			}
+			now.VariableVersions[name] = version
+		}
 	}
 }
 
