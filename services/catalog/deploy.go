@@ -55,7 +55,7 @@ type decision struct {
 	rerender    *catalogv1.Deployment
 	// removal takes the environment away: nothing is rendered.
 	removal bool
-	summary     []string
+	summary []string
 }
 
 // CreateDeployment accepts a change.

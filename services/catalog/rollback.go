@@ -180,7 +180,7 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	}
 	if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
 		d, err := s.deployment(ctx, o.env, c.row.Msg.GetGeneration())
-		if err != nil || !rules.IsFinal(d.GetState()) {
+		if err != nil && !errs.Is(err, errs.NotFound) || err == nil && !rules.IsFinal(d.GetState()) {
 			return d, err
 		}
 	}
