@@ -131,7 +131,7 @@ func (s *Service) planCreation(ctx context.Context, env rules.Env, n *catalogv1.
 	if err != nil {
 		return nil, err
 	}
-	return s.shownPlan(ctx, c, next)
+	return s.planOf(ctx, c, next)
 }
 
 // unborn gives a new environment as decisions and plans see it: there, and empty. Nothing of it is written yet; born adds to the

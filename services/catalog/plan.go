@@ -31,6 +31,9 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
+	if r.GetCreation() != nil {
+		return s.planCreation(ctx, env, r.GetCreation())
+	}
 	decide, err := s.planDecision(ctx, r)
 	if err != nil {
 		return nil, err
@@ -43,11 +46,11 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
-	return s.shownPlan(ctx, c, next)
+	return s.planOf(ctx, c, next)
 }
 
-// shownPlan makes the plan of a decision as the API shows it.
-func (s *Service) shownPlan(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
+// planOf makes the plan of a decision as the API shows it.
+func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
 	p, err := s.plan(ctx, c, next)
 	if err != nil {
 		return nil, err
@@ -67,13 +70,18 @@ func (s *Service) shownPlan(ctx context.Context, c current, next decision) (*cat
 }
 
 func (s *Service) planDecision(ctx context.Context, r *catalogv1.PlanDeploymentRequest) (func(context.Context, current) (decision, error), error) {
-	if r.GetRollbackTo() == "" {
+	switch {
+	case r.GetPromotion() != nil:
+		return s.promote("promotion", r.GetPromotion()), nil
+	case r.GetRemoval():
+		return s.removal, nil
+	case r.GetRollbackTo() == "":
 		return s.change(ctx, r.GetChange())
 	}
 	if r.GetChange() != nil {
 		return nil, errs.InvalidField("rollback_to", "is given beside a change; plan one or the other")
 	}
-	return s.goBack("rollback_to", r.GetRollbackTo()), nil
+	return s.goBackTo("rollback_to", r.GetRollbackTo(), r.GetRerender()), nil
 }
 
 // plan makes the bundle and compares it with what stands in Git now. It is the same code for the plan itself and for the
