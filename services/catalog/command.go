@@ -54,12 +54,15 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		cmd.Mode = eventsv1.DeploymentRequested_MODE_REMOVE
 		return cmd, nil
 	case catalogv1.Deployment_KIND_ROLLBACK:
+		if d.GetRerender() {
+			break
+		}
 		to, err := s.rollbackOf(ctx, d)
 		if err != nil {
 			return nil, err
 		}
 		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
-	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE:
+	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE, catalogv1.Deployment_KIND_PROMOTION:
 	}
 	cmd.Input, err = s.input(ctx, c, state)
 	return cmd, err

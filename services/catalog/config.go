@@ -43,6 +43,8 @@ type Config struct {
 	// RepublishAfter is how long a command may stay without any effect before it is looked for, and sent again when the
 	// event server no longer has it. Default 1 minute.
 	RepublishAfter time.Duration
+	// SweepEvery is how often is looked for environments that have expired. Default 10 seconds.
+	SweepEvery time.Duration
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -81,6 +83,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.RepublishAfter <= 0 {
 		cfg.RepublishAfter = time.Minute
+	}
+	if cfg.SweepEvery <= 0 {
+		cfg.SweepEvery = 10 * time.Second
 	}
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
@@ -142,6 +147,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runOutbox(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
+	g.Go(func() error { return s.runSweeper(ctx) })
 	return g.Wait()
 }
 

@@ -30,6 +30,10 @@ type order struct {
 	request  request
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
+	// current reads the environment; nil for one that exists.
+	current func(ctx context.Context) (current, error)
+	// origin says by which way it came; empty for a call.
+	origin string
 }
 
 // current is an environment at the moment of a decision.
@@ -38,12 +42,19 @@ type current struct {
 	row   store.Row[*catalogv1.Environment]
 	site  site
 	state rules.State
+	// born adds what is written with an environment that does not exist yet, nil for one that does; row.Rev is 0 then.
+	born func(tx *store.Tx, e *catalogv1.Environment) error
 }
 
 // decision is what a deployment shall bring.
 type decision struct {
 	state   rules.State
 	restore *catalogv1.Deployment // the deployment whose tree is put back, nil to render
+	// promotionOf is the deployment whose set a promotion brings, rerender the one whose intent a rollback renders anew.
+	promotionOf string
+	rerender    *catalogv1.Deployment
+	// removal takes the environment away: nothing is rendered.
+	removal bool
 	summary []string
 }
 
@@ -143,7 +154,7 @@ func (s *Service) earlierDeployment(ctx context.Context, r request) (*catalogv1.
 }
 
 func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, error) {
-	c, err := s.current(ctx, o.env)
+	c, err := s.currentOf(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +174,13 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, err
 	}
 	return d, s.commitDeployment(ctx, o, c, next, d)
+}
+
+func (s *Service) currentOf(ctx context.Context, o order) (current, error) {
+	if o.current != nil {
+		return o.current(ctx)
+	}
+	return s.current(ctx, o.env)
 }
 
 // current reads all that a decision about an environment needs.
@@ -195,7 +213,9 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		Name: o.env.Deployment(generation), Kind: o.kind, Generation: generation, Intent: next.state.Intent,
 		Actor: actor(ctx), Message: o.message, RollbackOf: next.restore.GetName(), Summary: next.summary,
 		Repository: c.site.repo.GetName(), Branch: c.site.repo.GetBranch(), Path: c.site.path, RequestId: o.request.id,
+		PromotionOf: next.promotionOf, Origin: o.origin,
 	}
+	sayWhatReturns(d, next)
 	if d.RequestId == "" {
 		d.RequestId = rand.Text()
 	}
@@ -210,7 +230,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 // the committer, which checks it again at the push.
 func (s *Service) hold(ctx context.Context, o order, c current, next decision, d *catalogv1.Deployment) error {
 	switch {
-	case o.kind == catalogv1.Deployment_KIND_REMOVAL:
+	case o.kind == catalogv1.Deployment_KIND_REMOVAL && o.planHash == "":
 		return nil
 	case o.planHash != "":
 		p, err := s.plan(ctx, c, next)
@@ -254,7 +274,10 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	e := proto.CloneOf(c.row.Msg)
 	e.Generation, e.Intent, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetIntent(), d.GetName(), d.GetCreateTime()
 	if o.kind == catalogv1.Deployment_KIND_REMOVAL {
-		e.State = catalogv1.Environment_STATE_DELETING
+		beginRemoval(&tx, c.row.ID, e)
+	}
+	if err := c.bear(&tx, e); err != nil {
+		return err
 	}
 	id := depKey(o.env, d.GetGeneration())
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {

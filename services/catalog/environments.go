@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -46,87 +45,6 @@ func (s *Service) siteOf(ctx context.Context, env rules.Env, typeName string, tx
 	}
 	p.path = rules.EnvironmentPath(p.repo.GetPathTemplate(), env.App, env.ID, typeID(typeName))
 	return p, nil
-}
-
-// CreateEnvironment makes an environment, which holds nothing yet.
-func (s catalogServer) CreateEnvironment(ctx context.Context, r *catalogv1.CreateEnvironmentRequest) (*catalogv1.Environment, error) {
-	app, err := rules.ParseName("parent", "applications", r.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	if err := rules.CheckID("environment_id", r.GetEnvironmentId(), rules.MaxAppID); err != nil {
-		return nil, err
-	}
-	env := rules.Env{App: app, ID: r.GetEnvironmentId()}
-	var out *catalogv1.Environment
-	err = retry(ctx, func() error {
-		out = &catalogv1.Environment{}
-		req := request{"environments", r.GetRequestId(), r}
-		rev, found, err := s.earlier(ctx, req, out)
-		if err == nil && !found {
-			rev, err = s.createEnvironment(ctx, env, r.GetEnvironment(), req, out)
-		}
-		out.Etag = store.Etag(rev)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (s *Service) createEnvironment(ctx context.Context, env rules.Env, given *catalogv1.Environment, req request, out *catalogv1.Environment) (int64, error) {
-	if given.GetType() == "" {
-		return 0, errs.InvalidField("environment.type", "is empty; give an environment type such as environmentTypes/development")
-	}
-	proto.Merge(out, &catalogv1.Environment{
-		DisplayName: given.GetDisplayName(), Type: given.GetType(), Namespace: given.GetNamespace(), Labels: given.GetLabels(),
-		State: catalogv1.Environment_STATE_ACTIVE,
-	})
-	s.stampNew(ctx, out, env.Name())
-	if out.GetNamespace() == "" {
-		out.Namespace = env.App + "-" + env.ID
-	}
-	if err := rules.CheckNamespace("environment.namespace", out.GetNamespace()); err != nil {
-		return 0, err
-	}
-	var tx store.Tx
-	if err := s.answerAndOwn(ctx, &tx, env, req, out); err != nil {
-		return 0, err
-	}
-	if err := environments.Create(&tx, envKey(env), out); err != nil {
-		return 0, err
-	}
-	rev, err := s.cfg.KV.Commit(ctx, tx)
-	return rev, orExists(err, environments.Key(envKey(env)), env.Name())
-}
-
-// answerAndOwn completes a new environment: its empty intent, the generation to go on from, its site.
-func (s *Service) answerAndOwn(ctx context.Context, tx *store.Tx, env rules.Env, req request, out *catalogv1.Environment) error {
-	history, _, err := deployments.List(ctx, s.cfg.KV, store.List{Under: envKey(env) + "/", PageSize: 1, Reverse: true}, nil)
-	if err != nil {
-		return err
-	}
-	if len(history) > 0 { // an environment of that name was there before; its numbers are taken
-		out.Generation = history[0].Msg.GetGeneration()
-	}
-	empty := rules.EmptyState()
-	out.Intent = empty.Intent
-	if err := s.putSet(ctx, tx, empty.Set); err != nil {
-		return err
-	}
-	if _, err := s.cfg.KV.Get(ctx, environments.Key(envKey(env))); err == nil {
-		return errs.New(errs.AlreadyExists, errorsv1.Reason_REASON_ALREADY_EXISTS,
-			"%s exists already; choose another id or update it", env.Name()).With("resource", env.Name())
-	}
-	p, err := s.siteOf(ctx, env, out.GetType(), tx)
-	if err != nil {
-		return err
-	}
-	if err := s.answer(tx, req, out); err != nil {
-		return err
-	}
-	return s.own(ctx, tx, env, p, out.GetNamespace())
 }
 
 // own makes the environment the owner of its folder and namespace, or names who owns them or a folder above or below.
@@ -215,8 +133,13 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 	if err != nil {
 		return nil, err
 	}
-	out.Live, out.ActiveDeployment = live.Msg.GetLive(), live.Msg.GetActiveDeployment()
-	return out, nil
+	return withReport(out, live.Msg), nil
+}
+
+// withReport adds what is reported of an environment to its row.
+func withReport(e, live *catalogv1.Environment) *catalogv1.Environment {
+	e.Live, e.ActiveDeployment, e.Running = live.GetLive(), live.GetActiveDeployment(), live.GetRunning()
+	return e
 }
 
 // live reads what is reported of an environment; an empty row when nothing was yet.
@@ -226,6 +149,37 @@ func (s *Service) live(ctx context.Context, env rules.Env) (store.Row[*catalogv1
 		return store.Row[*catalogv1.Environment]{ID: envKey(env), Msg: &catalogv1.Environment{}}, nil
 	}
 	return row, err
+}
+
+// reported reads what is reported of environments that stand one after the other: in one scan, as both tables have the same order.
+func (s *Service) reported(ctx context.Context, rows []store.Row[*catalogv1.Environment]) (map[string]*catalogv1.Environment, error) {
+	out := make(map[string]*catalogv1.Environment, len(rows))
+	if len(rows) == 0 {
+		return out, nil
+	}
+	first, last := liveEnvironments.Key(rows[0].ID), liveEnvironments.Key(rows[len(rows)-1].ID)
+	before := first[:len(first)-1] + string(rune(first[len(first)-1]-1)) + "~" // no id has a byte behind "~"
+	r := store.ScanRange{Prefix: liveEnvironments.Prefix(), After: before, Limit: len(rows) + 1}
+	for {
+		page, err := s.cfg.KV.Scan(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page {
+			if e.Key > last {
+				return out, nil
+			}
+			row, err := liveEnvironments.Decode(e)
+			if err != nil {
+				return nil, err
+			}
+			out[row.ID] = row.Msg
+		}
+		if len(page) < r.Limit {
+			return out, nil
+		}
+		r.After = page[len(page)-1].Key
+	}
 }
 
 // ListEnvironments lists the environments of one application, or of all for applications/-.
@@ -247,16 +201,13 @@ func (s catalogServer) ListEnvironments(ctx context.Context, r *catalogv1.ListEn
 		return nil, err
 	}
 	out := &catalogv1.ListEnvironmentsResponse{NextPageToken: next}
+	reported, err := s.reported(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
 	for _, row := range rows {
-		env, err := rules.ParseEnv("name", row.Msg.GetName())
-		if err != nil {
-			return nil, fmt.Errorf("row %q: %w", row.ID, err)
-		}
-		e, err := s.shown(ctx, env, row)
-		if err != nil {
-			return nil, err
-		}
-		out.Environments = append(out.Environments, e)
+		row.Msg.Etag = store.Etag(row.Rev)
+		out.Environments = append(out.Environments, withReport(row.Msg, reported[row.ID]))
 	}
 	return out, nil
 }

@@ -60,6 +60,11 @@ const (
 	ownerPathPrefix = "owners/paths/"
 	// ownerNamespacePrefix + target + namespace: the environment that owns the namespace.
 	ownerNamespacePrefix = "owners/namespaces/"
+	// expiryPrefix + second of the expiry, 20 digits + / + an environment's id: when the sweeper has to look at it. Only for
+	// environments that are in use.
+	expiryPrefix = "expiries/"
+	// removalPrefix + an environment's id: it is being removed. What the sweeper looks after, however many environments there are.
+	removalPrefix = "removals/"
 	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
 	// for users and then demands that the guard has not been written since, so that no user can slip in between.
 	guardPrefix = "guards/"

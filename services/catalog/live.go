@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -122,6 +123,9 @@ func (s *Service) activate(ctx context.Context, tx *store.Tx, env rules.Env, d *
 	next := proto.CloneOf(row.Msg)
 	if _, active, _ := rules.EnvOfDeployment(next.GetActiveDeployment()); active <= d.GetGeneration() {
 		next.ActiveDeployment = d.GetName()
+		if next.Running, err = s.running(ctx, row.Msg.GetRunning(), d); err != nil {
+			return err
+		}
 	}
 	if next.GetLive().GetGeneration() < d.GetGeneration() {
 		// No time: the first report of this generation's health, whenever it was made, says more.
@@ -133,6 +137,41 @@ func (s *Service) activate(ctx context.Context, tx *store.Tx, env rules.Env, d *
 		return nil
 	}
 	return liveEnvironments.Update(tx, row.ID, row.Rev, next)
+}
+
+// running is what lists show of a deployment that runs; known is what they show now.
+func (s *Service) running(ctx context.Context, known *catalogv1.Running, d *catalogv1.Deployment) (*catalogv1.Running, error) {
+	if known.GetDeployment() == d.GetName() {
+		known = proto.CloneOf(known) // told again: the rest of it is pinned
+		known.Since, known.Commit = d.GetActiveFrom(), cmp.Or(known.GetCommit(), d.GetCommit())
+		return known, nil
+	}
+	state, err := s.state(ctx, d.GetIntent())
+	if err != nil {
+		return nil, err
+	}
+	return &catalogv1.Running{
+		Deployment: d.GetName(), Actor: d.GetActor(), Message: d.GetMessage(), Since: d.GetActiveFrom(), Commit: d.GetCommit(),
+		Version: rules.Version(state),
+	}, nil
+}
+
+// onCommitted notes the commit of what runs already, where that is told late.
+func (s *Service) onCommitted(ctx context.Context, e *eventsv1.DeploymentCommitted, _ time.Time) error {
+	env, generation, ok := rules.EnvOfDeployment(e.GetDeployment())
+	if !ok {
+		return nil // told as an error by who moves the deployment
+	}
+	late := func(r *catalogv1.Running) bool { return r.GetDeployment() == e.GetDeployment() && r.GetCommit() == "" }
+	row, err := s.live(ctx, env)
+	if err != nil || !late(row.Msg.GetRunning()) {
+		return err
+	}
+	return s.report(ctx, env, generation, func(row *catalogv1.Environment) {
+		if late(row.GetRunning()) {
+			row.Running.Commit = e.GetCommit()
+		}
+	})
 }
 
 // onRemoved ends a removal: the environment's row goes, its history stays.
@@ -150,7 +189,7 @@ func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved,
 			return err
 		}
 		var tx store.Tx
-		if err := s.moved(&tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at) }); err != nil {
+		if err := s.moved(&tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
 			return err
 		}
 		gone := proto.CloneOf(row.Msg)
@@ -180,6 +219,7 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 	}
 	environments.Delete(tx, c.row.ID, c.row.Rev)
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	reindex(tx, c.row.ID, c.row.Msg, nil)
 	disown(tx, c.site, c.row.Msg.GetNamespace())
 	return nil
 }

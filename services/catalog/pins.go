@@ -13,10 +13,11 @@ import (
 // decided runs a decision and pins it. It is the one way to a decision, for plans and for deployments alike.
 func (s *Service) decided(ctx context.Context, c current, decide func(context.Context, current) (decision, error)) (decision, error) {
 	next, err := decide(ctx, c)
-	if err != nil || next.restore != nil { // what is restored was pinned then
+	if err != nil || next.restore != nil || next.removal { // what is restored was pinned then, and nothing is made by a removal
 		return next, err
 	}
 	next.state.Intent, err = s.pin(ctx, c, next.state)
+	keepVariables(next)
 	return next, err
 }
 

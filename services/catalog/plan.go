@@ -31,6 +31,9 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
+	if r.GetCreation() != nil {
+		return s.planCreation(ctx, env, r.GetCreation())
+	}
 	decide, err := s.planDecision(ctx, r)
 	if err != nil {
 		return nil, err
@@ -43,6 +46,11 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
+	return s.planOf(ctx, c, next)
+}
+
+// planOf makes the plan of a decision as the API shows it.
+func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
 	p, err := s.plan(ctx, c, next)
 	if err != nil {
 		return nil, err
@@ -51,24 +59,29 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
-	live, err := s.live(ctx, env)
+	live, err := s.live(ctx, c.env)
 	if err != nil {
 		return nil, err
 	}
 	return &catalogv1.Plan{
-		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: p.parts.Tree,
+		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: withoutAbsent(p.parts.Tree),
 		Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts), OpenFindings: live.Msg.GetLive().GetFindings(),
 	}, nil
 }
 
 func (s *Service) planDecision(ctx context.Context, r *catalogv1.PlanDeploymentRequest) (func(context.Context, current) (decision, error), error) {
-	if r.GetRollbackTo() == "" {
+	switch {
+	case r.GetPromotion() != nil:
+		return s.promote("promotion", r.GetPromotion()), nil
+	case r.GetRemoval():
+		return s.removal, nil
+	case r.GetRollbackTo() == "":
 		return s.change(ctx, r.GetChange())
 	}
 	if r.GetChange() != nil {
 		return nil, errs.InvalidField("rollback_to", "is given beside a change; plan one or the other")
 	}
-	return s.goBack("rollback_to", r.GetRollbackTo()), nil
+	return s.goBackTo("rollback_to", r.GetRollbackTo(), r.GetRerender()), nil
 }
 
 // plan makes the bundle and compares it with what stands in Git now. It is the same code for the plan itself and for the
@@ -84,6 +97,10 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 	p.before, p.parts.BaseTree = files(base), base.GetTree()
 	if p.parts.BaseTree == "" {
 		p.parts.BaseTree = rules.Absent
+	}
+	if next.removal {
+		p.parts.Tree, p.warnings = rules.Absent, removalWarnings(p.before)
+		return p, nil
 	}
 	if next.restore != nil {
 		tree, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -55,7 +56,10 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 	case "deployment.waiting":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentWaiting{}, rules.Wait)
 	case "deployment.committed":
-		return onDeployment(ctx, s, d, &eventsv1.DeploymentCommitted{}, rules.Commit)
+		if err := onDeployment(ctx, s, d, &eventsv1.DeploymentCommitted{}, rules.Commit); err != nil {
+			return err
+		}
+		return onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommitted)
 	case "deployment.failed":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentFailed{}, rules.Fail)
 	case "environment.synced":
@@ -153,6 +157,7 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 		}
 		synced := proto.CloneOf(row.Msg)
 		rules.Sync(synced, e, at)
+		synced.Commit = cmp.Or(synced.GetCommit(), e.GetCommit()) // the committer's own word may come later
 		next, err := s.nextActive(ctx, env, generation)
 		if err != nil {
 			return err

@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"errors"
+	"maps"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -23,8 +25,53 @@ func (s catalogServer) Rollback(ctx context.Context, r *catalogv1.RollbackReques
 	return s.deploy(ctx, order{
 		env: env, kind: catalogv1.Deployment_KIND_ROLLBACK, message: r.GetMessage(), planHash: r.GetPlanHash(),
 		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
-		decide:  s.goBack("deployment", r.GetDeployment()),
+		decide:  s.goBackTo("deployment", r.GetDeployment(), r.GetRerender()),
 	}, s.accept)
+}
+
+// goBackTo prepares the decision of a rollback, by the tree of then or with rerender by rendering the intent of then with the
+// definitions, defaults and renderer of today.
+func (s *Service) goBackTo(field, name string, rerender bool) func(context.Context, current) (decision, error) {
+	back := s.goBack(field, name)
+	if !rerender {
+		return back
+	}
+	return func(ctx context.Context, c current) (decision, error) {
+		next, err := back(ctx, c)
+		next.restore, next.rerender = nil, next.restore // without restore it is pinned anew
+		return next, err
+	}
+}
+
+// keepVariables puts back the application's variables of then into an intent that is rendered anew and was pinned: today's
+// definitions, defaults and renderer are meant, not today's values.
+func keepVariables(next decision) {
+	if next.rerender == nil || next.state.Intent == nil {
+		return
+	}
+	now, then := next.state.Intent, next.rerender.GetIntent()
+	now.ApplicationVariables, now.ApplicationSecretVariables = then.GetApplicationVariables(), then.GetApplicationSecretVariables()
+	ofApplication := func(name string, _ int64) bool { return !strings.Contains(name, "/environments/") }
+	maps.DeleteFunc(now.VariableVersions, ofApplication)
+	for name, version := range then.GetVariableVersions() {
+		if ofApplication(name, version) {
+			if now.VariableVersions == nil {
+				now.VariableVersions = map[string]int64{}
+			}
+			now.VariableVersions[name] = version
+		}
+	}
+}
+
+// sayWhatReturns notes in a rollback what it goes back to. A tree that is put back is not rendered, so that what it was made by
+// is known here and nowhere later.
+func sayWhatReturns(d *catalogv1.Deployment, next decision) {
+	if to := next.restore; to != nil {
+		d.Sha256, d.RendererVersion = to.GetSha256(), to.GetRendererVersion()
+	}
+	if next.rerender != nil {
+		d.RollbackOf, d.Rerender = next.rerender.GetName(), true
+	}
 }
 
 // goBack prepares the decision of a rollback to the named deployment, or to the last good one when name is empty.
@@ -113,9 +160,14 @@ func (s catalogServer) DeleteEnvironment(ctx context.Context, r *catalogv1.Delet
 		return nil, err
 	}
 	return s.deploy(ctx, order{
-		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(),
-		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
+		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(), planHash: r.GetPlanHash(),
+		request: request{"deployments/" + envKey(env), r.GetRequestId(), r}, decide: s.removal,
 	}, s.acceptRemoval)
+}
+
+// removal is the decision to take an environment away.
+func (s *Service) removal(_ context.Context, c current) (decision, error) {
+	return decision{state: c.state, removal: true, summary: []string{"removed the environment"}}, nil
 }
 
 func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deployment, error) {
@@ -128,12 +180,18 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	}
 	if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
 		d, err := s.deployment(ctx, o.env, c.row.Msg.GetGeneration())
-		if err != nil || !rules.IsFinal(d.GetState()) {
+		if err != nil && !errs.Is(err, errs.NotFound) || err == nil && !rules.IsFinal(d.GetState()) {
 			return d, err
 		}
 	}
-	next := decision{state: c.state, summary: []string{"removed the environment"}}
+	next, err := s.decided(ctx, c, o.decide)
+	if err != nil {
+		return nil, err
+	}
 	d := s.draft(ctx, o, c, next)
+	if err := s.hold(ctx, o, c, next, d); err != nil {
+		return nil, err
+	}
 	if c.row.Msg.GetLatestDeployment() == "" {
 		return d, s.removeUnused(ctx, o, c, d)
 	}
@@ -154,6 +212,7 @@ func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catal
 	}
 	environments.Delete(&tx, c.row.ID, c.row.Rev)
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	reindex(&tx, c.row.ID, c.row.Msg, nil)
 	disown(&tx, c.site, c.row.Msg.GetNamespace())
 	rev, err := s.cfg.KV.Commit(ctx, tx)
 	if err != nil {

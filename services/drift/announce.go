@@ -150,10 +150,12 @@ func (e *environment) announceSynced(want *eventsv1.DesiredState, started, ended
 	})
 }
 
-func (e *environment) announceRemoved(want *eventsv1.DesiredState) {
+func (e *environment) announceRemoved(want *eventsv1.DesiredState, kept ...string) {
 	e.svc.out.send(announcement{
 		env: e.name, typ: "environment.removed", resource: e.name, time: e.svc.cfg.Now(), id: want.GetDeployment() + "/removed",
-		body: &eventsv1.EnvironmentRemoved{Environment: e.name, Deployment: want.GetDeployment(), Generation: want.GetGeneration()},
+		body: &eventsv1.EnvironmentRemoved{
+			Environment: e.name, Deployment: want.GetDeployment(), Generation: want.GetGeneration(), Retained: kept,
+		},
 	})
 }
 

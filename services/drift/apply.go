@@ -47,7 +47,7 @@ func (e *environment) apply(ctx context.Context, c *cluster, want *eventsv1.Desi
 		return n, err
 	}
 	e.replace(c, objs)
-	if n.pruned, err = e.prune(ctx, c, inv.without(objs)); err != nil {
+	if n.pruned, err = e.prune(ctx, c, inv.without(objs), metav1.DeletePropagationBackground); err != nil {
 		return n, err
 	}
 	return n, e.writeInventory(ctx, c, want, objs)
@@ -197,7 +197,7 @@ func (e *environment) replace(c *cluster, objs map[objectKey]*tracked) {
 }
 
 // prune removes objects that are no longer declared. Claims are kept: data is not lost because a file is missing.
-func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryItem) (int32, error) {
+func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryItem, how metav1.DeletionPropagation) (int32, error) {
 	var pruned int32
 	for _, it := range slices.Backward(items) {
 		gvr, _, err := c.resource(schema.GroupVersionKind{Group: it.Group, Version: it.Version, Kind: it.Kind})
@@ -207,11 +207,7 @@ func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryIt
 		if err != nil {
 			return pruned, clusterError(err, "ask for the kinds that the cluster knows")
 		}
-		if holdsData(it.key()) {
-			e.log.Warn("an object is no longer declared and is kept, because it holds data", "kind", it.Kind, "name", it.Name)
-			continue
-		}
-		removed, err := e.removeOurs(ctx, c, gvr, it.key())
+		removed, err := e.removeOurs(ctx, c, gvr, it.key(), how)
 		if err != nil {
 			return pruned, err
 		}
@@ -224,7 +220,9 @@ func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryIt
 
 // removeOurs deletes an object if it is still the one that we applied: somebody may have removed ours and made another of the
 // same name.
-func (e *environment) removeOurs(ctx context.Context, c *cluster, gvr schema.GroupVersionResource, k objectKey) (bool, error) {
+func (e *environment) removeOurs(
+	ctx context.Context, c *cluster, gvr schema.GroupVersionResource, k objectKey, policy metav1.DeletionPropagation,
+) (bool, error) {
 	r := c.dyn.Resource(gvr).Namespace(k.namespace)
 	live, err := r.Get(ctx, k.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -236,7 +234,11 @@ func (e *environment) removeOurs(ctx context.Context, c *cluster, gvr schema.Gro
 	if !appliedByUs(live) {
 		return false, nil
 	}
-	uid, policy := live.GetUID(), metav1.DeletePropagationBackground
+	if keeps(live) {
+		e.log.Warn("an object is no longer declared and is kept, because it holds data", "kind", k.kind, "name", k.name)
+		return false, nil
+	}
+	uid := live.GetUID()
 	err = r.Delete(ctx, k.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return false, clusterError(err, "remove "+k.kind+" "+k.name)

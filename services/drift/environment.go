@@ -83,6 +83,7 @@ type environment struct {
 	down     error // why the cluster cannot be reached
 	told     *eventsv1.EnvironmentHealth
 	waiting  string // the reason that was told last
+	holdup   string // what a removal waits for
 	gone     bool   // removed from the cluster; nothing is told any more
 	sweepDue bool   // all objects are to be looked at again
 	contests map[string]*contest

@@ -132,7 +132,7 @@ func parseVersion(s string) uint64 {
 // environment and no controller owns it. What holds data is kept on purpose and is none. It needs the mutex.
 func (e *environment) untracked(k objectKey, s sighting, resolution string) bool {
 	u := s.object
-	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && appliedByUs(u) && !holdsData(k)
+	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && appliedByUs(u) && !keeps(u)
 	switch {
 	case !ours:
 		return e.untrackedGone(k, resolution)

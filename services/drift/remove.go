@@ -4,10 +4,10 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -15,13 +15,8 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 )
 
-var claims = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
-
-// removePoll is how often removal looks whether finalizers are through.
-const removePoll = 200 * time.Millisecond
-
-// remove takes an environment out of its cluster: the objects of the inventory, then the namespace if Towpath made it and no
-// claim in it holds data, and waits until they are gone. It may be begun again at any point.
+// remove takes an environment out of its cluster: the objects of the inventory, then the namespace if Towpath made it and
+// nothing in it is kept, and waits until they are gone. It may be begun again at any point.
 func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) error {
 	if want.GetTarget().GetName() == "" || want.GetNamespace() == "" {
 		e.mu.Lock()
@@ -46,21 +41,24 @@ func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) e
 	}
 	e.begin(busyRemove)
 	defer e.end()
-	if _, err := e.prune(ctx, c, inv.items); err != nil {
+	// In the foreground: an object is gone when what it made, such as pods, is gone too.
+	if _, err := e.prune(ctx, c, inv.items, metav1.DeletePropagationForeground); err != nil {
 		return err
 	}
-	if err := e.awaitGone(ctx, c, inv.items); err != nil {
+	w := e.waitFor(want)
+	if err := e.awaitGone(ctx, c, inv.items, w); err != nil {
 		return err
 	}
-	if err := e.removeNamespace(ctx, c, ns); err != nil {
+	kept, err := e.removeNamespace(ctx, c, ns, inv.items, w)
+	if err != nil {
 		return err
 	}
-	e.removed(c, want)
+	e.removed(c, want, kept...)
 	return nil
 }
 
-// removed forgets everything and tells that nothing is left.
-func (e *environment) removed(c *cluster, want *eventsv1.DesiredState) {
+// removed forgets everything and tells that nothing is left but what was kept on purpose.
+func (e *environment) removed(c *cluster, want *eventsv1.DesiredState, kept ...string) {
 	c.release(e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,17 +72,23 @@ func (e *environment) removed(c *cluster, want *eventsv1.DesiredState) {
 	}
 	e.objects, e.synced, e.gone, e.told = map[objectKey]*tracked{}, nil, true, nil
 	e.contests, e.explain = map[string]*contest{}, schedule{}
-	e.announceRemoved(want)
+	e.announceRemoved(want, kept...)
 }
 
-// awaitGone waits for finalizers.
-func (e *environment) awaitGone(ctx context.Context, c *cluster, items []inventoryItem) error {
-	tick := time.NewTicker(removePoll)
-	defer tick.Stop()
+// awaitGone waits for finalizers, and tells which ones.
+func (e *environment) awaitGone(ctx context.Context, c *cluster, items []inventoryItem, w *holdup) error {
 	for left := slices.Clone(items); ; {
 		var err error
+		var there []string
 		left = slices.DeleteFunc(left, func(it inventoryItem) bool {
-			return holdsData(it.key()) || err == nil && e.isGone(ctx, c, it, &err)
+			if err != nil {
+				return false
+			}
+			var live *unstructured.Unstructured
+			if live, err = e.lingering(ctx, c, it); live != nil {
+				there = append(there, whyThere(live))
+			}
+			return err == nil && live == nil
 		})
 		if err != nil {
 			return err
@@ -92,73 +96,76 @@ func (e *environment) awaitGone(ctx context.Context, c *cluster, items []invento
 		if len(left) == 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		if err := w.wait(ctx, there); err != nil {
+			return err
 		}
 	}
 }
 
-func (e *environment) isGone(ctx context.Context, c *cluster, it inventoryItem, problem *error) bool {
+// lingering reads an object that is to go; nil when it is gone, or stays by right: kept on purpose, or somebody else's.
+func (e *environment) lingering(ctx context.Context, c *cluster, it inventoryItem) (*unstructured.Unstructured, error) {
+	live, err := e.readItem(ctx, c, it)
+	if err != nil || live == nil || keeps(live) || !appliedByUs(live) && live.GetDeletionTimestamp() == nil {
+		return nil, err
+	}
+	return live, nil
+}
+
+// readItem reads an object of the inventory, nil when there is none.
+func (e *environment) readItem(ctx context.Context, c *cluster, it inventoryItem) (*unstructured.Unstructured, error) {
 	gvr, _, err := c.resource(schema.GroupVersionKind{Group: it.Group, Version: it.Version, Kind: it.Kind})
 	if err != nil {
-		return true // the kind is gone; prune has told any other problem
+		return nil, nil //nolint:nilerr // the kind is gone; prune has told any other problem
 	}
 	live, err := c.dyn.Resource(gvr).Namespace(it.Namespace).Get(ctx, it.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return true
-	case err != nil:
-		*problem = clusterError(err, "read "+it.Kind+" "+it.Name)
-		return false
+	if apierrors.IsNotFound(err) {
+		return nil, nil
 	}
-	return !appliedByUs(live) && live.GetDeletionTimestamp() == nil
+	if err != nil {
+		return nil, clusterError(err, "read "+it.Kind+" "+it.Name)
+	}
+	return live, nil
 }
 
-// removeNamespace removes the namespace that Towpath made for the environment. One that holds claims stays, with them and
-// without the inventory.
-func (e *environment) removeNamespace(ctx context.Context, c *cluster, name string) error {
+// removeNamespace removes the namespace that Towpath made for the environment, and gives what is kept. A namespace that holds
+// something that is kept stays, with it and without the inventory.
+func (e *environment) removeNamespace(ctx context.Context, c *cluster, name string, items []inventoryItem, w *holdup) (kept []string, err error) {
 	ns, err := c.dyn.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return clusterError(err, "read namespace "+name)
+		return nil, clusterError(err, "read namespace "+name)
 	}
-	kept, err := c.dyn.Resource(claims).Namespace(name).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return clusterError(err, "list the claims of namespace "+name)
+	ours := ns.GetLabels()[environmentLabel] == labelValue(e.name)
+	if kept, err = e.awaitClaims(ctx, c, name, ours, items, w); err != nil {
+		return nil, err
 	}
-	if ns.GetLabels()[environmentLabel] != labelValue(e.name) || len(kept.Items) > 0 {
-		e.log.Warn("the namespace stays: it is not ours or holds data", "namespace", name, "claims", len(kept.Items))
+	if !ours || len(kept) > 0 {
+		e.log.Warn("the namespace stays: it is not ours or holds data", "namespace", name, "kept", kept)
 		err := c.dyn.Resource(configMaps).Namespace(name).Delete(ctx, inventoryName, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return clusterError(err, "remove the inventory")
+			return nil, clusterError(err, "remove the inventory")
 		}
-		return nil
+		return kept, nil
 	}
 	if err := c.dyn.Resource(namespaces).Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		return clusterError(err, "remove namespace "+name)
+		return nil, clusterError(err, "remove namespace "+name)
 	}
-	return e.awaitNamespace(ctx, c, name)
+	return nil, e.awaitNamespace(ctx, c, name, w)
 }
 
-func (e *environment) awaitNamespace(ctx context.Context, c *cluster, name string) error {
-	tick := time.NewTicker(removePoll)
-	defer tick.Stop()
+func (e *environment) awaitNamespace(ctx context.Context, c *cluster, name string, w *holdup) error {
 	for {
-		_, err := c.dyn.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+		ns, err := c.dyn.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
 		if err != nil {
 			return clusterError(err, "read namespace "+name)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
+		if err := w.wait(ctx, whyNamespace(ns)); err != nil {
+			return err
 		}
 	}
 }

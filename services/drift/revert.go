@@ -178,7 +178,7 @@ func (e *environment) removeOrphan(ctx context.Context, c *cluster, k objectKey,
 	if err != nil {
 		return nil, clusterError(err, "ask for the kinds that the cluster knows")
 	}
-	if _, err := e.removeOurs(ctx, c, gvr, k); err != nil {
+	if _, err := e.removeOurs(ctx, c, gvr, k, metav1.DeletePropagationBackground); err != nil {
 		return nil, err
 	}
 	e.mu.Lock()

@@ -97,6 +97,8 @@ func (e *environment) syncState() (driftv1.SyncState, string) {
 	switch {
 	case e.busy == busySync:
 		return driftv1.SyncState_SYNC_STATE_SYNCING, ""
+	case e.busy == busyRemove:
+		return driftv1.SyncState_SYNC_STATE_PENDING, e.holdup
 	case e.failed != nil && errs.ReasonOf(e.failed) == errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE:
 		return driftv1.SyncState_SYNC_STATE_UNSPECIFIED, errs.Message(e.failed)
 	case e.failed != nil && passes(e.failed):

@@ -231,6 +231,14 @@ func TestRemovalWaitsForFinalizersAndKeepsNamespacesThatAreNotOursOrHoldClaims(t
 		}
 		return ""
 	})
+	// What holds it is told.
+	held := await(ours, "deployment.waiting", func(w *eventsv1.DeploymentWaiting) bool { return strings.Contains(w.GetReason(), "example.com/hold") })
+	if held.GetDeployment() != ours.deployment() || held.GetStage() != "sync" || !strings.Contains(held.GetReason(), "ConfigMap web-config") {
+		t.Errorf("told %v", held)
+	}
+	if st := ours.status(); !strings.Contains(st.GetMessage(), "example.com/hold") {
+		t.Errorf("status is %v, want that it says what holds the removal", st)
+	}
 	// A crash in the middle; the desired state comes again.
 	w.stop()
 	w.start()

@@ -1686,7 +1686,7 @@ func (x *EnvironmentHealth) GetFindings() int32 {
 	return 0
 }
 
-// EnvironmentRemoved tells that nothing of an environment is left in its cluster (type environment.removed).
+// EnvironmentRemoved tells that nothing of an environment is left in its cluster but what is kept (type environment.removed).
 type EnvironmentRemoved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The environment.
@@ -1694,7 +1694,9 @@ type EnvironmentRemoved struct {
 	// The deployment that removed it.
 	Deployment string `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
 	// Its generation.
-	Generation    int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What was kept on purpose because it holds data, one line each: "PersistentVolumeClaim data in namespace shop-dev".
+	Retained      []string `protobuf:"bytes,4,rep,name=retained,proto3" json:"retained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1748,6 +1750,13 @@ func (x *EnvironmentRemoved) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *EnvironmentRemoved) GetRetained() []string {
+	if x != nil {
+		return x.Retained
+	}
+	return nil
 }
 
 // DriftDetected tells a new or changed finding (type drift.detected).
@@ -2177,7 +2186,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06health\x18\x05 \x01(\x0e2\x18.towpath.drift.v1.HealthR\x06health\x12\x18\n" +
 	"\amessage\x18\x06 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1a\n" +
-	"\bfindings\x18\b \x01(\x05R\bfindings\"v\n" +
+	"\bfindings\x18\b \x01(\x05R\bfindings\"\x92\x01\n" +
 	"\x12EnvironmentRemoved\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1e\n" +
 	"\n" +
@@ -2185,7 +2194,8 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"deployment\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
-	"generation\"z\n" +
+	"generation\x12\x1a\n" +
+	"\bretained\x18\x04 \x03(\tR\bretained\"z\n" +
 	"\rDriftDetected\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x123\n" +
 	"\afinding\x18\x02 \x01(\v2\x19.towpath.drift.v1.FindingR\afinding\x12\x12\n" +

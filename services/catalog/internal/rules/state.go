@@ -83,8 +83,9 @@ func Commit(d *catalogv1.Deployment, e *eventsv1.DeploymentCommitted, at time.Ti
 	if d.GetCommit() != "" {
 		return
 	}
-	d.Commit, d.Tree, d.Sha256 = e.GetCommit(), e.GetTree(), e.GetSha256()
-	d.RendererVersion, d.FilesChanged = e.GetRendererVersion(), e.GetFilesChanged()
+	// A tree that was put back was not rendered: what the deployment says already, of the one that it restores, stays.
+	d.Commit, d.Tree, d.Sha256 = e.GetCommit(), e.GetTree(), cmp.Or(e.GetSha256(), d.GetSha256())
+	d.RendererVersion, d.FilesChanged = cmp.Or(e.GetRendererVersion(), d.GetRendererVersion()), e.GetFilesChanged()
 	end := cmp.Or(e.GetCommitEndTime(), timestamppb.New(at))
 	begin := cmp.Or(e.GetCommitStartTime(), end)
 	place(d, rendering, cmp.Or(e.GetRenderStartTime(), begin))
@@ -135,11 +136,17 @@ func Observe(d *catalogv1.Deployment, e *eventsv1.EnvironmentHealth, at time.Tim
 	}
 }
 
-// Removed ends a removal well: nothing of the environment is left.
-func Removed(d *catalogv1.Deployment, at time.Time) {
-	if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
-		enter(d, healthy, timestamppb.New(at))
+// Removed ends a removal well: nothing of the environment is left, but what was kept because it holds data. The summary names it.
+func Removed(d *catalogv1.Deployment, at time.Time, retained ...string) {
+	if d.GetKind() != catalogv1.Deployment_KIND_REMOVAL {
+		return
 	}
+	for _, r := range retained {
+		if line := "kept " + r; !slices.Contains(d.GetSummary(), line) && len(d.GetSummary()) < maxSummaryLines {
+			d.Summary = append(d.Summary, line)
+		}
+	}
+	enter(d, healthy, timestamppb.New(at))
 }
 
 // Succeed notes when next, the following deployment that reached the cluster, took the place of d.
