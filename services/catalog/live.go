@@ -179,7 +179,7 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 		return nil
 	}
 	environments.Delete(tx, c.row.ID, c.row.Rev)
-	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	disown(tx, c.site, c.row.Msg.GetNamespace())
 	return nil
 }

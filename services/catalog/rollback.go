@@ -113,7 +113,7 @@ func (s catalogServer) DeleteEnvironment(ctx context.Context, r *catalogv1.Delet
 		return nil, err
 	}
 	return s.deploy(ctx, order{
-		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(),
+		env: env, kind: catalogv1.Deployment_KIND_REMOVAL, message: r.GetMessage(), etag: r.GetEtag(), planHash: r.GetPlanHash(),
 		request: request{"deployments/" + envKey(env), r.GetRequestId(), r},
 	}, s.acceptRemoval)
 }
@@ -132,8 +132,11 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 			return d, err
 		}
 	}
-	next := decision{state: c.state, summary: []string{"removed the environment"}}
+	next := removal(c)
 	d := s.draft(ctx, o, c, next)
+	if err := s.hold(ctx, o, c, next, d); err != nil {
+		return nil, err
+	}
 	if c.row.Msg.GetLatestDeployment() == "" {
 		return d, s.removeUnused(ctx, o, c, d)
 	}
@@ -153,7 +156,7 @@ func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catal
 		return err
 	}
 	environments.Delete(&tx, c.row.ID, c.row.Rev)
-	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	disown(&tx, c.site, c.row.Msg.GetNamespace())
 	rev, err := s.cfg.KV.Commit(ctx, tx)
 	if err != nil {
