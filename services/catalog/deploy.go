@@ -34,6 +34,8 @@ type order struct {
 	current func(ctx context.Context) (current, error)
 	// origin says by which way it came; empty for a call.
 	origin string
+	// also adds to the transaction what happens together with the deployment; nil for nothing.
+	also func(tx *store.Tx) error
 }
 
 // current is an environment at the moment of a decision.
@@ -44,6 +46,8 @@ type current struct {
 	state rules.State
 	// born adds what is written with an environment that does not exist yet, nil for one that does; row.Rev is 0 then.
 	born func(tx *store.Tx, e *catalogv1.Environment) error
+	// kind is what is planned or deployed, for guardrails.
+	kind catalogv1.Deployment_Kind
 }
 
 // decision is what a deployment shall bring.
@@ -95,6 +99,10 @@ func (s *Service) change(ctx context.Context, change *catalogv1.Change) (func(co
 				return decision{}, err
 			}
 			from.Set = set
+		}
+		change, err := s.rebased(ctx, from, change, loaded)
+		if err != nil {
+			return decision{}, err
 		}
 		next, err := rules.Apply(from, change, loaded)
 		if err != nil {
@@ -219,47 +227,14 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 	if d.RequestId == "" {
 		d.RequestId = rand.Text()
 	}
+	if o.kind != catalogv1.Deployment_KIND_REMOVAL {
+		d.Images = rules.Images(next.state)
+	}
 	now := s.now()
 	rules.Accept(d, now)
 	d.UpdateTime = timestamppb.New(now)
 	markChanged(d, true)
 	return d
-}
-
-// hold validates what would be deployed. With a plan it also demands that the same comes out as was planned, and pins that for
-// the committer, which checks it again at the push.
-func (s *Service) hold(ctx context.Context, o order, c current, next decision, d *catalogv1.Deployment) error {
-	switch {
-	case o.kind == catalogv1.Deployment_KIND_REMOVAL && o.planHash == "":
-		return nil
-	case o.planHash != "":
-		p, err := s.plan(ctx, c, next)
-		if err != nil {
-			return err
-		}
-		if err := s.plans.check(o.planHash, p.parts); err != nil {
-			return err
-		}
-		d.PlannedTree, d.PlannedBaseTree = p.parts.Tree, p.parts.BaseTree
-		return nil
-	case next.restore != nil:
-		return nil // the tree is there already; its set may be one that today's renderer would refuse
-	}
-	_, err := s.render(ctx, c, next.state)
-	return err
-}
-
-// render makes the bundle; what the renderer says about bad input goes through unchanged.
-func (s *Service) render(ctx context.Context, c current, state rules.State) (*rendererv1.RenderResponse, error) {
-	input, err := s.input(ctx, c, state)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input})
-	if err != nil {
-		return nil, rpc.FromStatus(err)
-	}
-	return resp, nil
 }
 
 // commitDeployment writes the deployment, its environment and the answer to its request id in one transaction.
@@ -282,6 +257,11 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	id := depKey(o.env, d.GetGeneration())
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
 		return err
+	}
+	if o.also != nil {
+		if err := o.also(&tx); err != nil {
+			return err
+		}
 	}
 	tx.Put(openPrefix+id, nil)
 	s.remember(ctx, d.GetName())
@@ -313,7 +293,10 @@ func (s *Service) set(ctx context.Context, name string) (*catalogv1.Set, error) 
 		return nil, errs.InvalidField("set", "%q is no name of a set; it is sets/ and 64 hex digits", name)
 	}
 	row, err := sets.Get(ctx, s.cfg.KV, id)
-	return row.Msg, orNotFound(err, name, "")
+	if errors.Is(err, store.ErrNotFound) {
+		return s.unstoredSet(ctx, name, id)
+	}
+	return row.Msg, err
 }
 
 // putSet adds the set to the transaction unless it is there already. Its content never changes, so no condition is needed.

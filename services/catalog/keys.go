@@ -42,6 +42,8 @@ var (
 	// deployments has the id {application}/{environment}/{generation, 20 digits}: history in order, read from its end. Rows
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
+	// drafts has the id {application}/{draft}.
+	drafts = store.NewTable[*catalogv1.Draft]("drafts/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )
@@ -52,6 +54,10 @@ const (
 	openPrefix = "open/"
 	// sentPrefix + an environment's id: which command was published last, see sent.
 	sentPrefix = "sent/"
+	// findingPrefix + an environment's id: what drift has told of open findings, see findingLines.
+	findingPrefix = "findings/"
+	// draftSetPrefix + digest of a set + "/" + a draft's id: the draft makes that set, which need not be stored anywhere.
+	draftSetPrefix = "draftSets/"
 	// tokenHashPrefix + SHA-256 of a secret: the token's id.
 	tokenHashPrefix = "tokenHashes/"
 	// requestPrefix + scope + SHA-256 of a request id: the answer that was given, see answered.

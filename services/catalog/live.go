@@ -218,7 +218,7 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 		return nil
 	}
 	environments.Delete(tx, c.row.ID, c.row.Rev)
-	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
+	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	reindex(tx, c.row.ID, c.row.Msg, nil)
 	disown(tx, c.site, c.row.Msg.GetNamespace())
 	return nil

@@ -12,6 +12,7 @@ import (
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
@@ -23,18 +24,24 @@ type planned struct {
 	before   map[string][]byte // what stands at the environment's path
 	after    map[string][]byte
 	warnings []string
+	verdicts []*rendererv1.Verdict
+	refs     []*rendererv1.ObjectRef
+	awaited  []string
 }
 
-// PlanDeployment tells what a change or rollback would do.
+// PlanDeployment tells what a change, rollback, promotion, removal or new environment would do.
 func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDeploymentRequest) (*catalogv1.Plan, error) {
 	env, err := rules.ParseEnv("parent", r.GetParent())
 	if err != nil {
 		return nil, err
 	}
+	if err := onePlan(r); err != nil {
+		return nil, err
+	}
 	if r.GetCreation() != nil {
 		return s.planCreation(ctx, env, r.GetCreation())
 	}
-	decide, err := s.planDecision(ctx, r)
+	kind, decide, err := s.planDecision(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +49,7 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	if err != nil {
 		return nil, err
 	}
+	c.kind = kind
 	next, err := s.decided(ctx, c, decide)
 	if err != nil {
 		return nil, err
@@ -49,39 +57,25 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	return s.planOf(ctx, c, next)
 }
 
-// planOf makes the plan of a decision as the API shows it.
-func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalogv1.Plan, error) {
-	p, err := s.plan(ctx, c, next)
-	if err != nil {
-		return nil, err
+// onePlan checks that a request asks for one thing.
+func onePlan(r *catalogv1.PlanDeploymentRequest) error {
+	asked := []string{}
+	for field, given := range map[string]bool{
+		"change": r.GetChange() != nil, "rollback_to": r.GetRollbackTo() != "", "promotion": r.GetPromotion() != nil,
+		"removal": r.GetRemoval(), "creation": r.GetCreation() != nil,
+	} {
+		if given {
+			asked = append(asked, field)
+		}
 	}
-	files, err := fileChanges(p.before, p.after)
-	if err != nil {
-		return nil, err
-	}
-	live, err := s.live(ctx, c.env)
-	if err != nil {
-		return nil, err
-	}
-	return &catalogv1.Plan{
-		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: withoutAbsent(p.parts.Tree),
-		Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts), OpenFindings: live.Msg.GetLive().GetFindings(),
-	}, nil
-}
-
-func (s *Service) planDecision(ctx context.Context, r *catalogv1.PlanDeploymentRequest) (func(context.Context, current) (decision, error), error) {
+	slices.Sort(asked)
 	switch {
-	case r.GetPromotion() != nil:
-		return s.promote("promotion", r.GetPromotion()), nil
-	case r.GetRemoval():
-		return s.removal, nil
-	case r.GetRollbackTo() == "":
-		return s.change(ctx, r.GetChange())
+	case len(asked) > 1:
+		return errs.InvalidField(asked[1], "is given beside %s; plan one or the other", asked[0])
+	case r.GetRerender() && r.GetRollbackTo() == "":
+		return errs.InvalidField("rerender", "is about a rollback; name the deployment in rollback_to")
 	}
-	if r.GetChange() != nil {
-		return nil, errs.InvalidField("rollback_to", "is given beside a change; plan one or the other")
-	}
-	return s.goBackTo("rollback_to", r.GetRollbackTo(), r.GetRerender()), nil
+	return nil
 }
 
 // plan makes the bundle and compares it with what stands in Git now. It is the same code for the plan itself and for the
@@ -103,31 +97,63 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 		return p, nil
 	}
 	if next.restore != nil {
-		tree, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{
-			Repository: repositoryRef(c.site.repo), Tree: next.restore.GetTree(), Commit: next.restore.GetCommit(),
-		})
-		if err = rpc.FromStatus(err); err == nil {
-			p.after, p.parts.Tree, p.parts.SHA256 = files(tree), next.restore.GetTree(), next.restore.GetSha256()
-			return p, nil
-		}
-		if !errs.Is(err, errs.NotFound) {
+		there, err := s.planRestore(ctx, c, next, &p)
+		if err != nil || there {
 			return p, err
 		}
-		p.warnings = append(p.warnings, "Git no longer has the tree of "+next.restore.GetName()+"; it is rendered again and must come out the same")
 	}
-	resp, err := s.render(ctx, c, next.state)
-	if err != nil {
+	if err := s.planRender(ctx, c, next, &p); err != nil {
 		return p, err
 	}
-	p.after, p.parts.Tree, p.parts.SHA256 = resp.GetBundle().GetFiles(), resp.GetBundle().GetTree(), resp.GetBundle().GetSha256()
-	p.parts.RendererVersion = resp.GetRendererVersion()
-	p.warnings = append(p.warnings, resp.GetWarnings()...)
 	if next.restore != nil && p.parts.Tree != next.restore.GetTree() {
 		return p, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"Git no longer has the tree of %s and rendering its set gives another one today; deploy the set with change.set instead", next.restore.GetName()).
 			With("state", "TREE_GONE")
 	}
 	return p, nil
+}
+
+// planRestore plans putting a tree back; false when Git no longer has it.
+func (s *Service) planRestore(ctx context.Context, c current, next decision, p *planned) (bool, error) {
+	tree, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{
+		Repository: repositoryRef(c.site.repo), Tree: next.restore.GetTree(), Commit: next.restore.GetCommit(),
+	})
+	if err = rpc.FromStatus(err); errs.Is(err, errs.NotFound) {
+		p.warnings = append(p.warnings, "Git no longer has the tree of "+next.restore.GetName()+"; it is rendered again and must come out the same")
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	p.after, p.parts.Tree, p.parts.SHA256 = files(tree), next.restore.GetTree(), next.restore.GetSha256()
+	if today, err := s.pin(ctx, c, next.state); err == nil {
+		p.warnings = append(p.warnings, rules.MovedOn(next.state.Intent, today)...)
+	}
+	verdicts, warning, err := s.judgeRestored(ctx, c, next)
+	if warning != "" {
+		p.warnings = append(p.warnings, warning)
+	}
+	p.verdicts = verdicts
+	return true, err
+}
+
+// planRender plans a bundle that is rendered.
+func (s *Service) planRender(ctx context.Context, c current, next decision, p *planned) error {
+	resp, err := s.render(ctx, c, next.state)
+	if errs.ReasonOf(err) == errorsv1.Reason_REASON_OUTPUTS_MISSING {
+		resp, err = s.renderClaims(ctx, c, next.state)
+	}
+	if err != nil {
+		return err
+	}
+	p.after, p.parts.Tree, p.parts.SHA256 = resp.GetBundle().GetFiles(), resp.GetBundle().GetTree(), resp.GetBundle().GetSha256()
+	p.parts.RendererVersion, p.refs = resp.GetRendererVersion(), resp.GetBundle().GetObjects()
+	if len(p.parts.Definitions) == 0 { // an intent is pinned to those that were used when it is deployed
+		p.parts.Definitions = resp.GetDefinitionsUsed()
+	}
+	p.verdicts, p.awaited = resp.GetVerdicts(), resp.GetMissingOutputs()
+	p.warnings = append(p.warnings, resp.GetWarnings()...)
+	return nil
 }
 
 func files(t *committerv1.Tree) map[string][]byte {
@@ -169,6 +195,7 @@ func fileChanges(before, after map[string][]byte) ([]*catalogv1.FileChange, erro
 		case !inB:
 			f.Action, to = catalogv1.FileChange_ACTION_DELETE, "/dev/null"
 		}
+		a, b = rules.MaskFile(a), rules.MaskFile(b)
 		diff, err := udiff.ToUnified(from, to, string(a), udiff.Lines(string(a), string(b)), udiff.DefaultContextLines)
 		if err != nil {
 			return nil, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "diff of %s", path).Because(err)

@@ -70,10 +70,16 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 		return onEvent(ctx, s, d, &eventsv1.EnvironmentRemoved{}, s.onRemoved)
 	case "drift.detected":
 		return onEvent(ctx, s, d, &eventsv1.DriftDetected{}, func(ctx context.Context, e *eventsv1.DriftDetected, at time.Time) error {
+			if err := s.noteFinding(ctx, e.GetEnvironment(), e.GetFinding(), e.GetOpen(), at); err != nil {
+				return err
+			}
 			return s.countFindings(ctx, e.GetEnvironment(), e.GetOpen(), at)
 		})
 	case "drift.resolved":
 		return onEvent(ctx, s, d, &eventsv1.DriftResolved{}, func(ctx context.Context, e *eventsv1.DriftResolved, at time.Time) error {
+			if err := s.noteFinding(ctx, e.GetEnvironment(), e.GetFinding(), e.GetOpen(), at); err != nil {
+				return err
+			}
 			return s.countFindings(ctx, e.GetEnvironment(), e.GetOpen(), at)
 		})
 	}

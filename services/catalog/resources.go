@@ -42,7 +42,11 @@ var applicationKind = collection[*catalogv1.Application]{
 			func() (string, error) { return s.environmentOf(ctx, id) })
 	},
 	usedBy: func(ctx context.Context, s *Service, name string) (string, error) {
-		return s.environmentOf(ctx, strings.TrimPrefix(name, "applications/"))
+		id := strings.TrimPrefix(name, "applications/")
+		if by, err := s.environmentOf(ctx, id); by != "" || err != nil {
+			return by, err
+		}
+		return s.draftOf(ctx, id)
 	},
 }
 

@@ -4,11 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
 // Absent is what stands for the tree id of a folder that does not exist, in plans and in the committer's expectations.
@@ -20,7 +22,10 @@ type PlanParts struct {
 	RollbackOf      string
 	Set             string
 	Overlay         []string
-	Variables       map[string]string
+	Variables       map[string]string // the environment's and the application's, secret ones by their reference
+	Versions        map[string]int64  // of variables
+	Definitions     []string
+	Outputs         map[string]int64
 	Place           string // repository, branch, path, target and namespace
 	Defaults        string
 	RendererVersion string
@@ -31,9 +36,24 @@ type PlanParts struct {
 
 // PartsOf fills in the parts that come from the intent.
 func PartsOf(intent *catalogv1.Intent) PlanParts {
-	p := PlanParts{Set: intent.GetSet(), Variables: intent.GetVariables(), Defaults: fingerprint(intent.GetDefaults())}
+	p := PlanParts{
+		Set: intent.GetSet(), Variables: map[string]string{}, Defaults: fingerprint(intent.GetDefaults()),
+		Versions: intent.GetVariableVersions(), Definitions: intent.GetDefinitions(), Outputs: intent.GetOutputVersions(),
+	}
 	for _, op := range intent.GetOverlay() {
 		p.Overlay = append(p.Overlay, fingerprint(op))
+	}
+	for owner, variables := range map[string]map[string]string{"environment": intent.GetVariables(), "application": intent.GetApplicationVariables()} {
+		for key, value := range variables {
+			p.Variables[owner+"/"+key] = "=" + value
+		}
+	}
+	for owner, secrets := range map[string]map[string]*rendererv1.SecretReference{
+		"environment": intent.GetSecretVariables(), "application": intent.GetApplicationSecretVariables(),
+	} {
+		for key, ref := range secrets {
+			p.Variables[owner+"/"+key] = "secret " + fingerprint(ref)
+		}
 	}
 	return p
 }
@@ -56,7 +76,9 @@ func (p PlanParts) Moved(now PlanParts) []string {
 		{"environment", p.Environment == now.Environment && p.RollbackOf == now.RollbackOf},
 		{"set", p.Set == now.Set},
 		{"overlay", slices.Equal(p.Overlay, now.Overlay)},
-		{"variables", fingerprintMap(p.Variables) == fingerprintMap(now.Variables)},
+		{"variables", maps.Equal(p.Variables, now.Variables) && maps.Equal(p.Versions, now.Versions)},
+		{"definitions", slices.Equal(p.Definitions, now.Definitions)},
+		{"outputs", maps.Equal(p.Outputs, now.Outputs)},
 		{"place", p.Place == now.Place},
 		{"environment_type", p.Defaults == now.Defaults},
 		{"renderer_version", p.RendererVersion == now.RendererVersion},
@@ -77,9 +99,4 @@ func fingerprint(m proto.Message) string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
-}
-
-func fingerprintMap(m map[string]string) string {
-	b, _ := json.Marshal(m)
-	return string(b)
 }
