@@ -3,6 +3,7 @@ package renderer
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
@@ -17,7 +18,7 @@ func (s *Service) ExplainMatch(_ context.Context, req *rendererv1.ExplainMatchRe
 	if req.GetMatch().GetType() == "" {
 		return nil, errs.InvalidField("match.type", "is empty; give a resource type such as postgres")
 	}
-	all := req.GetDefinitions()
+	all := slices.Clone(req.GetDefinitions())
 	for _, d := range definition.Builtins() {
 		all = append(all, d.Spec)
 	}

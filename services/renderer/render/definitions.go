@@ -186,3 +186,12 @@ func (r *run) used() []string {
 	slices.Sort(out)
 	return out
 }
+
+// answers gives the name of the definition of each resource.
+func (r *run) answers() map[string]string {
+	out := make(map[string]string, len(r.graph.order))
+	for _, res := range r.graph.order {
+		out[res.uid] = res.definition.Spec.GetName()
+	}
+	return out
+}

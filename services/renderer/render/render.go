@@ -74,7 +74,7 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used()}, nil
+	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers()}, nil
 }
 
 // set is the read document: what is to be rendered.
