@@ -270,6 +270,11 @@ func (f *fakeRenderer) Render(_ context.Context, r *rendererv1.RenderRequest, _ 
 	return bundleOf(r.GetInput()), nil
 }
 
+// CheckGuardrails takes all: what compiles is the real renderer's to say.
+func (f *fakeRenderer) CheckGuardrails(context.Context, *rendererv1.CheckGuardrailsRequest, ...grpc.CallOption) (*rendererv1.CheckGuardrailsResponse, error) {
+	return &rendererv1.CheckGuardrailsResponse{}, nil
+}
+
 func bundleOf(in *rendererv1.RenderInput) *rendererv1.RenderResponse {
 	files := map[string][]byte{}
 	for _, name := range slices.Sorted(maps.Keys(in.GetWorkloads())) {

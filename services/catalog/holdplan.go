@@ -120,5 +120,8 @@ func (s *Service) rendered(ctx context.Context, c current, state rules.State, cl
 	if err != nil {
 		return nil, rpc.FromStatus(err)
 	}
+	if !claimsOnly { // the claims are not all that the definitions are for
+		keepUsed(state.Intent, resp)
+	}
 	return resp, nil
 }

@@ -22,6 +22,9 @@ import (
 const (
 	keySchema    = "meta/schema"
 	keyBootstrap = "meta/bootstrapped"
+	// keyActiveDefinitions holds the active version of each resource definition, see activeDefinitions. Whatever makes two
+	// definitions active together demands that it has not been written since they were compared.
+	keyActiveDefinitions = "definitions/active"
 	// keyPosition holds the revision up to which the outbox has published.
 	keyPosition = "outbox/position"
 
@@ -43,7 +46,11 @@ var (
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
 	// drafts has the id {application}/{draft}.
-	drafts = store.NewTable[*catalogv1.Draft]("drafts/")
+	drafts              = store.NewTable[*catalogv1.Draft]("drafts/")
+	resourceDefinitions = store.NewTable[*catalogv1.ResourceDefinition]("resourceDefinitions/")
+	// definitionVersions has the id {definition}/{number, 20 digits}. Rows stay when their definition goes, because deployments
+	// are pinned to them, and a new definition of that name goes on with the next number.
+	definitionVersions = store.NewTable[*catalogv1.DefinitionVersion]("definitionVersions/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )

@@ -26,7 +26,7 @@ const (
 // refs are what the renderer says of its files; they add which workload an object is for. The second result is false when there
 // are more differences than a plan tells.
 func CompareObjects(before, after map[string][]byte, refs []*rendererv1.ObjectRef) (objects []*catalogv1.ObjectChange, fields []*catalogv1.FieldChange, all bool) {
-	before, after = differing(before, after)
+	before, after = changedFiles(before, after)
 	workloads := map[string]string{}
 	for _, ref := range refs {
 		workloads[ref.GetFile()] = ref.GetWorkload()
@@ -57,7 +57,7 @@ func CompareObjects(before, after map[string][]byte, refs []*rendererv1.ObjectRe
 	return objects, c.out, !c.cut
 }
 
-func differing(before, after map[string][]byte) (a, b map[string][]byte) {
+func changedFiles(before, after map[string][]byte) (a, b map[string][]byte) {
 	a, b = maps.Clone(before), maps.Clone(after)
 	for path, content := range before {
 		if other, ok := after[path]; ok && string(other) == string(content) {
