@@ -28,6 +28,8 @@ type order struct {
 	planHash string
 	etag     string
 	request  request
+	// describe has descriptions of variables that the deployment brings.
+	describe map[string]string
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
 }
@@ -258,6 +260,9 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	}
 	id := depKey(o.env, d.GetGeneration())
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
+		return err
+	}
+	if err := s.putVariables(ctx, &tx, o, c, d); err != nil {
 		return err
 	}
 	tx.Put(openPrefix+id, nil)

@@ -42,6 +42,11 @@ var (
 	// deployments has the id {application}/{environment}/{generation, 20 digits}: history in order, read from its end. Rows
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
+	// variables has the id {application}/{environment, "-" for the application's own}/{key}: each variable as it is, also one that
+	// was taken away (deleted), because its versions go on from there.
+	variables = store.NewTable[*catalogv1.Variable]("variables/")
+	// variableVersions has the id of the variable + /{version, 20 digits}. Rows are never changed or removed.
+	variableVersions = store.NewTable[*catalogv1.Variable]("variableVersions/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )

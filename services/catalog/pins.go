@@ -13,19 +13,24 @@ import (
 // decided runs a decision and pins it. It is the one way to a decision, for plans and for deployments alike.
 func (s *Service) decided(ctx context.Context, c current, decide func(context.Context, current) (decision, error)) (decision, error) {
 	next, err := decide(ctx, c)
-	if err != nil || next.restore != nil { // what is restored was pinned then
+	if err != nil {
 		return next, err
 	}
-	next.state.Intent, err = s.pin(ctx, c, next.state)
-	return next, err
+	if next.restore == nil { // what is restored was pinned then
+		if next.state.Intent, err = s.pin(ctx, c, next.state); err != nil {
+			return next, err
+		}
+	}
+	next.summary = append(next.summary, rules.ApplicationSummary(c.state.Intent, next.state.Intent)...)
+	return next, nil
 }
 
 // pin notes in an intent everything beside the set, the overlay and the environment's own variables that its rendering
 // depends on, as it is now. Rendering the intent again later gives the same, whatever has changed since.
-func (s *Service) pin(_ context.Context, c current, state rules.State) (*catalogv1.Intent, error) {
+func (s *Service) pin(ctx context.Context, c current, state rules.State) (*catalogv1.Intent, error) {
 	intent := proto.CloneOf(state.Intent)
 	intent.Defaults = proto.CloneOf(c.site.typ.GetDefaults())
-	return intent, nil
+	return intent, s.pinVariables(ctx, c, intent)
 }
 
 // input makes what the renderer gets, from what the intent has pinned.
@@ -35,9 +40,10 @@ func (s *Service) input(_ context.Context, c current, state rules.State) (*rende
 	if defaults == nil {
 		defaults = c.site.typ.GetDefaults() // of a deployment from before defaults were pinned, or of a type that has none
 	}
+	plain, secret := rules.Variables(intent)
 	return &rendererv1.RenderInput{
 		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
 		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
-		Variables: intent.GetVariables(), Defaults: defaults,
+		Variables: plain, SecretVariables: secret, Defaults: defaults,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/kube"
 	"github.com/towpath-dev/towpath/services/renderer/placeholder"
 	"github.com/towpath-dev/towpath/services/renderer/score"
@@ -73,9 +74,20 @@ func (r *run) variable(parts []string) (any, string) {
 	if v, ok := r.input.GetVariables()[key]; ok {
 		return v, ""
 	}
+	if ref := r.input.GetSecretVariables()[key]; ref != nil {
+		text, _ := definition.EncodeSecret(ref.GetName(), ref.GetKey()) // checkInput has tried it
+		return text, ""
+	}
 	app, env := r.input.GetApplication(), r.input.GetEnvironment()
 	return nil, fmt.Sprintf("the environment %s/%s has no variable %q%s; set it with: tow set %s=VALUE -e %s/%s",
-		app, env, key, score.Suggest(key, slices.Sorted(maps.Keys(r.input.GetVariables()))), key, app, env)
+		app, env, key, score.Suggest(key, r.variableKeys()), key, app, env)
+}
+
+func (r *run) variableKeys() []string {
+	keys := slices.Collect(maps.Keys(r.input.GetVariables()))
+	keys = slices.AppendSeq(keys, maps.Keys(r.input.GetSecretVariables()))
+	slices.Sort(keys)
+	return keys
 }
 
 // walk steps into maps.

@@ -120,6 +120,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	}
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
+	fields = append(fields, checkSecretVariables(input)...)
 	if len(fields) > 0 {
 		return errs.InvalidFields(fields...)
 	}
