@@ -197,7 +197,7 @@ func (s *Service) writeApplicationVariable(ctx context.Context, o variableOrder)
 	}
 	row, ok := rows[o.key]
 	if !ok {
-		row.ID = variableKey(o.scope, o.key)
+		row.Msg = &catalogv1.Variable{}
 	}
 	if err := checkVariableEtag(o, row); err != nil {
 		return nil, 0, err
