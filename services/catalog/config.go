@@ -64,8 +64,10 @@ type Service struct {
 	envs   keyedMutex // one change of an environment at a time in this process
 	plans  planMemory
 	tokens tokenCache
-	traces sync.Map // deployment name -> trace.SpanContext, from its request to its command
-	ready  chan struct{}
+	// definitions are contents of versions, which never change.
+	definitions definitionCache
+	traces      sync.Map // deployment name -> trace.SpanContext, from its request to its command
+	ready       chan struct{}
 }
 
 // New makes a catalog. It does no I/O and starts nothing.

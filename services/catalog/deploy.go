@@ -241,6 +241,7 @@ func (s *Service) render(ctx context.Context, c current, state rules.State) (*re
 	if err != nil {
 		return nil, rpc.FromStatus(err)
 	}
+	keepUsed(state.Intent, resp)
 	return resp, nil
 }
 

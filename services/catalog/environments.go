@@ -261,7 +261,7 @@ func (s catalogServer) ListEnvironments(ctx context.Context, r *catalogv1.ListEn
 	return out, nil
 }
 
-var environmentMutable = []string{"display_name", "type", "labels"}
+var environmentMutable = []string{"display_name", "type", "labels", "definition_pins"}
 
 // UpdateEnvironment changes what people set of an environment. A new type takes effect with the next deployment.
 func (s catalogServer) UpdateEnvironment(ctx context.Context, r *catalogv1.UpdateEnvironmentRequest) (*catalogv1.Environment, error) {
@@ -289,6 +289,9 @@ func (s catalogServer) UpdateEnvironment(ctx context.Context, r *catalogv1.Updat
 		if !proto.Equal(next, row.Msg) {
 			var tx store.Tx
 			if err := s.sameSite(ctx, &tx, env, row.Msg.GetType(), next.GetType()); err != nil {
+				return err
+			}
+			if err := s.checkPins(ctx, &tx, row.Msg, next); err != nil {
 				return err
 			}
 			next.UpdateTime = timestamppb.New(s.now())

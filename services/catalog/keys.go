@@ -22,6 +22,9 @@ import (
 const (
 	keySchema    = "meta/schema"
 	keyBootstrap = "meta/bootstrapped"
+	// keyActiveDefinitions holds the active version of each resource definition, see activeDefinitions. Whatever makes two
+	// definitions active together demands that it has not been written since they were compared.
+	keyActiveDefinitions = "definitions/active"
 	// keyPosition holds the revision up to which the outbox has published.
 	keyPosition = "outbox/position"
 
@@ -46,7 +49,11 @@ var (
 	// was taken away (deleted), because its versions go on from there.
 	variables = store.NewTable[*catalogv1.Variable]("variables/")
 	// variableVersions has the id of the variable + /{version, 20 digits}. Rows are never changed or removed.
-	variableVersions = store.NewTable[*catalogv1.Variable]("variableVersions/")
+	variableVersions    = store.NewTable[*catalogv1.Variable]("variableVersions/")
+	resourceDefinitions = store.NewTable[*catalogv1.ResourceDefinition]("resourceDefinitions/")
+	// definitionVersions has the id {definition}/{number, 20 digits}. Rows stay when their definition goes, because deployments
+	// are pinned to them, and a new definition of that name goes on with the next number.
+	definitionVersions = store.NewTable[*catalogv1.DefinitionVersion]("definitionVersions/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )

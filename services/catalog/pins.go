@@ -30,20 +30,27 @@ func (s *Service) decided(ctx context.Context, c current, decide func(context.Co
 func (s *Service) pin(ctx context.Context, c current, state rules.State) (*catalogv1.Intent, error) {
 	intent := proto.CloneOf(state.Intent)
 	intent.Defaults = proto.CloneOf(c.site.typ.GetDefaults())
-	return intent, s.pinVariables(ctx, c, intent)
+	if err := s.pinVariables(ctx, c, intent); err != nil {
+		return nil, err
+	}
+	return intent, s.pinDefinitions(ctx, c, state, intent)
 }
 
 // input makes what the renderer gets, from what the intent has pinned.
-func (s *Service) input(_ context.Context, c current, state rules.State) (*rendererv1.RenderInput, error) {
+func (s *Service) input(ctx context.Context, c current, state rules.State) (*rendererv1.RenderInput, error) {
 	e, intent := c.row.Msg, state.Intent
 	defaults := intent.GetDefaults()
 	if defaults == nil {
 		defaults = c.site.typ.GetDefaults() // of a deployment from before defaults were pinned, or of a type that has none
 	}
 	plain, secret := rules.Variables(intent)
+	definitions, err := s.contents(ctx, intent.GetDefinitions())
+	if err != nil {
+		return nil, err
+	}
 	return &rendererv1.RenderInput{
 		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
 		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
-		Variables: plain, SecretVariables: secret, Defaults: defaults,
+		Variables: plain, SecretVariables: secret, Defaults: defaults, Definitions: definitions,
 	}, nil
 }

@@ -103,7 +103,7 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 		return p, err
 	}
 	p.after, p.parts.Tree, p.parts.SHA256 = resp.GetBundle().GetFiles(), resp.GetBundle().GetTree(), resp.GetBundle().GetSha256()
-	p.parts.RendererVersion = resp.GetRendererVersion()
+	p.parts.RendererVersion, p.parts.Definitions = resp.GetRendererVersion(), resp.GetDefinitionsUsed()
 	p.warnings = append(p.warnings, resp.GetWarnings()...)
 	if next.restore != nil && p.parts.Tree != next.restore.GetTree() {
 		return p, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,

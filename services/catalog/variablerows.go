@@ -27,7 +27,7 @@ func scopeKey(sc rules.Scope) string {
 
 func variableKey(sc rules.Scope, key string) string { return scopeKey(sc) + key }
 
-func versionKey(sc rules.Scope, key string, version int64) string {
+func variableVersionKey(sc rules.Scope, key string, version int64) string {
 	return fmt.Sprintf("%s/%020d", variableKey(sc, key), version)
 }
 
@@ -72,7 +72,7 @@ func (s *Service) putVariable(ctx context.Context, tx *store.Tx, sc rules.Scope,
 	}
 	return next, errors.Join(
 		variables.Update(tx, variableKey(sc, key), row.Rev, next),
-		variableVersions.Create(tx, versionKey(sc, key, next.GetVersion()), next),
+		variableVersions.Create(tx, variableVersionKey(sc, key, next.GetVersion()), next),
 	)
 }
 

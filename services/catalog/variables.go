@@ -140,7 +140,7 @@ func (s variableServer) ListVariableVersions(ctx context.Context, r *catalogv1.L
 
 // variableVersion reads one version; its etag is that of the variable as long as it is the newest.
 func (s *Service) variableVersion(ctx context.Context, sc rules.Scope, key string, version int64) (*catalogv1.Variable, error) {
-	row, err := variableVersions.Get(ctx, s.cfg.KV, versionKey(sc, key, version))
+	row, err := variableVersions.Get(ctx, s.cfg.KV, variableVersionKey(sc, key, version))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errs.NotFoundf(sc.Variable(key)+" version "+itoa(int(version)), "see `tow var versions %s%s`", key, variableFlag(sc))
 	}

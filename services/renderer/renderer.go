@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 	"github.com/towpath-dev/towpath/services/renderer/render"
 	"github.com/towpath-dev/towpath/services/renderer/score"
 
@@ -76,7 +77,12 @@ func (s *Service) Render(ctx context.Context, req *rendererv1.RenderRequest) (*r
 		return nil, err
 	}
 	defer done()
-	return render.Render(req.GetInput())
+	resp, err := render.Render(req.GetInput())
+	if err != nil {
+		return nil, err
+	}
+	resp.Verdicts, err = guardrail.Evaluate(ctx, req, resp.GetBundle())
+	return resp, err
 }
 
 // slot waits until fewer than Concurrency renderings run.

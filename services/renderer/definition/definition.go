@@ -76,8 +76,11 @@ type Request struct {
 	Domain string
 	// Variables are the environment's.
 	Variables map[string]string
-	// Init, State and Shared are what earlier stages gave. State and Shared are always empty: rendering keeps no state.
+	// Init, State and Shared are what earlier stages gave. Shared is always empty, and State too until its stage: rendering
+	// keeps no state.
 	Init, State, Shared map[string]any
+	// Output gives an output of another resource. Templates cannot call it: it would hide what they need.
+	Output func(Reference) (any, error)
 }
 
 // Result is what a definition makes.
@@ -95,6 +98,7 @@ type file struct {
 	Params      map[string]string `json:"params"`
 	Open        bool              `json:"open"`
 	Init        string            `json:"init"`
+	State       string            `json:"state"`
 	Outputs     string            `json:"outputs"`
 	Manifests   string            `json:"manifests"`
 }
@@ -102,7 +106,31 @@ type file struct {
 // definition is a compiled file. A stage without a text is nil.
 type definition struct {
 	file
-	init, outputs, manifests *program
+	init, state, outputs, manifests *program
+	// references are those in the texts of the stages.
+	references []Reference
+}
+
+// stage is one template of a definition.
+type stage struct {
+	name, text string
+	to         **program
+}
+
+func (d *definition) stages() []stage {
+	return []stage{{"init", d.Init, &d.init}, {"state", d.State, &d.state}, {"outputs", d.Outputs, &d.outputs}, {"manifests", d.Manifests, &d.manifests}}
+}
+
+func (s stage) compile(typ string) error {
+	if s.text == "" {
+		return nil
+	}
+	p, err := compile(typ+" "+s.name, s.text)
+	if err != nil {
+		return err
+	}
+	*s.to = p
+	return nil
 }
 
 // Set is a number of definitions by type. It is safe for concurrent use.
@@ -141,18 +169,10 @@ func (s *Set) Add(text []byte) error {
 	if d.Type == "" {
 		return fmt.Errorf("a definition has no type")
 	}
-	for _, stage := range []struct {
-		name, text string
-		to         **program
-	}{{"init", d.Init, &d.init}, {"outputs", d.Outputs, &d.outputs}, {"manifests", d.Manifests, &d.manifests}} {
-		if stage.text == "" {
-			continue
-		}
-		p, err := compile(d.Type+" "+stage.name, stage.text)
-		if err != nil {
+	for _, stage := range d.stages() {
+		if err := stage.compile(d.Type); err != nil {
 			return fmt.Errorf("definition %s, stage %s: %w", d.Type, stage.name, err)
 		}
-		*stage.to = p
 	}
 	s.byType[d.Type] = d
 	return nil
@@ -178,7 +198,7 @@ func (s *Set) Make(req *Request) (Result, error) {
 	if err := d.checkParams(req); err != nil {
 		return Result{}, err
 	}
-	return d.run(req)
+	return d.make(req)
 }
 
 func (d *definition) checkParams(req *Request) error {
@@ -191,21 +211,24 @@ func (d *definition) checkParams(req *Request) error {
 			if len(d.Params) > 0 {
 				known = "known: " + strings.Join(slices.Sorted(maps.Keys(d.Params)), ", ")
 			}
-			return d.failed(req, "params", fmt.Sprintf("the parameter %q means nothing to %s (%s)", name, d.Type, known))
+			return failed(req, "params", fmt.Sprintf("the parameter %q means nothing to %s (%s)", name, d.Type, known))
 		}
 	}
 	return nil
 }
 
-func (d *definition) failed(req *Request, stage, problem string) *errs.Error {
+func failed(req *Request, stage, problem string) *errs.Error {
 	return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "the resource %s cannot be made: %s", req.Uid, problem).
 		With("resource", req.Uid).With("stage", stage)
 }
 
-func (d *definition) run(req *Request) (Result, error) {
+func (d *definition) make(req *Request) (Result, error) {
 	result := Result{Outputs: map[string]any{}}
 	req.Init, req.State, req.Shared = map[string]any{}, map[string]any{}, map[string]any{}
 	if err := d.stage(req, "init", d.init, &req.Init); err != nil {
+		return result, err
+	}
+	if err := d.stage(req, "state", d.state, &req.State); err != nil {
 		return result, err
 	}
 	if err := d.stage(req, "outputs", d.outputs, &result.Outputs); err != nil {
@@ -216,7 +239,7 @@ func (d *definition) run(req *Request) (Result, error) {
 	}
 	for i, m := range result.Manifests {
 		if HasSecret(m) {
-			return result, d.failed(req, "manifests", fmt.Sprintf("manifest %d holds a secret as text; use a secretKeyRef", i))
+			return result, failed(req, "manifests", fmt.Sprintf("manifest %d holds a secret as text; use a secretKeyRef", i))
 		}
 	}
 	return result, nil
@@ -229,13 +252,17 @@ func (d *definition) stage(req *Request, name string, p *program, result any) er
 	}
 	text, err := p.run(req)
 	if err != nil {
-		return d.failed(req, name, problemOf(err)).Because(err)
+		return failed(req, name, problemOf(err)).Because(err)
 	}
 	if strings.TrimSpace(text) == "" {
 		return nil
 	}
+	text, err = newExpander(d.references, req.Output).yaml(text)
+	if err != nil {
+		return failed(req, name, err.Error()).Because(err)
+	}
 	if err := yaml.UnmarshalStrict([]byte(text), result); err != nil {
-		return d.failed(req, name, "its definition wrote something that is not the YAML of "+name).Because(err)
+		return failed(req, name, "its definition wrote something that is not the YAML of "+name).Because(err)
 	}
 	return nil
 }

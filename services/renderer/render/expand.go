@@ -1,8 +1,6 @@
 package render
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -108,18 +106,7 @@ func walk(at any, keys []string, name string) (any, string) {
 }
 
 // valueText gives a string as it is and any other value as JSON, whose maps have their keys sorted.
-func valueText(v any) string {
-	if s, ok := v.(string); ok {
-		return s
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return "null" // what came from YAML or a Struct has a JSON form
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
+func valueText(v any) string { return definition.ValueText(v) }
 
 // expandParams replaces the placeholders of a resource's params, at any depth.
 func (r *run) expandParams(res *resource, v any, where string, problems *kube.Problems) any {

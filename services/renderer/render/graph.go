@@ -10,8 +10,11 @@ import (
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/placeholder"
 	"github.com/towpath-dev/towpath/services/renderer/score"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 )
 
 // resource is one node of the graph: everything that workloads ask for under one uid.
@@ -28,6 +31,11 @@ type resource struct {
 	paramsPath  string
 	metadata    map[string]any
 	outputs     map[string]any
+	// definition answers it. provided says that its params come from another definition, see complete.
+	definition *definition.Definition
+	provided   bool
+	// wants are the uids that its definition refers to or provisions.
+	wants []string
 }
 
 // scope is where a placeholder stands: whose metadata it sees and which resources its names mean.
@@ -45,7 +53,7 @@ type graph struct {
 	order []*resource
 }
 
-func newGraph(s *set) (*graph, error) {
+func newGraph(s *set, find func(*resource) (*definition.Definition, error)) (*graph, error) {
 	g := &graph{byUID: map[string]*resource{}, scopes: map[string]*scope{}}
 	var fields []errs.Field
 	g.declare("", nil, s.resources, "resources", &fields)
@@ -60,6 +68,9 @@ func newGraph(s *set) (*graph, error) {
 		g.declare(name, metadata, own, "workloads."+name+" resources", &fields)
 	}
 	if err := score.Invalid(fields); err != nil {
+		return nil, err
+	}
+	if err := g.complete(find); err != nil {
 		return nil, err
 	}
 	return g, g.sort()
@@ -159,9 +170,15 @@ func (g *graph) sort() error {
 	return g.cycle(waits)
 }
 
-// needs gives the uids that a resource's params refer to, each once, sorted.
+// needs gives the uids that a resource's params and definition refer to, each once, sorted.
 func (g *graph) needs(res *resource) []string {
 	found := map[string]bool{}
+	for _, uid := range res.references() {
+		found[uid] = true
+	}
+	if res.provided {
+		return slices.Sorted(maps.Keys(found))
+	}
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
@@ -208,8 +225,14 @@ func (g *graph) cycle(waits map[string]int) error {
 		}
 	}
 	way = append(way[slices.Index(way, at):], at)
-	return score.Invalid([]errs.Field{{Path: g.byUID[at].paramsPath,
-		Problem: "the resources refer to each other in a circle: " + strings.Join(way, " -> ") + "; remove one of these references"}})
+	path := g.byUID[at].paramsPath
+	if path == "" {
+		path = g.byUID[at].declared
+	}
+	cycle := strings.Join(way, " -> ")
+	e := errs.InvalidField(path, "the resources refer to each other in a circle: %s; remove one of these references", cycle)
+	e.Reason = errorsv1.Reason_REASON_CYCLE
+	return e.With("cycle", cycle)
 }
 
 type uidHeap []string

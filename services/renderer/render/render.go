@@ -58,7 +58,10 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
-	if r.graph, err = newGraph(set); err != nil {
+	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
+		return nil, err
+	}
+	if r.graph, err = newGraph(set, r.find); err != nil {
 		return nil, err
 	}
 	if err := r.resources(); err != nil {
@@ -71,7 +74,7 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version}, nil
+	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers()}, nil
 }
 
 // set is the read document: what is to be rendered.
@@ -85,6 +88,7 @@ type run struct {
 	input    *rendererv1.RenderInput
 	set      *set
 	place    kube.Place
+	choice   *choice
 	graph    *graph
 	files    files
 	warnings []string
@@ -148,18 +152,17 @@ func (r *run) resources() error {
 }
 
 func (r *run) resource(res *resource) error {
-	var problems kube.Problems
-	params := r.expandParams(res, res.params, res.paramsPath, &problems)
-	if err := problems.Err(); err != nil {
+	expanded, err := r.paramsOf(res)
+	if err != nil {
 		return err
 	}
-	expanded, _ := params.(map[string]any)
-	made, err := definition.Builtin().Make(&definition.Request{
+	made, err := res.definition.Make(&definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
 		Application: r.place.Application, Environment: r.place.Environment, EnvironmentType: r.input.GetEnvironmentType(),
 		Namespace: r.place.Namespace, Instance: r.place.Instance, Domain: r.domain(), Variables: r.input.GetVariables(),
+		Output: r.output(res),
 	})
 	if err != nil {
 		return located(err, res)

@@ -1835,7 +1835,9 @@ type RenderResponse struct {
 	// Guardrails that did not hold, the denying ones first.
 	Verdicts []*Verdict `protobuf:"bytes,6,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
 	// Claims by resource, for drift to watch.
-	Claims        []*ClaimRef `protobuf:"bytes,7,rep,name=claims,proto3" json:"claims,omitempty"`
+	Claims []*ClaimRef `protobuf:"bytes,7,rep,name=claims,proto3" json:"claims,omitempty"`
+	// Name of the definition that answered each resource, by "{type}.{class}#{id}".
+	Answers       map[string]string `protobuf:"bytes,8,rep,name=answers,proto3" json:"answers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1915,6 +1917,13 @@ func (x *RenderResponse) GetVerdicts() []*Verdict {
 func (x *RenderResponse) GetClaims() []*ClaimRef {
 	if x != nil {
 		return x.Claims
+	}
+	return nil
+}
+
+func (x *RenderResponse) GetAnswers() map[string]string {
+	if x != nil {
+		return x.Answers
 	}
 	return nil
 }
@@ -2187,7 +2196,7 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd1\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd9\x03\n" +
 	"\x0eRenderResponse\x123\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x1b.towpath.renderer.v1.BundleR\x06bundle\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12)\n" +
@@ -2195,7 +2204,11 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x10definitions_used\x18\x04 \x03(\tR\x0fdefinitionsUsed\x12'\n" +
 	"\x0fmissing_outputs\x18\x05 \x03(\tR\x0emissingOutputs\x128\n" +
 	"\bverdicts\x18\x06 \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x125\n" +
-	"\x06claims\x18\a \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\"\x9c\x03\n" +
+	"\x06claims\x18\a \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\x12J\n" +
+	"\aanswers\x18\b \x03(\v20.towpath.renderer.v1.RenderResponse.AnswersEntryR\aanswers\x1a:\n" +
+	"\fAnswersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x03\n" +
 	"\bClaimRef\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x126\n" +
 	"\x06object\x18\x02 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12D\n" +
@@ -2230,7 +2243,7 @@ func file_towpath_renderer_v1_renderer_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_renderer_v1_renderer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_towpath_renderer_v1_renderer_proto_goTypes = []any{
 	(Operation_Action)(0),           // 0: towpath.renderer.v1.Operation.Action
 	(ResourceDefinition_Driver)(0),  // 1: towpath.renderer.v1.ResourceDefinition.Driver
@@ -2271,22 +2284,23 @@ var file_towpath_renderer_v1_renderer_proto_goTypes = []any{
 	nil,                             // 36: towpath.renderer.v1.RenderInput.SecretVariablesEntry
 	nil,                             // 37: towpath.renderer.v1.RenderInput.OutputsEntry
 	nil,                             // 38: towpath.renderer.v1.Bundle.FilesEntry
-	nil,                             // 39: towpath.renderer.v1.ClaimRef.OutputsEntry
-	nil,                             // 40: towpath.renderer.v1.ClaimRef.SecretOutputsEntry
-	(*structpb.Value)(nil),          // 41: google.protobuf.Value
-	(*structpb.Struct)(nil),         // 42: google.protobuf.Struct
+	nil,                             // 39: towpath.renderer.v1.RenderResponse.AnswersEntry
+	nil,                             // 40: towpath.renderer.v1.ClaimRef.OutputsEntry
+	nil,                             // 41: towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	(*structpb.Value)(nil),          // 42: google.protobuf.Value
+	(*structpb.Struct)(nil),         // 43: google.protobuf.Struct
 }
 var file_towpath_renderer_v1_renderer_proto_depIdxs = []int32{
 	29, // 0: towpath.renderer.v1.ScoreFile.sources:type_name -> towpath.renderer.v1.ScoreFile.SourcesEntry
 	3,  // 1: towpath.renderer.v1.LoadWorkloadsRequest.files:type_name -> towpath.renderer.v1.ScoreFile
 	30, // 2: towpath.renderer.v1.LoadWorkloadsResponse.workloads:type_name -> towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
 	0,  // 3: towpath.renderer.v1.Operation.action:type_name -> towpath.renderer.v1.Operation.Action
-	41, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
+	42, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
 	31, // 5: towpath.renderer.v1.EnvironmentDefaults.labels:type_name -> towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
 	1,  // 6: towpath.renderer.v1.ResourceDefinition.driver:type_name -> towpath.renderer.v1.ResourceDefinition.Driver
-	42, // 7: towpath.renderer.v1.ResourceDefinition.inputs:type_name -> google.protobuf.Struct
+	43, // 7: towpath.renderer.v1.ResourceDefinition.inputs:type_name -> google.protobuf.Struct
 	9,  // 8: towpath.renderer.v1.ResourceDefinition.criteria:type_name -> towpath.renderer.v1.Criteria
-	42, // 9: towpath.renderer.v1.ResourceOutputs.values:type_name -> google.protobuf.Struct
+	43, // 9: towpath.renderer.v1.ResourceOutputs.values:type_name -> google.protobuf.Struct
 	32, // 10: towpath.renderer.v1.ResourceOutputs.secrets:type_name -> towpath.renderer.v1.ResourceOutputs.SecretsEntry
 	2,  // 11: towpath.renderer.v1.Guardrail.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
 	2,  // 12: towpath.renderer.v1.Verdict.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
@@ -2312,30 +2326,31 @@ var file_towpath_renderer_v1_renderer_proto_depIdxs = []int32{
 	26, // 32: towpath.renderer.v1.RenderResponse.bundle:type_name -> towpath.renderer.v1.Bundle
 	13, // 33: towpath.renderer.v1.RenderResponse.verdicts:type_name -> towpath.renderer.v1.Verdict
 	28, // 34: towpath.renderer.v1.RenderResponse.claims:type_name -> towpath.renderer.v1.ClaimRef
-	25, // 35: towpath.renderer.v1.ClaimRef.object:type_name -> towpath.renderer.v1.ObjectRef
-	39, // 36: towpath.renderer.v1.ClaimRef.outputs:type_name -> towpath.renderer.v1.ClaimRef.OutputsEntry
-	40, // 37: towpath.renderer.v1.ClaimRef.secret_outputs:type_name -> towpath.renderer.v1.ClaimRef.SecretOutputsEntry
-	42, // 38: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	8,  // 39: towpath.renderer.v1.ResourceOutputs.SecretsEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	42, // 40: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	42, // 41: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	8,  // 42: towpath.renderer.v1.RenderInput.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	11, // 43: towpath.renderer.v1.RenderInput.OutputsEntry.value:type_name -> towpath.renderer.v1.ResourceOutputs
-	4,  // 44: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
-	15, // 45: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
-	19, // 46: towpath.renderer.v1.RendererService.ExplainMatch:input_type -> towpath.renderer.v1.ExplainMatchRequest
-	21, // 47: towpath.renderer.v1.RendererService.CheckDefinition:input_type -> towpath.renderer.v1.CheckDefinitionRequest
-	23, // 48: towpath.renderer.v1.RendererService.CheckGuardrails:input_type -> towpath.renderer.v1.CheckGuardrailsRequest
-	5,  // 49: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
-	27, // 50: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
-	20, // 51: towpath.renderer.v1.RendererService.ExplainMatch:output_type -> towpath.renderer.v1.ExplainMatchResponse
-	22, // 52: towpath.renderer.v1.RendererService.CheckDefinition:output_type -> towpath.renderer.v1.CheckDefinitionResponse
-	24, // 53: towpath.renderer.v1.RendererService.CheckGuardrails:output_type -> towpath.renderer.v1.CheckGuardrailsResponse
-	49, // [49:54] is the sub-list for method output_type
-	44, // [44:49] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	39, // 35: towpath.renderer.v1.RenderResponse.answers:type_name -> towpath.renderer.v1.RenderResponse.AnswersEntry
+	25, // 36: towpath.renderer.v1.ClaimRef.object:type_name -> towpath.renderer.v1.ObjectRef
+	40, // 37: towpath.renderer.v1.ClaimRef.outputs:type_name -> towpath.renderer.v1.ClaimRef.OutputsEntry
+	41, // 38: towpath.renderer.v1.ClaimRef.secret_outputs:type_name -> towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	43, // 39: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	8,  // 40: towpath.renderer.v1.ResourceOutputs.SecretsEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	43, // 41: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	43, // 42: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	8,  // 43: towpath.renderer.v1.RenderInput.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	11, // 44: towpath.renderer.v1.RenderInput.OutputsEntry.value:type_name -> towpath.renderer.v1.ResourceOutputs
+	4,  // 45: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
+	15, // 46: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
+	19, // 47: towpath.renderer.v1.RendererService.ExplainMatch:input_type -> towpath.renderer.v1.ExplainMatchRequest
+	21, // 48: towpath.renderer.v1.RendererService.CheckDefinition:input_type -> towpath.renderer.v1.CheckDefinitionRequest
+	23, // 49: towpath.renderer.v1.RendererService.CheckGuardrails:input_type -> towpath.renderer.v1.CheckGuardrailsRequest
+	5,  // 50: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
+	27, // 51: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
+	20, // 52: towpath.renderer.v1.RendererService.ExplainMatch:output_type -> towpath.renderer.v1.ExplainMatchResponse
+	22, // 53: towpath.renderer.v1.RendererService.CheckDefinition:output_type -> towpath.renderer.v1.CheckDefinitionResponse
+	24, // 54: towpath.renderer.v1.RendererService.CheckGuardrails:output_type -> towpath.renderer.v1.CheckGuardrailsResponse
+	50, // [50:55] is the sub-list for method output_type
+	45, // [45:50] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_towpath_renderer_v1_renderer_proto_init() }
@@ -2349,7 +2364,7 @@ func file_towpath_renderer_v1_renderer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_renderer_v1_renderer_proto_rawDesc), len(file_towpath_renderer_v1_renderer_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

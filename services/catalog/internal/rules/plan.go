@@ -23,6 +23,7 @@ type PlanParts struct {
 	Variables       map[string]string
 	Place           string // repository, branch, path, target and namespace
 	Defaults        string
+	Definitions     []string // that rendering used
 	RendererVersion string
 	BaseTree        string
 	Tree            string
@@ -59,6 +60,7 @@ func (p PlanParts) Moved(now PlanParts) []string {
 		{"variables", fingerprintMap(p.Variables) == fingerprintMap(now.Variables)},
 		{"place", p.Place == now.Place},
 		{"environment_type", p.Defaults == now.Defaults},
+		{"definitions", slices.Equal(p.Definitions, now.Definitions)},
 		{"renderer_version", p.RendererVersion == now.RendererVersion},
 		{"base_tree", p.BaseTree == now.BaseTree},
 		{"tree", p.Tree == now.Tree && p.SHA256 == now.SHA256},

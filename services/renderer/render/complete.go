@@ -1,0 +1,121 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
+	"github.com/towpath-dev/towpath/services/renderer/score"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+)
+
+// maxResources is how many resources one environment may have: definitions that provision one another make many of few.
+const maxResources = 5000
+
+// complete finds the definition of every resource and adds what definitions refer to or provision, until nothing is added any
+// more. The resources are taken in rounds, by uid, so that the outcome does not depend on the order of anything.
+func (g *graph) complete(find func(*resource) (*definition.Definition, error)) error {
+	for {
+		var round []*resource
+		for _, uid := range slices.Sorted(maps.Keys(g.byUID)) {
+			if g.byUID[uid].definition == nil {
+				round = append(round, g.byUID[uid])
+			}
+		}
+		if len(round) == 0 {
+			g.spreadUsers()
+			return nil
+		}
+		for _, res := range round {
+			var err error
+			if res.definition, err = find(res); err != nil {
+				return located(err, res)
+			}
+			if err := g.addOf(res); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// addOf adds what the definition of a resource refers to and provisions.
+func (g *graph) addOf(res *resource) error {
+	for _, p := range res.definition.Provisions {
+		if err := g.want(res, p.Selector, p.Of(res.id)); err != nil {
+			return err
+		}
+	}
+	for _, r := range res.definition.References {
+		if err := g.want(res, r.Selector, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// want adds a resource because the definition of another one asks for it, or lets it have the params where it has none.
+func (g *graph) want(by *resource, selector definition.Selector, params map[string]any) error {
+	uid := selector.UID(by.id)
+	if !slices.Contains(by.wants, uid) {
+		by.wants = append(by.wants, uid)
+	}
+	declared := fmt.Sprintf("the definition %s of %s", by.definition.Spec.GetName(), by.uid)
+	res := g.byUID[uid]
+	if res == nil {
+		if len(g.byUID) >= maxResources {
+			return errs.New(errs.Invalid, errorsv1.Reason_REASON_TOO_LARGE, "the environment has more than %d resources; %s adds another one", maxResources, declared).
+				With("limit", fmt.Sprint(maxResources)).With("field", "resources")
+		}
+		res = &resource{uid: uid, typ: selector.Type, class: selector.Class, id: selector.ID, owner: by.owner, users: slices.Clone(by.users), declared: declared, provided: true}
+		if res.id == "" {
+			res.id = by.id
+		}
+		g.byUID[uid] = res
+	}
+	switch {
+	case params == nil:
+	case res.params == nil:
+		res.params, res.provided, res.declared = params, true, declared
+	case !reflect.DeepEqual(res.params, params):
+		return score.Invalid([]errs.Field{{Path: declared, Problem: res.differs("params")}})
+	}
+	return nil
+}
+
+// spreadUsers makes everybody who uses a resource a user of what its definition wants.
+func (g *graph) spreadUsers() {
+	for changed := true; changed; {
+		changed = false
+		for _, uid := range slices.Sorted(maps.Keys(g.byUID)) {
+			res := g.byUID[uid]
+			for _, wanted := range res.wants {
+				other := g.byUID[wanted]
+				for _, user := range res.users {
+					if !slices.Contains(other.users, user) {
+						other.users, changed = append(other.users, user), true
+					}
+				}
+			}
+		}
+	}
+}
+
+// references gives the uids that a resource must wait for because of definitions: its own one's references, and those in params
+// that another definition gave.
+func (r *resource) references() (out []string) {
+	if r.definition != nil {
+		for _, ref := range r.definition.References {
+			out = append(out, ref.Selector.UID(r.id))
+		}
+	}
+	if r.provided {
+		for _, ref := range definition.ReferencesIn(r.params) {
+			out = append(out, ref.Selector.UID(r.id))
+		}
+	}
+	return out
+}
