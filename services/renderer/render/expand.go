@@ -60,6 +60,9 @@ func (r *run) resolve(ref placeholder.Ref, sc *scope) (any, string) {
 		if res.typ == "environment" {
 			return r.variable(ref.Path[2:])
 		}
+		if r.pending(res) {
+			return "pending", ""
+		}
 		return walk(res.outputs, ref.Path[2:], "the resource "+name+" ("+res.typ+")")
 	default:
 		return nil, "expected ${metadata.<key>} or ${resources.<name>.<output>}"
