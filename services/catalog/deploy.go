@@ -222,13 +222,16 @@ func (s *Service) hold(ctx context.Context, o order, c current, next decision, d
 		if err := s.plans.check(o.planHash, p.parts); err != nil {
 			return err
 		}
+		if d.AwaitedOutputs = p.awaited; len(p.awaited) > 0 {
+			return nil // what comes out hangs on what the cluster says
+		}
 		d.PlannedTree, d.PlannedBaseTree = p.parts.Tree, p.parts.BaseTree
 		return nil
 	case next.restore != nil:
 		return nil // the tree is there already; its set may be one that today's renderer would refuse
 	}
 	_, err := s.render(ctx, c, next.state)
-	return err
+	return s.orAwait(ctx, c, next.state, d, err)
 }
 
 // render makes the bundle; what the renderer says about bad input goes through unchanged.
@@ -242,6 +245,7 @@ func (s *Service) render(ctx context.Context, c current, state rules.State) (*re
 		return nil, rpc.FromStatus(err)
 	}
 	keepUsed(state.Intent, resp)
+	rules.KeepOutputs(state.Intent, resp.GetClaims())
 	return resp, nil
 }
 

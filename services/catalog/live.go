@@ -181,5 +181,8 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 	environments.Delete(tx, c.row.ID, c.row.Rev)
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID)
 	disown(tx, c.site, c.row.Msg.GetNamespace())
+	if err := s.forgetOutputs(ctx, tx, env); err != nil {
+		return err
+	}
 	return s.dropVariables(ctx, tx, env, env.Deployment(removal))
 }

@@ -33,7 +33,10 @@ func (s *Service) pin(ctx context.Context, c current, state rules.State) (*catal
 	if err := s.pinVariables(ctx, c, intent); err != nil {
 		return nil, err
 	}
-	return intent, s.pinDefinitions(ctx, c, state, intent)
+	if err := s.pinDefinitions(ctx, c, state, intent); err != nil {
+		return nil, err
+	}
+	return intent, s.pinOutputs(ctx, c.env, intent)
 }
 
 // input makes what the renderer gets, from what the intent has pinned.
@@ -48,9 +51,14 @@ func (s *Service) input(ctx context.Context, c current, state rules.State) (*ren
 	if err != nil {
 		return nil, err
 	}
+	outputs, err := s.pinnedOutputs(ctx, c.env, intent)
+	if err != nil {
+		return nil, err
+	}
 	return &rendererv1.RenderInput{
 		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
 		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
 		Variables: plain, SecretVariables: secret, Defaults: defaults, Definitions: definitions,
+		Outputs: outputs,
 	}, nil
 }

@@ -23,6 +23,7 @@ type planned struct {
 	before   map[string][]byte // what stands at the environment's path
 	after    map[string][]byte
 	warnings []string
+	awaited  []string // resources whose outputs have to come first; after then has their claims
 }
 
 // PlanDeployment tells what a change or rollback would do.
@@ -58,6 +59,7 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	return &catalogv1.Plan{
 		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree), Tree: p.parts.Tree,
 		Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts), OpenFindings: live.Msg.GetLive().GetFindings(),
+		AwaitedOutputs: p.awaited,
 	}, nil
 }
 
@@ -99,6 +101,9 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 		p.warnings = append(p.warnings, "Git no longer has the tree of "+next.restore.GetName()+"; it is rendered again and must come out the same")
 	}
 	resp, err := s.render(ctx, c, next.state)
+	if outputsMissing(err) {
+		return s.planClaims(ctx, c, next, p)
+	}
 	if err != nil {
 		return p, err
 	}

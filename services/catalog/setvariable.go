@@ -290,7 +290,7 @@ func (s *Service) checkRollout(ctx context.Context, o variableOrder, v *catalogv
 			return err
 		}
 		rules.ReplaceApplicationVariable(next.Intent, o.key, v)
-		if _, err := s.render(ctx, c, next); err != nil && !errs.Is(err, errs.Unavailable) {
+		if _, err := s.render(ctx, c, next); err != nil && !errs.Is(err, errs.Unavailable) && !outputsMissing(err) {
 			return inEnvironment(env, err)
 		}
 	}
