@@ -75,6 +75,45 @@ func TestLoadThenRender(t *testing.T) {
 	}
 }
 
+func TestChecksAndVerdictsOverTheWire(t *testing.T) {
+	client := dial(t)
+	mine := &rendererv1.ResourceDefinition{Name: "resourceDefinitions/pg/versions/1", Type: "postgres", Driver: rendererv1.ResourceDefinition_DRIVER_STATIC}
+	if _, err := client.CheckDefinition(t.Context(), &rendererv1.CheckDefinitionRequest{Definition: mine}); err == nil || !strings.Contains(err.Error(), "the request is not valid") {
+		t.Errorf("CheckDefinition: %v", err)
+	}
+	explained, err := client.ExplainMatch(t.Context(), &rendererv1.ExplainMatchRequest{Match: &rendererv1.MatchRequest{Type: "postgres"}, Definitions: []*rendererv1.ResourceDefinition{mine}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := explained.GetCandidates(); len(c) != 2 || c[0].GetDefinition() != mine.GetName() || !c[0].GetWon() || c[1].GetDefinition() != "builtin/postgres" {
+		t.Errorf("candidates: %v", c)
+	}
+	if _, err := client.CheckGuardrails(t.Context(), &rendererv1.CheckGuardrailsRequest{Guardrails: []*rendererv1.Guardrail{{Name: "aa", Expression: "("}}}); err == nil {
+		t.Error("a guardrail that does not compile is accepted")
+	}
+	loaded, err := client.LoadWorkloads(t.Context(), &rendererv1.LoadWorkloadsRequest{Files: []*rendererv1.ScoreFile{{Content: []byte(document)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &rendererv1.RenderInput{Application: "shop", Environment: "dev", Namespace: "shop-dev", Workloads: loaded.GetWorkloads()}
+	plain, err := client.Render(t.Context(), &rendererv1.RenderRequest{Input: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded, err := client.Render(t.Context(), &rendererv1.RenderRequest{Input: in, Facts: &rendererv1.DeploymentFacts{Kind: "CHANGE"}, Guardrails: []*rendererv1.Guardrail{
+		{Name: "tag", Expression: "object.spec.template.spec.containers.all(c, c.image.contains(':'))", Message: "give a tag", Enforcement: rendererv1.Guardrail_ENFORCEMENT_DENY, Kinds: []string{"Deployment"}},
+		{Name: "change", Expression: "deployment.kind == 'CHANGE'", Enforcement: rendererv1.Guardrail_ENFORCEMENT_WARN}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := guarded.GetVerdicts(); len(v) != 1 || v[0].GetMessage() != "give a tag" || v[0].GetObject().GetFile() != "deployment-api.yaml" {
+		t.Errorf("verdicts: %v", v)
+	}
+	if guarded.GetBundle().GetTree() != plain.GetBundle().GetTree() {
+		t.Error("guardrails change the bundle")
+	}
+}
+
 func TestHandlersRefuse(t *testing.T) {
 	svc := newService(t)
 	for name, tc := range map[string]struct {

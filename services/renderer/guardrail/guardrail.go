@@ -27,7 +27,7 @@ import (
 
 const (
 	// maxCost is how much one question may cost, in CEL's units: about as many steps.
-	maxCost = 1_000_000
+	maxCost = 250_000
 	// patience ends an evaluation that the limits above did not. It gives an error and no verdict.
 	patience = 20 * time.Second
 	// maxPrograms is how many compiled expressions are kept.
