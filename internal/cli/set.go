@@ -19,34 +19,46 @@ import (
 type setFlags struct {
 	workload, container string
 	inSet               bool
+	secrets             []string
+}
+
+func (f *setFlags) bind(t *tow, cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.workload, "workload", "w", "", "set variables of this workload instead of the environment's")
+	cmd.Flags().StringVarP(&f.container, "container", "c", "", "the workload's container; not needed when it has one only")
+	cmd.Flags().BoolVar(&f.inSet, "in-set", false, "change the workload's document itself instead of this environment's overlay")
+	complete(cmd, "workload", t.completeWorkloads)
+	complete(cmd, "container", noCompletion)
 }
 
 func (t *tow) setCmd() *cobra.Command {
 	var f setFlags
 	var s shipment
 	cmd := &cobra.Command{
-		Use: "set KEY=VALUE... -e APP/ENV", Short: "Set or unset variables, and deploy that", Args: someArgs("KEY=VALUE, or KEY- to unset"),
+		Use: "set KEY=VALUE... -e APP/ENV", Short: "Set or unset variables, and deploy that", Args: cobra.ArbitraryArgs,
 		Long: `Without -w it sets variables of the environment, which Score files read as ${resources.NAME.KEY} from a resource of type
 environment. With -w it sets variables of that workload's container, in this environment only; they stay when the Score file is
 deployed again. With --in-set it changes the workload's own document, which is what promotion copies.
 
 KEY- unsets. With -w it takes the environment's own value away, so that the Score file's shows again; where there is no own
-value, the variable is removed in this environment. Values are not for secrets: they end up in Git.`,
+value, the variable is removed in this environment. Values are not for secrets: they end up in Git. --secret refers to one instead: the
+key of a Secret in the environment's namespace. tow var has an application's variables, and versions of all of them.`,
 		Example: `  tow set CURRENCY=EUR -e shop/dev
   tow set LOG_LEVEL=debug -e shop/dev -w api --wait
-  tow set LOG_LEVEL- -e shop/dev -w api -c main --plan`,
+  tow set LOG_LEVEL- -e shop/dev -w api -c main --plan
+  tow set --secret PAYMENTS_KEY=payments/api-key -e shop/dev`,
 	}
 	s.bind(t, cmd)
-	cmd.Flags().StringVarP(&f.workload, "workload", "w", "", "set variables of this workload instead of the environment's")
-	cmd.Flags().StringVarP(&f.container, "container", "c", "", "the workload's container; not needed when it has one only")
-	cmd.Flags().BoolVar(&f.inSet, "in-set", false, "change the workload's document itself instead of this environment's overlay")
-	complete(cmd, "workload", t.completeWorkloads)
-	complete(cmd, "container", noCompletion)
+	f.bind(t, cmd)
+	cmd.Flags().StringArrayVar(&f.secrets, "secret", nil, "set a variable of the environment to a key of a Secret, KEY=NAME/KEY")
+	complete(cmd, "secret", noCompletion)
 	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		env, err := envFlag(s.env)
 		if err != nil {
 			return err
+		}
+		if len(args)+len(f.secrets) == 0 {
+			return usagef("tow set needs KEY=VALUE, or KEY- to unset, or --secret KEY=NAME/KEY")
 		}
 		values, drops, err := assignments(args)
 		if err != nil {
@@ -87,7 +99,11 @@ func (t *tow) setChange(ctx context.Context, f setFlags, env string, values map[
 		if f.inSet || f.container != "" {
 			return nil, usagef("--in-set and --container are about a workload; name it with -w")
 		}
-		return &catalogv1.Change{Variables: values, VariableDrops: drops}, nil
+		secrets, err := f.secretVariables()
+		return &catalogv1.Change{Variables: values, SecretVariables: secrets, VariableDrops: drops}, err
+	}
+	if len(f.secrets) > 0 {
+		return nil, usagef("--secret sets a variable of the environment; let the workload read that, as ${resources.env.KEY}")
 	}
 	c, err := t.api()
 	if err != nil {
@@ -125,6 +141,20 @@ func (t *tow) setChange(ctx context.Context, f setFlags, env string, values map[
 		change.OverlayOperations = ops
 	}
 	return change, nil
+}
+
+func (f *setFlags) secretVariables() (map[string]*rendererv1.SecretReference, error) {
+	pairs, err := keyValues("--secret", f.secrets)
+	if err != nil || len(pairs) == 0 {
+		return nil, err
+	}
+	out := map[string]*rendererv1.SecretReference{}
+	for key, value := range pairs {
+		if out[key], err = secretReference("--secret", value); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // intentOf gives an environment and the set that it is meant to run.

@@ -64,6 +64,9 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
 	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE, catalogv1.Deployment_KIND_PROMOTION:
 	}
+	if round := rules.ClaimsRound(d); round != "" {
+		cmd.Mode, cmd.RequestId = eventsv1.DeploymentRequested_MODE_CLAIMS, cmd.GetRequestId()+round
+	}
 	cmd.Input, err = s.input(ctx, c, state)
 	return cmd, err
 }

@@ -28,6 +28,8 @@ type order struct {
 	planHash string
 	etag     string
 	request  request
+	// describe has descriptions of variables that the deployment brings.
+	describe map[string]string
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
 	// current reads the environment; nil for one that exists.
@@ -262,6 +264,9 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 		if err := o.also(&tx); err != nil {
 			return err
 		}
+	}
+	if err := s.putVariables(ctx, &tx, o, c, d); err != nil {
+		return err
 	}
 	tx.Put(openPrefix+id, nil)
 	s.remember(ctx, d.GetName())

@@ -31,7 +31,7 @@ func (s *Service) hold(ctx context.Context, o order, c current, next decision, d
 		return judge(d, verdicts)
 	}
 	resp, err := s.render(ctx, c, next.state)
-	if err != nil {
+	if err := s.orAwait(ctx, c, next.state, d, err); err != nil {
 		return err
 	}
 	return judge(d, resp.GetVerdicts())
@@ -45,9 +45,12 @@ func (s *Service) holdToPlan(ctx context.Context, o order, c current, next decis
 	if err := s.plans.check(o.planHash, p.parts); err != nil {
 		return err
 	}
-	d.PlanHash, d.PlannedBaseTree = o.planHash, p.parts.BaseTree
-	if o.kind != catalogv1.Deployment_KIND_REMOVAL && len(p.awaited) == 0 {
-		d.PlannedTree = p.parts.Tree // while outputs are awaited nobody knows it
+	d.PlanHash, d.AwaitedOutputs = o.planHash, p.awaited
+	if len(p.awaited) == 0 { // else what comes out hangs on what the cluster says, and claims are committed before it
+		d.PlannedBaseTree = p.parts.BaseTree
+		if o.kind != catalogv1.Deployment_KIND_REMOVAL {
+			d.PlannedTree = p.parts.Tree
+		}
 	}
 	return judge(d, p.verdicts)
 }
@@ -123,5 +126,6 @@ func (s *Service) rendered(ctx context.Context, c current, state rules.State, cl
 	if !claimsOnly { // the claims are not all that the definitions are for
 		keepUsed(state.Intent, resp)
 	}
+	rules.KeepOutputs(state.Intent, resp.GetClaims())
 	return resp, nil
 }

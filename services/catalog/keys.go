@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -46,11 +47,21 @@ var (
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
 	// drafts has the id {application}/{draft}.
-	drafts              = store.NewTable[*catalogv1.Draft]("drafts/")
+	drafts = store.NewTable[*catalogv1.Draft]("drafts/")
+	// variables has the id {application}/{environment, "-" for the application's own}/{key}: each variable as it is, also one that
+	// was taken away (deleted), because its versions go on from there.
+	variables = store.NewTable[*catalogv1.Variable]("variables/")
+	// variableVersions has the id of the variable + /{version, 20 digits}. Rows are never changed or removed.
+	variableVersions    = store.NewTable[*catalogv1.Variable]("variableVersions/")
 	resourceDefinitions = store.NewTable[*catalogv1.ResourceDefinition]("resourceDefinitions/")
 	// definitionVersions has the id {definition}/{number, 20 digits}. Rows stay when their definition goes, because deployments
 	// are pinned to them, and a new definition of that name goes on with the next number.
 	definitionVersions = store.NewTable[*catalogv1.DefinitionVersion]("definitionVersions/")
+	// resourceOutputs has the id {application}/{environment}/{resource}: what the cluster said of a claim last. It goes with the
+	// environment.
+	resourceOutputs = store.NewTable[*rendererv1.ResourceOutputs]("resourceOutputs/")
+	// outputVersions has the id of the outputs + /{version, 20 digits}. Rows are never changed or removed.
+	outputVersions = store.NewTable[*rendererv1.ResourceOutputs]("resourceOutputVersions/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )

@@ -30,6 +30,10 @@ type lane struct {
 	// patience is the present wait for an effect, nextLook when it ends.
 	patience time.Duration
 	nextLook time.Time
+	// deadline is when the deployment that awaits outputs fails; zero when none does.
+	deadline time.Time
+	// provisioning is that deployment's generation.
+	provisioning int64
 }
 
 // sent is the row of what was published last. It is written before publishing: after a crash it says that the command may be
@@ -38,6 +42,8 @@ type sent struct {
 	Generation int64 `json:"generation"`
 	// Repeats is how often it was published again because it had no effect.
 	Repeats int `json:"repeats,omitempty"`
+	// Claims tells which of the deployment's claims were published, see rules.ClaimsRound; empty for the deployment itself.
+	Claims string `json:"claims,omitempty"`
 }
 
 // maxPatience bounds the growing wait for an effect.
@@ -64,6 +70,7 @@ func (o *outbox) lane(ctx context.Context, env rules.Env) (*lane, error) {
 // note takes in a deployment's state. The log may show a state that is older than what the lane knows: a deployment never goes
 // back, so that one which has left the line does not enter it again, unless the lane was just made.
 func (l *lane) note(generation int64, d *catalogv1.Deployment) {
+	l.noteDeadline(generation, d)
 	i, in := slices.BinarySearch(l.waiting, generation)
 	switch {
 	case rules.BeforeCommit(d.GetState()) && !in:
@@ -84,6 +91,9 @@ func (l *lane) note(generation int64, d *catalogv1.Deployment) {
 // Of several deployments that wait, only the newest is sent. Its intent was computed on top of the one before it, so it
 // contains what all of them want; those before it would be in Git for a moment and then be replaced. They end as SUPERSEDED.
 func (o *outbox) step(ctx context.Context, l *lane) error {
+	if err := o.overtakeProvisioning(ctx, l); err != nil {
+		return err
+	}
 	for len(l.waiting) > 0 && !slices.Contains(l.waiting, l.sent.Generation) {
 		newest := l.waiting[len(l.waiting)-1]
 		for _, generation := range l.waiting[:len(l.waiting)-1] {
@@ -116,6 +126,9 @@ func (o *outbox) resume(ctx context.Context, l *lane) error {
 	if err != nil {
 		return err
 	}
+	if rules.ClaimsRound(d) != l.sent.Claims {
+		return o.nextRound(ctx, l, l.sent.Generation, d)
+	}
 	if lost, err := o.lost(ctx, l.env, d); err != nil || !lost {
 		l.expect(o.cfg.RepublishAfter)
 		return err
@@ -126,6 +139,11 @@ func (o *outbox) resume(ctx context.Context, l *lane) error {
 
 // send publishes a deployment's command.
 func (o *outbox) send(ctx context.Context, l *lane, d *catalogv1.Deployment, as sent) error {
+	d, err := o.provision(ctx, l, d)
+	if err != nil {
+		return err
+	}
+	as.Claims = rules.ClaimsRound(d)
 	value, err := json.Marshal(as)
 	if err != nil {
 		return fmt.Errorf("encode %q: %w", sentPrefix, err)
@@ -167,7 +185,7 @@ func (o *outbox) publish(ctx context.Context, env rules.Env, d *catalogv1.Deploy
 	if err != nil {
 		return err
 	}
-	id := d.GetName() + "@1"
+	id := d.GetName() + "@1" + rules.ClaimsRound(d)
 	if repeat > 0 {
 		id = fmt.Sprintf("%s.r%d", id, repeat)
 	}
@@ -199,6 +217,9 @@ func (l *lane) expect(within time.Duration) {
 func (o *outbox) lookAround(ctx context.Context) error {
 	now := time.Now()
 	for env, l := range o.lanes {
+		if err := o.expire(ctx, l); err != nil {
+			return err
+		}
 		generation := l.syncing
 		if len(l.waiting) > 0 {
 			generation = l.sent.Generation

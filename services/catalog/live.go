@@ -221,5 +221,8 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	reindex(tx, c.row.ID, c.row.Msg, nil)
 	disown(tx, c.site, c.row.Msg.GetNamespace())
-	return nil
+	if err := s.forgetOutputs(ctx, tx, env); err != nil {
+		return err
+	}
+	return s.dropVariables(ctx, tx, env, env.Deployment(removal))
 }

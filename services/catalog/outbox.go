@@ -159,6 +159,9 @@ func (o *outbox) handle(ctx context.Context, c store.Change) error {
 		return err
 	}
 	l.note(generation, row.Msg)
+	if err := o.nextRound(ctx, l, generation, row.Msg); err != nil {
+		return err
+	}
 	if err := o.step(ctx, l); err != nil {
 		return err
 	}

@@ -13,12 +13,17 @@ import (
 // decided runs a decision and pins it. It is the one way to a decision, for plans and for deployments alike.
 func (s *Service) decided(ctx context.Context, c current, decide func(context.Context, current) (decision, error)) (decision, error) {
 	next, err := decide(ctx, c)
-	if err != nil || next.restore != nil || next.removal { // what is restored was pinned then, and nothing is made by a removal
+	if err != nil || next.removal { // nothing is made by a removal
 		return next, err
 	}
-	next.state.Intent, err = s.pin(ctx, c, next.state)
-	keepVariables(next)
-	return next, err
+	if next.restore == nil { // what is restored was pinned then
+		if next.state.Intent, err = s.pin(ctx, c, next.state); err != nil {
+			return next, err
+		}
+		keepVariables(next)
+	}
+	next.summary = append(next.summary, rules.ApplicationSummary(c.state.Intent, next.state.Intent)...)
+	return next, nil
 }
 
 // pin notes in an intent everything beside the set, the overlay and the environment's own variables that its rendering
@@ -26,7 +31,13 @@ func (s *Service) decided(ctx context.Context, c current, decide func(context.Co
 func (s *Service) pin(ctx context.Context, c current, state rules.State) (*catalogv1.Intent, error) {
 	intent := proto.CloneOf(state.Intent)
 	intent.Defaults = proto.CloneOf(c.site.typ.GetDefaults())
-	return intent, s.pinDefinitions(ctx, c, state, intent)
+	if err := s.pinVariables(ctx, c, intent); err != nil {
+		return nil, err
+	}
+	if err := s.pinDefinitions(ctx, c, state, intent); err != nil {
+		return nil, err
+	}
+	return intent, s.pinOutputs(ctx, c.env, intent)
 }
 
 // input makes what the renderer gets, from what the intent has pinned.
@@ -36,13 +47,19 @@ func (s *Service) input(ctx context.Context, c current, state rules.State) (*ren
 	if defaults == nil {
 		defaults = c.site.typ.GetDefaults() // of a deployment from before defaults were pinned, or of a type that has none
 	}
+	plain, secret := rules.Variables(intent)
 	definitions, err := s.contents(ctx, intent.GetDefinitions())
+	if err != nil {
+		return nil, err
+	}
+	outputs, err := s.pinnedOutputs(ctx, c.env, intent)
 	if err != nil {
 		return nil, err
 	}
 	return &rendererv1.RenderInput{
 		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
 		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
-		Variables: intent.GetVariables(), Defaults: defaults, Definitions: definitions,
+		Variables: plain, SecretVariables: secret, Defaults: defaults, Definitions: definitions,
+		Outputs: outputs,
 	}, nil
 }

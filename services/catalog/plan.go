@@ -26,7 +26,7 @@ type planned struct {
 	warnings []string
 	verdicts []*rendererv1.Verdict
 	refs     []*rendererv1.ObjectRef
-	awaited  []string
+	awaited  []string // resources whose outputs have to come first; after then has their claims
 }
 
 // PlanDeployment tells what a change, rollback, promotion, removal or new environment would do.
@@ -140,8 +140,9 @@ func (s *Service) planRestore(ctx context.Context, c current, next decision, p *
 // planRender plans a bundle that is rendered.
 func (s *Service) planRender(ctx context.Context, c current, next decision, p *planned) error {
 	resp, err := s.render(ctx, c, next.state)
-	if errs.ReasonOf(err) == errorsv1.Reason_REASON_OUTPUTS_MISSING {
-		resp, err = s.renderClaims(ctx, c, next.state)
+	if outputsMissing(err) {
+		*p, err = s.planClaims(ctx, c, next, *p)
+		return err
 	}
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (s *Service) planRender(ctx context.Context, c current, next decision, p *p
 	p.after, p.parts.Tree, p.parts.SHA256 = resp.GetBundle().GetFiles(), resp.GetBundle().GetTree(), resp.GetBundle().GetSha256()
 	p.parts.RendererVersion, p.refs = resp.GetRendererVersion(), resp.GetBundle().GetObjects()
 	p.parts.Definitions = resp.GetDefinitionsUsed()
-	p.verdicts, p.awaited = resp.GetVerdicts(), resp.GetMissingOutputs()
+	p.verdicts = resp.GetVerdicts()
 	p.warnings = append(p.warnings, resp.GetWarnings()...)
 	return nil
 }

@@ -62,6 +62,10 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 		return onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommitted)
 	case "deployment.failed":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentFailed{}, rules.Fail)
+	case "deployment.claims":
+		return onEvent(ctx, s, d, &eventsv1.ClaimsCommitted{}, s.onClaims)
+	case "resource.outputs":
+		return onEvent(ctx, s, d, &eventsv1.ResourceOutputsReported{}, s.onOutputs)
 	case "environment.synced":
 		return onEvent(ctx, s, d, &eventsv1.EnvironmentSynced{}, s.onSynced)
 	case "environment.health":

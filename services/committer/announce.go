@@ -42,6 +42,9 @@ func (s *Service) publish(ctx context.Context, dep rules.Deployment, eventType, 
 // announce tells that the deployment is in Git: first the desired state, because whoever hears of the commit may look there.
 // Their ids come from the deployment alone, so a redelivery is stored once.
 func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
+	if t.claims() {
+		return s.announceClaims(ctx, t, o)
+	}
 	if !o.overtaken {
 		subject, err := events.DesiredSubject(t.dep.Application, t.dep.Environment)
 		if err != nil {
@@ -49,7 +52,7 @@ func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
 		}
 		if err := s.cfg.Bus.Publish(ctx, events.Message{
 			Subject: subject, ID: t.cmd.GetDeployment() + "/desired", Type: typePrefix + typeDesired, Source: source,
-			Resource: t.dep.EnvironmentName(), Time: o.end, Body: desired(t, o),
+			Resource: t.dep.EnvironmentName(), Time: o.end, Body: s.withClaims(ctx, t, desired(t, o)),
 		}); err != nil {
 			return err
 		}

@@ -36,6 +36,8 @@ func verb(m eventsv1.DeploymentRequested_Mode) string {
 		return "Restore"
 	case eventsv1.DeploymentRequested_MODE_REMOVE:
 		return "Remove"
+	case eventsv1.DeploymentRequested_MODE_CLAIMS:
+		return "Claim resources for"
 	default:
 		return "Deploy"
 	}

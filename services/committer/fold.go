@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
@@ -116,12 +118,17 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	if err != nil {
 		return err
 	}
-	changes := append(l.leave(t, before), change)
-	tree := t.newTree()
+	changes := append(l.leave(t, before), change...)
 	root, err := git.Splice(ctx, f.reader, f.objs, f.root, changes)
 	if err != nil {
 		return fmt.Errorf("splice %s: %w", t.cmd.GetPath(), err)
 	}
+	if t.claims() {
+		if t.union, err = treeAt(ctx, f.reader, root, t.cmd.GetPath()); err != nil {
+			return err
+		}
+	}
+	tree := t.newTree()
 	e.state = newState(t)
 	e.state.Unchanged = base == tree
 	if e.state.FilesChanged, err = countChanges(ctx, f.reader, base, tree); err != nil {
@@ -145,17 +152,19 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 }
 
 // change gives the edit of the environment's folder.
-func (l *lane) change(ctx context.Context, f *fold, t *task, e *entry) (git.Change, error) {
+func (l *lane) change(ctx context.Context, f *fold, t *task, e *entry) ([]git.Change, error) {
 	path := t.cmd.GetPath()
 	switch {
 	case t.removes():
-		return git.Change{Path: path, Delete: true}, nil
+		return []git.Change{{Path: path, Delete: true}}, nil
+	case t.claims() && t.bundle != nil:
+		return beside(path, t.bundle.files), nil
 	case t.bundle != nil && len(t.bundle.files) == 0:
-		return git.Change{Path: path, Delete: true}, nil
+		return []git.Change{{Path: path, Delete: true}}, nil
 	case t.bundle != nil:
-		return git.Change{Path: path, Files: t.bundle.files}, nil
+		return []git.Change{{Path: path, Files: t.bundle.files}}, nil
 	case !t.restores():
-		return git.Change{}, errNeedsBundle
+		return nil, errNeedsBundle
 	}
 	tree := t.newTree()
 	if !tree.IsZero() {
@@ -163,14 +172,23 @@ func (l *lane) change(ctx context.Context, f *fold, t *task, e *entry) (git.Chan
 		switch {
 		case err == nil:
 		case outage(err):
-			return git.Change{}, err
+			return nil, err
 		default:
 			// Git no longer has it, or what it has is no tree.
-			return git.Change{}, errNeedsBundle
+			return nil, errNeedsBundle
 		}
 	}
 	e.assigned = true
-	return git.Change{Path: path, Subtree: &tree}, nil
+	return []git.Change{{Path: path, Subtree: &tree}}, nil
+}
+
+// beside puts files into a folder and leaves what else stands there.
+func beside(path string, files map[string][]byte) []git.Change {
+	out := make([]git.Change, 0, len(files))
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		out = append(out, git.Change{Path: path + "/" + name, File: files[name]})
+	}
+	return out
 }
 
 // leave removes the folder where the environment was before, when it moves to another one and nobody else lives there.
@@ -186,7 +204,7 @@ func newState(t *task) rules.State {
 	s := rules.State{
 		Deployment: t.cmd.GetDeployment(), Generation: t.cmd.GetGeneration(), RequestID: t.cmd.GetRequestId(),
 		RequestTime: t.request.RequestTime, Set: t.cmd.GetSet(), Path: t.cmd.GetPath(), Tree: treeText(t.newTree()),
-		Removed: t.removes(),
+		Removed: t.removes(), Claims: t.claims(),
 	}
 	if s.Tree == "" && !s.Removed {
 		s.Tree = git.EmptyTree.String() // a bundle without files is something else than a removal

@@ -51,7 +51,7 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 
 // perform renders where that is needed and commits. The stage says where an error comes from.
 func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
-	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER {
+	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims() {
 		if err := s.render(ctx, t); err != nil {
 			o, found := s.lookUp(ctx, t, d, err)
 			if found {
@@ -87,7 +87,7 @@ func (s *Service) lookUp(ctx context.Context, t *task, d events.Delivery, cause 
 // render fills the task's bundle and refuses what may not reach Git.
 func (s *Service) render(ctx context.Context, t *task) error {
 	t.renderStart = time.Now()
-	answer, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: t.cmd.GetInput()})
+	answer, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: t.cmd.GetInput(), ClaimsOnly: t.claims()})
 	if err != nil {
 		return rpc.FromStatus(err)
 	}
@@ -105,7 +105,7 @@ func (s *Service) render(ctx context.Context, t *task) error {
 	if err := rules.CheckSecrets(files); err != nil {
 		return err
 	}
-	t.bundle = &bundle{files: files, tree: tree, sha256: answer.GetBundle().GetSha256(), version: answer.GetRendererVersion()}
+	t.bundle = &bundle{files: files, tree: tree, sha256: answer.GetBundle().GetSha256(), version: answer.GetRendererVersion(), claims: answer.GetClaims()}
 	t.commitStart = time.Now()
 	s.failpoint("rendered")
 	return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/committer/internal/rules"
@@ -20,6 +21,8 @@ type bundle struct {
 	tree    git.Hash
 	sha256  string
 	version string
+	// claims are those that the objects are, for drift to watch.
+	claims []*rendererv1.ClaimRef
 }
 
 // task is one deployment on its way through a lane.
@@ -34,6 +37,8 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// union is the tree with the claims beside what stood there, once it was made.
+	union git.Hash
 }
 
 // outcome is a deployment that is in Git.
@@ -64,6 +69,7 @@ func newTask(cmd *eventsv1.DeploymentRequested, now time.Time) (*task, error) {
 	t.request = rules.Request{
 		Deployment: cmd.GetDeployment(), RequestID: cmd.GetRequestId(), Generation: cmd.GetGeneration(),
 		RequestTime: cmd.GetRequestTime().AsTime(), ExpectBaseTree: cmd.GetExpectBaseTree(),
+		Claims: t.claims(),
 	}
 	return t, nil
 }
@@ -81,7 +87,7 @@ func (t *task) check() error {
 	wrong(!cmd.GetRequestTime().IsValid(), "request_time", "is missing")
 	wrong(cmd.GetRepository().GetUrl() == "", "repository.url", "is missing")
 	switch cmd.GetMode() {
-	case eventsv1.DeploymentRequested_MODE_RENDER:
+	case eventsv1.DeploymentRequested_MODE_RENDER, eventsv1.DeploymentRequested_MODE_CLAIMS:
 		wrong(cmd.GetInput() == nil, "input", "is missing")
 	case eventsv1.DeploymentRequested_MODE_RESTORE:
 		wrong(!isTreeID(cmd.GetRestoreTree()), "restore_tree", "is not a tree id of 40 hexadecimal digits")
@@ -114,6 +120,8 @@ func (t *task) removes() bool { return t.cmd.GetMode() == eventsv1.DeploymentReq
 
 func (t *task) restores() bool { return t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RESTORE }
 
+func (t *task) claims() bool { return t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_CLAIMS }
+
 // key names the request: a redelivery has the same one.
 func (t *task) key() string { return t.cmd.GetDeployment() + "\n" + t.cmd.GetRequestId() }
 
@@ -122,6 +130,8 @@ func (t *task) newTree() git.Hash {
 	h := git.ZeroHash
 	switch {
 	case t.removes():
+	case t.claims():
+		h = t.union
 	case t.bundle != nil:
 		h = t.bundle.tree
 	default:

@@ -88,6 +88,7 @@ type environment struct {
 	sweepDue bool   // all objects are to be looked at again
 	contests map[string]*contest
 	explain  schedule
+	claims   claimWork
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -101,6 +102,10 @@ func newEnvironment(s *Service, name string) *environment {
 
 // want takes a newer desired state; an older one, or one that is known, changes nothing.
 func (e *environment) want(d *eventsv1.DesiredState) {
+	if d.GetClaimsOnly() {
+		e.wantClaims(d)
+		return
+	}
 	e.mu.Lock()
 	if e.desired != nil && d.GetGeneration() < e.desired.GetGeneration() {
 		e.mu.Unlock()
@@ -110,6 +115,7 @@ func (e *environment) want(d *eventsv1.DesiredState) {
 		e.waiting = "" // what keeps this deployment waiting is told even if it is what kept the one before
 	}
 	e.desired, e.attempts = d, 0
+	e.overtakeClaims()
 	e.mu.Unlock()
 	poke(e.wake)
 }
@@ -175,6 +181,9 @@ func (e *environment) run(ctx context.Context) {
 			if gone && e.svc.forget(e) {
 				return
 			}
+			if claims := e.settleClaims(ctx, false); err == nil {
+				err = claims
+			}
 			if gone {
 				poke(e.wake) // it is wanted again since
 			}
@@ -215,6 +224,8 @@ func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 	again := e.failed != nil && want.GetAutomaticSync()
 	e.mu.Unlock()
 	switch {
+	case want == nil:
+		return false, nil // there are claims only
 	case want.GetRemoved():
 		err = e.remove(ctx, want)
 		gone = err == nil

@@ -153,6 +153,9 @@ func (s *Service) SyncEnvironment(ctx context.Context, req *driftv1.SyncEnvironm
 		if want.GetRemoved() {
 			return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s is being removed; deploy to it again first", e.name)
 		}
+		if err := e.settleClaims(ctx, true); err != nil || want == nil {
+			return err
+		}
 		err := e.sync(ctx, want, true)
 		e.note(ctx, want, err)
 		if err != nil && want.GetAutomaticSync() {

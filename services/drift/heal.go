@@ -93,6 +93,7 @@ func (e *environment) attend(ctx context.Context) {
 		}
 	}
 	e.explainHealth(ctx)
+	e.attendClaims(ctx)
 }
 
 // healable gives the findings to be reverted now, and marks those that have become contested. What only a person should decide
@@ -147,7 +148,7 @@ func (e *environment) nextLook() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.svc.cfg.Now()
-	next := e.explain.at
+	next := earlier(e.explain.at, e.claims.look)
 	for _, t := range e.objects {
 		for _, fl := range t.flaps {
 			if fl.held != nil {

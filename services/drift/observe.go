@@ -46,6 +46,7 @@ func (e *environment) sight(k objectKey, s sighting) {
 // see judges one sighting and reports whether it changed anything. It needs the mutex.
 func (e *environment) see(k objectKey, s sighting, resolution string) bool {
 	t := e.objects[k]
+	e.sawClaim(k)
 	switch {
 	case t == nil && s.object == nil:
 		return e.untrackedGone(k, resolution)
@@ -136,7 +137,7 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	switch {
 	case !ours:
 		return e.untrackedGone(k, resolution)
-	case e.synced == nil || e.orphans[k].finding != nil || k.name == inventoryName && k.kind == "ConfigMap":
+	case e.claims.watched[k] != nil || e.synced == nil || e.orphans[k].finding != nil || k.name == inventoryName && k.kind == "ConfigMap":
 		return false
 	}
 	f := e.finding(k, u, compare.Finding{Kind: compare.Orphaned, Manager: compare.UnknownManager,

@@ -73,6 +73,7 @@ func (e *environment) deploy(ctx context.Context, c *cluster, want *eventsv1.Des
 	if err != nil {
 		return err
 	}
+	e.watchClaims(want, objs)
 	e.finish(want, started, n)
 	return nil
 }
@@ -103,6 +104,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 			return err
 		}
 	}
+	e.watchClaims(want, objs)
 	e.finish(want, started, counts{})
 	return nil
 }

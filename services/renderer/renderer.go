@@ -77,12 +77,19 @@ func (s *Service) Render(ctx context.Context, req *rendererv1.RenderRequest) (*r
 		return nil, err
 	}
 	defer done()
-	resp, err := render.Render(req.GetInput())
+	resp, err := made(req)
 	if err != nil {
 		return nil, err
 	}
 	resp.Verdicts, err = guardrail.Evaluate(ctx, req, resp.GetBundle())
 	return resp, err
+}
+
+func made(req *rendererv1.RenderRequest) (*rendererv1.RenderResponse, error) {
+	if req.GetClaimsOnly() {
+		return render.Claims(req.GetInput())
+	}
+	return render.Render(req.GetInput())
 }
 
 // slot waits until fewer than Concurrency renderings run.

@@ -30,6 +30,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
 // GenerateAnnotation is put on a Secret whose values the native sync engine makes: a comma-separated list of key:length.
@@ -81,6 +82,8 @@ type Request struct {
 	Init, State, Shared map[string]any
 	// Output gives an output of another resource. Templates cannot call it: it would hide what they need.
 	Output func(Reference) (any, error)
+	// Known is what the cluster has said of the resource's claim, nil for nothing. No template sees it.
+	Known *rendererv1.ResourceOutputs
 }
 
 // Result is what a definition makes.
@@ -89,6 +92,10 @@ type Result struct {
 	Outputs map[string]any
 	// Manifests are Kubernetes objects without the labels and the namespace that every object gets.
 	Manifests []map[string]any
+	// Claim tells where the outputs come from when the one manifest is a claim. Missing says that not all are known yet; those
+	// then have a text in their place that must not be used.
+	Claim   *rendererv1.ClaimRef
+	Missing bool
 }
 
 // file is a definition as it is written.

@@ -23,8 +23,10 @@ func newDriver(spec *rendererv1.ResourceDefinition, in *inputs) driver {
 		return newTemplate(spec, in)
 	case rendererv1.ResourceDefinition_DRIVER_STATIC:
 		return newStatic(in)
+	case rendererv1.ResourceDefinition_DRIVER_CLAIM:
+		return newClaim(spec, in)
 	default:
-		in.fail("driver", fmt.Sprintf("%s is none that makes resources here: use DRIVER_TEMPLATE or DRIVER_STATIC", spec.GetDriver()))
+		in.fail("driver", fmt.Sprintf("%s is none that makes resources here: use DRIVER_TEMPLATE, DRIVER_STATIC or DRIVER_CLAIM", spec.GetDriver()))
 		return nil
 	}
 }

@@ -60,6 +60,9 @@ func (r *run) resolve(ref placeholder.Ref, sc *scope) (any, string) {
 		if res.typ == "environment" {
 			return r.variable(ref.Path[2:])
 		}
+		if r.pending(res) {
+			return "pending", ""
+		}
 		return walk(res.outputs, ref.Path[2:], "the resource "+name+" ("+res.typ+")")
 	default:
 		return nil, "expected ${metadata.<key>} or ${resources.<name>.<output>}"
@@ -72,9 +75,20 @@ func (r *run) variable(parts []string) (any, string) {
 	if v, ok := r.input.GetVariables()[key]; ok {
 		return v, ""
 	}
+	if ref := r.input.GetSecretVariables()[key]; ref != nil {
+		text, _ := definition.EncodeSecret(ref.GetName(), ref.GetKey()) // checkInput has tried it
+		return text, ""
+	}
 	app, env := r.input.GetApplication(), r.input.GetEnvironment()
 	return nil, fmt.Sprintf("the environment %s/%s has no variable %q%s; set it with: tow set %s=VALUE -e %s/%s",
-		app, env, key, score.Suggest(key, slices.Sorted(maps.Keys(r.input.GetVariables()))), key, app, env)
+		app, env, key, score.Suggest(key, r.variableKeys()), key, app, env)
+}
+
+func (r *run) variableKeys() []string {
+	keys := slices.Collect(maps.Keys(r.input.GetVariables()))
+	keys = slices.AppendSeq(keys, maps.Keys(r.input.GetSecretVariables()))
+	slices.Sort(keys)
+	return keys
 }
 
 // walk steps into maps.

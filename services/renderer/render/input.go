@@ -46,6 +46,20 @@ func checkVariables(variables map[string]string) (fields []errs.Field) {
 	return fields
 }
 
+// checkSecretVariables demands that each can be a reference and is not plain too.
+func checkSecretVariables(input *rendererv1.RenderInput) (fields []errs.Field) {
+	for _, k := range slices.Sorted(maps.Keys(input.GetSecretVariables())) {
+		where, ref := fmt.Sprintf("input.secret_variables[%q]", k), input.GetSecretVariables()[k]
+		if _, err := definition.EncodeSecret(ref.GetName(), ref.GetKey()); err != nil {
+			fields = append(fields, errs.Field{Path: where, Problem: fmt.Sprintf("%q and %q are not the name of a Secret and a key of it", ref.GetName(), ref.GetKey())})
+		}
+		if _, both := input.GetVariables()[k]; both {
+			fields = append(fields, errs.Field{Path: where, Problem: "is in variables too: a variable is plain or secret"})
+		}
+	}
+	return fields
+}
+
 const reservedMark = "holds the text " + definition.SecretMark + ", which is reserved for references that resource definitions make"
 
 // document makes the set's document and applies the overlay to it.

@@ -42,6 +42,10 @@ const DefaultDomain = "localhost"
 // Render makes the bundle. Its errors name the place that is wrong: an overlay operation by its pointer, a field of a
 // workload by its path, a resource by its uid.
 func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
+	return render(input, false)
+}
+
+func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -53,7 +57,7 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{input: input, set: set, place: kube.Place{
+	r := &run{input: input, set: set, claimsOnly: claimsOnly, place: kube.Place{
 		Application: input.GetApplication(), Environment: input.GetEnvironment(), Namespace: input.GetNamespace(),
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
@@ -67,14 +71,20 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	if err := r.resources(); err != nil {
 		return nil, err
 	}
-	if err := r.workloads(); err != nil {
-		return nil, err
+	if !claimsOnly {
+		if err := r.workloads(); err != nil {
+			return nil, err
+		}
+		if err := r.claims.err(); err != nil { // after what else is wrong, which would be known too late else
+			return nil, err
+		}
 	}
 	bundle, err := r.files.bundle()
 	if err != nil {
 		return nil, err
 	}
-	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers()}, nil
+	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers(),
+		MissingOutputs: r.claims.missing, Claims: r.claims.refs}, nil
 }
 
 // set is the read document: what is to be rendered.
@@ -93,6 +103,9 @@ type run struct {
 	files    files
 	warnings []string
 	services map[string]any
+	claims   claims
+	// claimsOnly leaves everything but claims out of the bundle.
+	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
 	// keep a small input from making much work.
 	unresolved, expanded int
@@ -124,6 +137,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	}
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
+	fields = append(fields, checkSecretVariables(input)...)
 	if len(fields) > 0 {
 		return errs.InvalidFields(fields...)
 	}
@@ -147,10 +161,14 @@ func (r *run) resources() error {
 			return err
 		}
 	}
+	r.claims.sort()
 	return nil
 }
 
 func (r *run) resource(res *resource) error {
+	if r.blocks(res) {
+		return nil
+	}
 	expanded, err := r.paramsOf(res)
 	if err != nil {
 		return err
@@ -161,17 +179,21 @@ func (r *run) resource(res *resource) error {
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
 		Application: r.place.Application, Environment: r.place.Environment, EnvironmentType: r.input.GetEnvironmentType(),
 		Namespace: r.place.Namespace, Instance: r.place.Instance, Domain: r.domain(), Variables: r.input.GetVariables(),
-		Output: r.output(res),
+		Output: r.output(res), Known: r.input.GetOutputs()[res.uid],
 	})
 	if err != nil {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	if r.claimsOnly && made.Claim == nil {
+		return nil
+	}
 	for _, m := range made.Manifests {
 		if err := r.files.addResource(m, res, r.place); err != nil {
 			return err
 		}
 	}
+	r.claims.take(made, res, &r.files)
 	return nil
 }
 
@@ -216,6 +238,9 @@ func (r *run) volume(source string) (kube.Volume, bool) {
 	res := r.graph.byUID[source]
 	if res == nil {
 		return kube.Volume{}, false
+	}
+	if r.claims.blocked[res.uid] { // what comes out is not used
+		return kube.Volume{Name: definition.Shorten("vol-"+res.id, 63), Source: map[string]any{"emptyDir": map[string]any{}}}, true
 	}
 	spec, ok := res.outputs["source"].(map[string]any)
 	if !ok {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 )
 
 const (
@@ -44,7 +46,7 @@ func Summary(before, after State) []string {
 			s.walk("resource "+name, nil, ra[name], rb[name])
 		}
 	}
-	s.variables(before.Intent.GetVariables(), after.Intent.GetVariables())
+	s.variables(before.Intent, after.Intent)
 	return s.done()
 }
 
@@ -61,18 +63,9 @@ func (s *summary) done() []string {
 	return s.lines
 }
 
-func (s *summary) variables(a, b map[string]string) {
-	for _, key := range unionKeys(a, b) {
-		old, inA := a[key]
-		now, inB := b[key]
-		switch {
-		case !inA:
-			s.add("%s set to %s", key, show(now))
-		case !inB:
-			s.add("%s unset (was %s)", key, show(old))
-		case old != now:
-			s.add("%s %s -> %s", key, show(old), show(now))
-		}
+func (s *summary) variables(a, b *catalogv1.Intent) {
+	for _, line := range variableLines(a.GetVariables(), a.GetSecretVariables(), b.GetVariables(), b.GetSecretVariables(), nil) {
+		s.add("%s", line)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -50,7 +49,7 @@ func Apply(from State, change *catalogv1.Change, loaded map[string]*structpb.Str
 	if overlay, err = changeOverlay(overlay, change); err != nil {
 		return State{}, err
 	}
-	variables, err := changeVariables(from.Intent.GetVariables(), change)
+	variables, secretVariables, err := changeVariables(from.Intent, change)
 	if err != nil {
 		return State{}, err
 	}
@@ -58,7 +57,7 @@ func Apply(from State, change *catalogv1.Change, loaded map[string]*structpb.Str
 	if err != nil {
 		return State{}, inChange(err, change)
 	}
-	next := State{Set: set, Intent: &catalogv1.Intent{Set: set.GetName(), Overlay: overlay, Variables: variables}}
+	next := State{Set: set, Intent: &catalogv1.Intent{Set: set.GetName(), Overlay: overlay, Variables: variables, SecretVariables: secretVariables}}
 	if err := checkOverlay(doc, overlay, change); err != nil {
 		return State{}, err
 	}
@@ -186,41 +185,6 @@ func checkOverlay(doc Document, overlay []*rendererv1.Operation, change *catalog
 			op.GetPath(), e.Fields[0].Problem)
 	}
 	return nil
-}
-
-var variableKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
-
-const (
-	maxVariableKey   = 253
-	maxVariableValue = 64 << 10
-)
-
-func changeVariables(variables map[string]string, change *catalogv1.Change) (map[string]string, error) {
-	out := maps.Clone(variables)
-	if out == nil {
-		out = map[string]string{}
-	}
-	for _, key := range slices.Sorted(maps.Keys(change.GetVariables())) {
-		value := change.GetVariables()[key]
-		field := fmt.Sprintf("change.variables[%q]", key)
-		switch {
-		case !variableKey.MatchString(key) || len(key) > maxVariableKey:
-			return nil, errs.InvalidField(field, "is no name for a variable; use letters, digits, \"_\", \"-\" and \".\", not beginning with a digit, at most %d", maxVariableKey)
-		case len(value) > maxVariableValue:
-			return nil, errs.InvalidField(field, "has %d bytes; a variable has at most %d, put more into a file of the workload", len(value), maxVariableValue)
-		}
-		out[key] = value
-	}
-	for i, key := range change.GetVariableDrops() {
-		if _, ok := out[key]; !ok {
-			return nil, errs.InvalidField(fmt.Sprintf("change.variable_drops[%d]", i), "the environment has no variable %s", quote(key))
-		}
-		delete(out, key)
-	}
-	if len(out) == 0 {
-		return nil, nil
-	}
-	return out, nil
 }
 
 // at moves the only field of an error to another path.

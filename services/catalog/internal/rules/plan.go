@@ -24,7 +24,7 @@ type PlanParts struct {
 	Overlay         []string
 	Variables       map[string]string // the environment's and the application's, secret ones by their reference
 	Versions        map[string]int64  // of variables
-	Definitions     []string // that rendering used
+	Definitions     []string          // that rendering used
 	Outputs         map[string]int64
 	Place           string // repository, branch, path, target and namespace
 	Defaults        string

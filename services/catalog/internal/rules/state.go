@@ -69,6 +69,9 @@ func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) 
 	if BeforeCommit(d.GetState()) {
 		d.WaitingReason = e.GetReason()
 	}
+	if Provisioning(d) {
+		return // its claims are being rendered or committed, not itself
+	}
 	switch e.GetStage() {
 	case "render":
 		enter(d, rendering, timestamppb.New(at))

@@ -25,6 +25,8 @@ type Request struct {
 	RequestTime time.Time
 	// ExpectBaseTree is the tree that must stand at the path before; empty for any, Absent for none.
 	ExpectBaseTree string
+	// Claims tells that only the claims of the deployment are to be written; its own commit comes later, by another request.
+	Claims bool
 }
 
 // Verdict is the fence's decision.
@@ -51,6 +53,10 @@ func Fence(r Request, state *State, tree string) Verdict {
 		switch {
 		case state.RequestID == r.RequestID && state.Deployment == r.Deployment:
 			return Done
+		case state.Deployment == r.Deployment && state.Generation == r.Generation && state.Claims:
+			// The deployment's own commit after its claims, or more claims that those before them made possible.
+		case r.Claims && state.Deployment == r.Deployment && state.Generation == r.Generation:
+			return Done // late: what the claims were for is in Git, and they with it
 		case state.Generation >= r.Generation && (!state.Removed || !r.RequestTime.After(state.RequestTime)):
 			return Superseded
 		}

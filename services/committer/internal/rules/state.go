@@ -53,6 +53,9 @@ type State struct {
 	Unchanged bool `json:"unchanged,omitempty"`
 	// Removed tells that the deployment removed the environment.
 	Removed bool `json:"removed,omitempty"`
+	// Claims tells that the commit brought the claims of the deployment beside what stood there. The deployment's own commit, of
+	// the same generation, is to follow.
+	Claims bool `json:"claims,omitempty"`
 }
 
 // EncodeState gives the bytes of a state file: the same state always gives the same bytes.
