@@ -27,6 +27,15 @@ func commandSubject(env rules.Env, repository string) (string, error) {
 	return events.CommandSubject(strings.TrimPrefix(repository, "repositories/"), env.App, env.ID)
 }
 
+// cancelSubject is where the committer is asked to withdraw a deployment: beside its command, not behind it.
+func cancelSubject(env rules.Env, repository string) (string, error) {
+	subject, err := commandSubject(env, repository)
+	return subject + ".cancel", err
+}
+
+// commandID is the idempotency key of a deployment's command.
+func commandID(d *catalogv1.Deployment) string { return d.GetName() + "#" + d.GetRequestId() }
+
 // command builds what the committer needs to bring a deployment into Git. All of it comes from rows: the deployment pins
 // intent, place and plan, its set is immutable.
 func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (*eventsv1.DeploymentRequested, error) {
@@ -39,7 +48,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		return nil, err
 	}
 	cmd := &eventsv1.DeploymentRequested{
-		Deployment: d.GetName(), Generation: d.GetGeneration(), RequestId: d.GetName() + "#" + d.GetRequestId(),
+		Deployment: d.GetName(), Generation: d.GetGeneration(), RequestId: commandID(d),
 		Mode:       eventsv1.DeploymentRequested_MODE_RENDER,
 		Repository: repositoryRef(c.site.repo), Path: d.GetPath(), Set: d.GetIntent().GetSet(),
 		Author: author(d.GetActor()), Message: d.GetMessage(), RequestTime: d.GetCreateTime(), RollbackOf: d.GetRollbackOf(),

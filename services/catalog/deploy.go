@@ -28,6 +28,10 @@ type order struct {
 	planHash string
 	etag     string
 	request  request
+	// origin says by which way it came; told from the call when empty.
+	origin string
+	// retry is the deployment that is tried again, nil for none.
+	retry *catalogv1.Deployment
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
 }
@@ -154,6 +158,9 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"%s is being removed by %s; wait for its end, then create it again", o.env.Name(), c.row.Msg.GetLatestDeployment()).With("state", "DELETING")
 	}
+	if err := s.refuseHeld(c, o.kind); err != nil {
+		return nil, err
+	}
 	next, err := s.decided(ctx, c, o.decide)
 	if err != nil {
 		return nil, err
@@ -200,7 +207,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		d.RequestId = rand.Text()
 	}
 	now := s.now()
-	rules.Accept(d, now)
+	s.begin(ctx, o, c, d, now)
 	d.UpdateTime = timestamppb.New(now)
 	markChanged(d, true)
 	return d
@@ -210,17 +217,19 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 // the committer, which checks it again at the push.
 func (s *Service) hold(ctx context.Context, o order, c current, next decision, d *catalogv1.Deployment) error {
 	switch {
-	case o.kind == catalogv1.Deployment_KIND_REMOVAL:
+	case o.kind == catalogv1.Deployment_KIND_REMOVAL && d.GetApprovalsRequired() == 0:
 		return nil
-	case o.planHash != "":
-		p, err := s.plan(ctx, c, next)
+	case o.planHash != "" || d.GetApprovalsRequired() > 0:
+		parts, err := s.planOf(ctx, c, o.kind, next)
 		if err != nil {
 			return err
 		}
-		if err := s.plans.check(o.planHash, p.parts); err != nil {
-			return err
+		if o.planHash != "" {
+			if err := s.plans.check(o.planHash, parts); err != nil {
+				return err
+			}
 		}
-		d.PlannedTree, d.PlannedBaseTree = p.parts.Tree, p.parts.BaseTree
+		s.holdTo(d, parts)
 		return nil
 	case next.restore != nil:
 		return nil // the tree is there already; its set may be one that today's renderer would refuse
@@ -252,11 +261,14 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 		return err
 	}
 	e := proto.CloneOf(c.row.Msg)
-	e.Generation, e.Intent, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetIntent(), d.GetName(), d.GetCreateTime()
-	if o.kind == catalogv1.Deployment_KIND_REMOVAL {
-		e.State = catalogv1.Environment_STATE_DELETING
-	}
+	e.Generation, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetName(), d.GetCreateTime()
 	id := depKey(o.env, d.GetGeneration())
+	if err := s.enterLine(ctx, &tx, c, e, d); err != nil {
+		return err
+	}
+	if err := putTimes(&tx, id, d); err != nil {
+		return err
+	}
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
 		return err
 	}

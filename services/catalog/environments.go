@@ -216,6 +216,9 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 		return nil, err
 	}
 	out.Live, out.ActiveDeployment = live.Msg.GetLive(), live.Msg.GetActiveDeployment()
+	if !rules.LockHolds(out.GetLock(), s.now()) { // the end of a lock is no write
+		out.Lock = nil
+	}
 	return out, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/emptypb"
+
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
@@ -24,6 +26,8 @@ const (
 	keyBootstrap = "meta/bootstrapped"
 	// keyPosition holds the revision up to which the outbox has published.
 	keyPosition = "outbox/position"
+	// keyTimes is there when all deployments are in deploymentTimes.
+	keyTimes = "meta/byTime"
 
 	schemaVersion = "1"
 )
@@ -42,6 +46,9 @@ var (
 	// deployments has the id {application}/{environment}/{generation, 20 digits}: history in order, read from its end. Rows
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
+	// deploymentTimes finds deployments by time, whatever environment they are of: the id is {application, - for all}/{time of
+	// acceptance in microseconds, 20 digits}/{id in deployments}. The rows are empty.
+	deploymentTimes = store.NewTable[*emptypb.Empty]("byTime/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )
@@ -50,6 +57,8 @@ var (
 const (
 	// openPrefix + a deployment's id: it has not ended. What the outbox has to look after, whatever the length of history.
 	openPrefix = "open/"
+	// awaitingPrefix + a deployment's id: it waits for approval; the value is the intent of its environment that it was made on.
+	awaitingPrefix = "awaiting/"
 	// sentPrefix + an environment's id: which command was published last, see sent.
 	sentPrefix = "sent/"
 	// tokenHashPrefix + SHA-256 of a secret: the token's id.
