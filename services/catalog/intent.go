@@ -66,7 +66,9 @@ func (s *Service) goAhead(ctx context.Context, tx *store.Tx, env rules.Env, e *c
 func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env, before *catalogv1.Deployment, move func(*catalogv1.Deployment)) error {
 	after := proto.CloneOf(before)
 	move(after)
-	if rules.Carries(before) == rules.Carries(after) {
+	withdrawn := after.GetKind() == catalogv1.Deployment_KIND_REMOVAL &&
+		after.GetState() == catalogv1.Deployment_STATE_CANCELLED && before.GetState() != after.GetState()
+	if rules.Carries(before) == rules.Carries(after) && !withdrawn {
 		return nil
 	}
 	row, err := environments.Get(ctx, s.cfg.KV, envKey(env))
@@ -93,7 +95,6 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 	if carrier == nil {
 		e.Intent = rules.EmptyState().Intent
 	}
-	withdrawn := after.GetState() == catalogv1.Deployment_STATE_CANCELLED && after.GetKind() == catalogv1.Deployment_KIND_REMOVAL
 	if withdrawn && e.GetGeneration() == after.GetGeneration() {
 		e.State = catalogv1.Environment_STATE_ACTIVE
 	}
