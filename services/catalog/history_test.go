@@ -80,23 +80,19 @@ func TestHistoryOfManyEnvironmentsIsByTimeAndFiltered(t *testing.T) {
 		"by time": {
 			all, `create_time >= "2026-03-01T12:00:02Z" AND create_time < "2026-03-01T12:00:04Z"`, []string{"shop/prod/1", "pay/dev/1"},
 		},
-		"until a time":            {all, `create_time <= "2026-03-01T12:00:02Z"`, []string{"pay/dev/1", "shop/dev/1"}},
-		"by time in one":          {devEnv, `create_time > "2026-03-01T12:00:01Z"`, []string{"shop/dev/3", "shop/dev/2"}},
-		"by kind, actor, origin":  {all, `kind = CHANGE AND actor = "tokens/bootstrap-admin" AND origin = api AND state = FAILED`, []string{"pay/prod/1"}},
-		"of nobody":               {all, `actor = "users/nobody"`, nil},
-		"of nobody in one":        {devEnv, `actor = "users/nobody"`, nil},
-		"of no such application":  {"applications/nope/environments/-", "", nil},
-		"with what it is not for": {all, "state != PENDING AND state != SYNCING AND kind != REMOVAL", []string{"pay/prod/1"}},
+		"until a time":           {all, `create_time <= "2026-03-01T12:00:02Z"`, []string{"pay/dev/1", "shop/dev/1"}},
+		"by time in one":         {devEnv, `create_time > "2026-03-01T12:00:01Z"`, []string{"shop/dev/3", "shop/dev/2"}},
+		"by kind, actor, origin": {all, `kind = CHANGE AND actor = "tokens/bootstrap-admin" AND origin = api AND state = FAILED`, []string{"pay/prod/1"}},
+		"of nobody":              {all, `actor = "users/nobody"`, nil},
+		"of nobody in one":       {devEnv, `actor = "users/nobody"`, nil},
+		"of no such application": {"applications/nope/environments/-", "", nil},
+		"by what it is not":      {all, "state != PENDING AND kind != REMOVAL", []string{"pay/prod/1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int32{0, 1, 2} {
 				got := w.listed(tc.parent, tc.filter, size)
-				got = slices.DeleteFunc(got, func(s string) bool { return s == "" })
-				if name != "with what it is not for" && !slices.Equal(got, tc.want) {
+				if !slices.Equal(got, tc.want) {
 					t.Errorf("pages of %d: %v, want %v", size, got, tc.want)
-				}
-				if name == "with what it is not for" && !slices.Contains(got, "pay/prod/1") {
-					t.Errorf("pages of %d: %v", size, got)
 				}
 			}
 		})

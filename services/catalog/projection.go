@@ -138,6 +138,8 @@ func (s *Service) moved(tx *store.Tx, row store.Row[*catalogv1.Deployment], move
 	next.UpdateTime = timestamppb.New(s.now())
 	if rules.IsFinal(next.GetState()) {
 		tx.Delete(openPrefix + row.ID)
+	} else if rules.IsFinal(row.Msg.GetState()) {
+		tx.Put(openPrefix+row.ID, nil)
 	}
 	if row.Msg.GetState() == catalogv1.Deployment_STATE_AWAITING_APPROVAL && next.GetState() != row.Msg.GetState() {
 		tx.Delete(awaitingPrefix + row.ID)

@@ -32,18 +32,21 @@ const (
 // rank orders the states. A deployment only ever moves to a state of a greater rank, whatever the order in which events come,
 // so late and duplicate events undo nothing and every order of the same events ends in the same row. The final states
 // are ordered by what they say: that something ran well is a fact which a late word of its failure does not take back.
-// A deployment that needs approval begins as awaiting and gets in line, pending, when it has it.
+// A deployment that needs approval begins as awaiting and gets in line, pending, when it has it. One that was cancelled and is
+// in Git after all goes on: Git has the last word.
 var rank = map[catalogv1.Deployment_State]int{
-	awaiting: 1, pending: 2, provision: 3, rendering: 4, committing: 5, reviewing: 6, syncing: 7,
-	superseded: 8, rejected: 9, cancelled: 10, failed: 11, degraded: 12, healthy: 13,
+	awaiting: 1, pending: 2, provision: 3, rendering: 4, committing: 5, reviewing: 6, cancelled: 7, syncing: 8,
+	superseded: 9, rejected: 10, failed: 11, degraded: 12, healthy: 13,
 }
 
 // IsFinal reports whether a deployment in that state has ended. A degraded one may still become healthy when its cluster
 // recovers while it is what runs.
-func IsFinal(s catalogv1.Deployment_State) bool { return rank[s] >= rank[superseded] }
+func IsFinal(s catalogv1.Deployment_State) bool {
+	return rank[s] >= rank[superseded] || s == cancelled
+}
 
 // BeforeCommit reports whether the committer still has to answer for a deployment in that state.
-func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[syncing] }
+func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[cancelled] }
 
 // InLine reports whether a deployment in that state is in line to the committer or with it: accepted, with all approvals that
 // it needs, and without a commit outcome.
@@ -86,12 +89,8 @@ func Proceed(d *catalogv1.Deployment, now time.Time) {
 // Reject ends a deployment that waits for approval.
 func Reject(d *catalogv1.Deployment, now time.Time) { enter(d, rejected, timestamppb.New(now)) }
 
-// Cancel ends a deployment that was withdrawn before it was in Git. What is in Git cannot be withdrawn any more.
-func Cancel(d *catalogv1.Deployment, at time.Time) {
-	if d.GetCommit() == "" {
-		enter(d, cancelled, timestamppb.New(at))
-	}
-}
+// Cancel ends a deployment that was withdrawn before it was in Git.
+func Cancel(d *catalogv1.Deployment, at time.Time) { enter(d, cancelled, timestamppb.New(at)) }
 
 // Withdrawn takes in the committer's word that a deployment was withdrawn.
 func Withdrawn(d *catalogv1.Deployment, _ *eventsv1.DeploymentCancelled, at time.Time) { Cancel(d, at) }
@@ -229,7 +228,7 @@ func place(d *catalogv1.Deployment, s catalogv1.Deployment_State, at *timestampp
 func moveTo(d *catalogv1.Deployment, s catalogv1.Deployment_State) {
 	if rank[s] > rank[d.GetState()] {
 		d.State = s
-		if rank[s] >= rank[syncing] {
+		if rank[s] >= rank[cancelled] {
 			d.WaitingReason = ""
 		}
 	}
