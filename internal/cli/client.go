@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
@@ -120,6 +121,7 @@ func tlsFor(to serverContext) (credentials.TransportCredentials, error) {
 
 // unary waits for a server that is just restarting, and repeats a call that broke on the way where a second one does no harm.
 func (c *client) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	ctx = metadata.AppendToOutgoingContext(ctx, "x-towpath-origin", "cli") // told in history
 	until := time.Now().Add(c.retry)
 	pause := 100 * time.Millisecond
 	for {

@@ -59,7 +59,8 @@ func (t *tow) deployCmd() *cobra.Command {
 Several files go out together, as one commit. Files that a Score file names as source are read relative to it.
 
 Prints the deployment's name. With --wait it shows each phase with the time it took and ends with exit code 0 when all
-objects are available, 3 when the deployment ended DEGRADED, FAILED or SUPERSEDED, 4 when --timeout was over before.
+objects are available, 3 when the deployment ended DEGRADED, FAILED, SUPERSEDED, REJECTED or
+CANCELLED, 4 when --timeout was over before.
 
 --plan shows the commit that would be made and changes nothing; --plan-hash deploys only what that plan has shown.`,
 		Example: `  tow deploy -f score.yaml -e shop/dev --wait

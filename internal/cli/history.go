@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 )
@@ -63,17 +64,23 @@ func duration(now time.Time, d *catalogv1.Deployment) string {
 }
 
 func (t *tow) historyCmd() *cobra.Command {
-	var env, format string
+	var of scope
+	var f historyFilter
+	var format string
 	var limit int32
 	cmd := &cobra.Command{
 		Use: "history -e APP/ENV [NUMBER]", Short: "Show an environment's deployments, or one in detail", Args: rangeArgs(0, "the number of a deployment"),
-		Long: `Lists the deployments of an environment, newest first, also of one that was removed. With a number it shows that deployment:
-what it changed, the time of each phase, its commit, and why it failed. "latest" and "active" stand for a number.`,
+		Long: `Lists the deployments of an environment, newest first, also of one that was removed, or those of an application or of all by
+time. With a number it shows that deployment: what it changed, the time of each phase, its commit, and why it failed. "latest"
+and "active" stand for a number.`,
 		Example: `  tow history -e shop/dev
   tow history -e shop/dev 7
-  tow history -e shop/dev --limit 100 -o wide`,
+  tow history -e shop/dev --limit 100 -o wide
+  tow history --all --state AWAITING_APPROVAL
+  tow history --app shop --actor users/ada --since 7d`,
 	}
-	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
+	of.bind(t, cmd)
+	f.bind(t, cmd)
 	cmd.Flags().Int32Var(&limit, "limit", 20, "show at most so many; 0 for all")
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.completeDeployments)
@@ -82,7 +89,14 @@ what it changed, the time of each phase, its commit, and why it failed. "latest"
 		if err != nil {
 			return err
 		}
-		name, err := envFlag(env)
+		name, err := of.parent()
+		if err != nil {
+			return err
+		}
+		if len(args) > 0 && of.env == "" {
+			return usagef("a number belongs to one environment; give -e, such as -e shop/dev")
+		}
+		filter, err := f.text(t.Now())
 		if err != nil {
 			return err
 		}
@@ -96,12 +110,60 @@ what it changed, the time of each phase, its commit, and why it failed. "latest"
 		if len(args) > 0 {
 			return showDeployment(ctx, p, c, name, args[0])
 		}
-		return t.listHistory(ctx, p, c, name, int(limit))
+		return t.listHistory(ctx, p, c, &catalogv1.ListDeploymentsRequest{Parent: name, Filter: filter}, int(limit))
 	})
 	return cmd
 }
 
-func (t *tow) listHistory(ctx context.Context, p *printer, c *client, env string, limit int) error {
+// historyFilter says which deployments to list.
+type historyFilter struct{ state, kind, actor, origin, since, until string }
+
+func (f *historyFilter) bind(t *tow, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.state, "state", "", "only those in this state, such as FAILED")
+	cmd.Flags().StringVar(&f.kind, "kind", "", "only those of this kind, such as rollback")
+	cmd.Flags().StringVar(&f.actor, "actor", "", "only those that this caller asked for, such as users/ada")
+	cmd.Flags().StringVar(&f.origin, "origin", "", "only those that came this way, such as cli, portal or api")
+	cmd.Flags().StringVar(&f.since, "since", "", "only those from so long ago (12h, 30d), or from this time on (2026-01-31)")
+	cmd.Flags().StringVar(&f.until, "until", "", "only those until so long ago or this time")
+	complete(cmd, "state", cobra.FixedCompletions(enumWords(catalogv1.Deployment_State_name, "STATE_"), cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "kind", cobra.FixedCompletions(enumWords(catalogv1.Deployment_Kind_name, "KIND_"), cobra.ShellCompDirectiveNoFileComp))
+	for _, flag := range []string{"actor", "origin", "since", "until"} {
+		complete(cmd, flag, noCompletion)
+	}
+}
+
+func enumWords(names map[int32]string, prefix string) []string {
+	var out []string
+	for n := int32(1); names[n] != ""; n++ {
+		out = append(out, strings.TrimPrefix(names[n], prefix))
+	}
+	return out
+}
+
+// text gives the API's filter.
+func (f *historyFilter) text(now time.Time) (string, error) {
+	var terms []string
+	for _, term := range []struct{ field, value string }{
+		{"state", strings.ToUpper(f.state)}, {"kind", strings.ToUpper(f.kind)}, {"actor", f.actor}, {"origin", f.origin},
+	} {
+		if term.value != "" {
+			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
+		}
+	}
+	for _, term := range []struct{ flag, op, value string }{{"since", ">=", f.since}, {"until", "<=", f.until}} {
+		if term.value == "" {
+			continue
+		}
+		at, err := sinceTime(now, term.flag, term.value)
+		if err != nil {
+			return "", err
+		}
+		terms = append(terms, "create_time "+term.op+" "+strconv.Quote(at.UTC().Format(time.RFC3339Nano)))
+	}
+	return strings.Join(terms, " AND "), nil
+}
+
+func (t *tow) listHistory(ctx context.Context, p *printer, c *client, req *catalogv1.ListDeploymentsRequest, limit int) error {
 	var all []*catalogv1.Deployment
 	more, token := true, ""
 	for more {
@@ -109,7 +171,8 @@ func (t *tow) listHistory(ctx context.Context, p *printer, c *client, env string
 		if limit > 0 {
 			size = min(limit-len(all), 1000)
 		}
-		l, err := c.ListDeployments(ctx, &catalogv1.ListDeploymentsRequest{Parent: env, PageSize: int32(size), PageToken: token})
+		req.PageSize, req.PageToken = int32(size), token
+		l, err := c.ListDeployments(ctx, req)
 		if err != nil {
 			return err
 		}
@@ -117,10 +180,20 @@ func (t *tow) listHistory(ctx context.Context, p *printer, c *client, env string
 		token = l.GetNextPageToken()
 		more = token != "" && (limit == 0 || len(all) < limit)
 	}
-	if len(all) == 0 {
-		t.notef("no deployments yet; make one: tow deploy -f score.yaml -e %s", short(env))
+	columns := historyColumns
+	many := strings.Contains(req.GetParent(), "/-")
+	switch {
+	case many:
+		columns = append([]column[*catalogv1.Deployment]{
+			{"ENVIRONMENT", false, func(_ *printer, d *catalogv1.Deployment) string { return short(envOf(d.GetName())) }},
+		}, columns...)
+	case len(all) == 0 && req.GetFilter() == "":
+		t.notef("no deployments yet; make one: tow deploy -f score.yaml -e %s", short(req.GetParent()))
 	}
-	err := printList(p, &catalogv1.ListDeploymentsResponse{Deployments: all, NextPageToken: token}, all, historyColumns)
+	if len(all) == 0 && (many || req.GetFilter() != "") {
+		t.notef("no deployments like that")
+	}
+	err := printList(p, &catalogv1.ListDeploymentsResponse{Deployments: all, NextPageToken: token}, all, columns)
 	if err == nil && token != "" && p.format == "table" {
 		t.notef("there are more; show them with --limit 0")
 	}
@@ -173,6 +246,9 @@ func (p *printer) deployment(d *catalogv1.Deployment) error {
 		if f.GetStage() != "" {
 			failure = "at " + f.GetStage() + ": " + failure
 		}
+		if f.GetRemedy() != "" {
+			failure += "\n" + f.GetRemedy()
+		}
 	}
 	files := ""
 	if d.GetFilesChanged() > 0 {
@@ -182,9 +258,42 @@ func (p *printer) deployment(d *catalogv1.Deployment) error {
 		"Deployment", short(d.GetName()), "State", stateName(d.GetState()), "Kind", kindText(d),
 		"By", d.GetActor(), "When", stamp(d.GetCreateTime())+" ("+ago(p.now, d.GetCreateTime().AsTime())+")", "Took", duration(p.now, d),
 		"Message", d.GetMessage(), "Changes", strings.Join(d.GetSummary(), "\n"), "Phases", strings.Join(phases, "\n"),
-		"Waits", d.GetWaitingReason(), "Failure", failure, "Ran", active,
+		"Waits", d.GetWaitingReason(), "Ended", endedBy(d), "Failure", failure, "Ran", active,
+		"Approvals", strings.Join(voteLines(p, d), "\n"), "Plan hash", d.GetPlanHash(), "Tries again", short(d.GetRetryOf()), "Origin", d.GetOrigin(),
+		"Comments", strings.Join(commentLines(p, d), "\n"),
 		"Repository", strings.Join(nonEmpty(short(d.GetRepository()), d.GetBranch(), d.GetPath()), " "),
 		"Commit", d.GetCommit(), "Tree", d.GetTree(), "Changed", files, "Set", d.GetIntent().GetSet(), "Request id", d.GetRequestId())
+}
+
+func voteLines(p *printer, d *catalogv1.Deployment) []string {
+	var out []string
+	for _, a := range d.GetApprovals() {
+		what := "rejected"
+		if a.GetApproved() {
+			what = "approved"
+		}
+		if a.GetPlanHash() != d.GetPlanHash() {
+			what += " a plan that has moved"
+		}
+		out = append(out, said(p, a.GetActor()+" "+what, a.GetTime(), a.GetComment()))
+	}
+	return out
+}
+
+func commentLines(p *printer, d *catalogv1.Deployment) []string {
+	var out []string
+	for _, c := range d.GetComments() {
+		out = append(out, said(p, c.GetActor(), c.GetTime(), c.GetText()))
+	}
+	return out
+}
+
+func said(p *printer, who string, at *timestamppb.Timestamp, what string) string {
+	out := who + " " + p.when(at)
+	if what != "" {
+		out += ": " + what
+	}
+	return out
 }
 
 func nonEmpty(parts ...string) []string {

@@ -237,6 +237,7 @@ var wordColours = map[string]string{
 	"HEALTHY": green, "SYNCED": green, "ACTIVE": green,
 	"DEGRADED": red, "FAILED": red, "MISSING": red, "REMOVED": red, "CHANGED": red, "ORPHANED": red, "EXTRA": red, "DELETING": red,
 	"PENDING": yellow, "RENDERING": yellow, "COMMITTING": yellow, "SYNCING": yellow, "PROGRESSING": yellow, "SUPERSEDED": yellow,
+	"AWAITING_APPROVAL": yellow, "PROVISIONING": yellow, "PULL_REQUEST_OPEN": yellow, "CANCELLED": yellow, "REJECTED": red,
 	"UNKNOWN": yellow, "UNVERIFIED": yellow, "RESIDUE": yellow,
 }
 

@@ -100,7 +100,9 @@ func lastGood(ctx context.Context, c *client, env string) (string, error) {
 		}
 		for _, d := range l.GetDeployments() {
 			if newest == nil {
-				newest = d
+				if !withdrawn(d.GetState()) {
+					newest = d
+				}
 				continue
 			}
 			if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
@@ -115,6 +117,15 @@ func lastGood(ctx context.Context, c *client, env string) (string, error) {
 			return "", noEarlier(env)
 		}
 	}
+}
+
+// withdrawn tells of a deployment that never was meant to run: it waits for approval, or people ended it before.
+func withdrawn(s catalogv1.Deployment_State) bool {
+	switch s {
+	case catalogv1.Deployment_STATE_AWAITING_APPROVAL, catalogv1.Deployment_STATE_REJECTED, catalogv1.Deployment_STATE_CANCELLED:
+		return true
+	}
+	return false
 }
 
 func noEarlier(env string) error {

@@ -12,7 +12,7 @@ func helpTopics() []*cobra.Command {
   0    all is well
   1    an error that has no code of its own, such as a Score file that is not valid
   2    the command line itself is wrong; nothing was done
-  3    --wait: the deployment ended DEGRADED, FAILED or SUPERSEDED
+  3    --wait: the deployment ended DEGRADED, FAILED, SUPERSEDED, REJECTED or CANCELLED
   4    the time was over before the end; a deployment goes on all the same
   5    what was named does not exist
   6    not logged in, or not allowed

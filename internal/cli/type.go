@@ -28,6 +28,8 @@ func (t *tow) environmentTypes() noun[environmentType] {
 			{"SELF-HEAL", false, func(_ *printer, m environmentType) string { return yesNo(m.GetSelfHeal()) }},
 			{"REPLICAS", false, func(_ *printer, m environmentType) string { return itoa(max(m.GetDefaults().GetReplicas(), 1)) }},
 			{"RESTRICTED", false, func(_ *printer, m environmentType) string { return yesNo(m.GetDefaults().GetRestricted()) }},
+			{"APPROVALS", true, func(_ *printer, m environmentType) string { return itoa(m.GetApprovals().GetRequired()) }},
+			{"FREEZES", true, func(_ *printer, m environmentType) string { return freezeText(m) }},
 			{"DOMAIN", true, func(_ *printer, m environmentType) string { return m.GetDefaults().GetDomain() }},
 			{"LABELS", true, func(_ *printer, m environmentType) string { return labelText(m.GetDefaults().GetLabels()) }},
 			{"CREATED", false, func(p *printer, m environmentType) string { return p.when(m.GetCreateTime()) }},
@@ -72,7 +74,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 		}
 		return m.Defaults
 	}
-	return []field[environmentType]{
+	return append([]field[environmentType]{
 		text(fs, "display-name", "display_name", "name for people", func(m environmentType, v string) { m.DisplayName = v }),
 		reference(fs, "target", "target", "the cluster that its environments run on", targetName, func(m environmentType, v string) { m.Target = v }),
 		choice(fs, "automatic-sync", "automatic_sync", "apply a commit by itself; else tow sync does", true,
@@ -87,7 +89,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		guardrails(fs),
-	}
+	}, guardFields(fs)...)
 }
 
 // guardrails makes the field of a flag that names a file of guardrails. The file has all of them: an empty one takes all away.

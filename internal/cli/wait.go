@@ -179,11 +179,39 @@ func whyNotWell(d *catalogv1.Deployment) string {
 	if d.GetState() == catalogv1.Deployment_STATE_SUPERSEDED {
 		return msg + ": a later deployment took its place"
 	}
+	if by := endedBy(d); by != "" {
+		return msg + " " + by
+	}
 	if f := d.GetError(); f != nil {
 		if f.GetStage() != "" {
 			msg += " at " + f.GetStage()
 		}
 		msg += ": " + f.GetMessage()
+		if f.GetRemedy() != "" {
+			msg += "\n" + f.GetRemedy()
+		}
 	}
 	return msg
+}
+
+// endedBy tells who ended a deployment before it was in Git, and why; "" where nobody did.
+func endedBy(d *catalogv1.Deployment) string {
+	who, why := "", ""
+	switch d.GetState() {
+	case catalogv1.Deployment_STATE_CANCELLED:
+		who, why = d.GetCancellation().GetActor(), d.GetCancellation().GetText()
+	case catalogv1.Deployment_STATE_REJECTED:
+		for _, a := range d.GetApprovals() {
+			if !a.GetApproved() {
+				who, why = a.GetActor(), a.GetComment()
+			}
+		}
+	}
+	if who == "" {
+		return ""
+	}
+	if why == "" {
+		return "by " + who
+	}
+	return "by " + who + ": " + why
 }

@@ -35,7 +35,8 @@ func engineName(e catalogv1.Target_Engine) string {
 func envState(s catalogv1.Environment_State) string { return word(s.String(), "STATE_") }
 func isFinal(s catalogv1.Deployment_State) bool {
 	switch s {
-	case catalogv1.Deployment_STATE_HEALTHY, catalogv1.Deployment_STATE_DEGRADED, catalogv1.Deployment_STATE_FAILED, catalogv1.Deployment_STATE_SUPERSEDED:
+	case catalogv1.Deployment_STATE_HEALTHY, catalogv1.Deployment_STATE_DEGRADED, catalogv1.Deployment_STATE_FAILED, catalogv1.Deployment_STATE_SUPERSEDED,
+		catalogv1.Deployment_STATE_REJECTED, catalogv1.Deployment_STATE_CANCELLED:
 		return true
 	default:
 		return false

@@ -72,9 +72,15 @@ func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, erro
 	}), nil
 }
 
+// originHeader is how a client of the REST API says what it is.
+const originHeader = "X-Towpath-Origin"
+
 func incoming(header string) (string, bool) {
 	if textproto.CanonicalMIMEHeaderKey(header) == textproto.CanonicalMIMEHeaderKey(rpc.RequestIDHeader) {
 		return rpc.RequestIDHeader, true
+	}
+	if textproto.CanonicalMIMEHeaderKey(header) == originHeader { // what the client is; the catalog tells it in history
+		return "x-towpath-origin", true
 	}
 	return runtime.DefaultHeaderMatcher(header)
 }

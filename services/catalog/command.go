@@ -27,6 +27,17 @@ func commandSubject(env rules.Env, repository string) (string, error) {
 	return events.CommandSubject(strings.TrimPrefix(repository, "repositories/"), env.App, env.ID)
 }
 
+// cancelSubject is where the committer is asked to withdraw a deployment: beside its command, not behind it.
+func cancelSubject(env rules.Env, repository string) (string, error) {
+	subject, err := commandSubject(env, repository)
+	return subject + ".cancel", err
+}
+
+// commandID is the idempotency key of a deployment's command.
+func commandID(d *catalogv1.Deployment) string {
+	return d.GetName() + "#" + d.GetRequestId() + rules.ClaimsRound(d)
+}
+
 // command builds what the committer needs to bring a deployment into Git. All of it comes from rows: the deployment pins
 // intent, place and plan, its set is immutable.
 func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (*eventsv1.DeploymentRequested, error) {
@@ -39,7 +50,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		return nil, err
 	}
 	cmd := &eventsv1.DeploymentRequested{
-		Deployment: d.GetName(), Generation: d.GetGeneration(), RequestId: d.GetName() + "#" + d.GetRequestId(),
+		Deployment: d.GetName(), Generation: d.GetGeneration(), RequestId: commandID(d),
 		Mode:       eventsv1.DeploymentRequested_MODE_RENDER,
 		Repository: repositoryRef(c.site.repo), Path: d.GetPath(), Set: d.GetIntent().GetSet(),
 		Author: author(d.GetActor()), Message: d.GetMessage(), RequestTime: d.GetCreateTime(), RollbackOf: d.GetRollbackOf(),
@@ -64,8 +75,8 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
 	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE, catalogv1.Deployment_KIND_PROMOTION:
 	}
-	if round := rules.ClaimsRound(d); round != "" {
-		cmd.Mode, cmd.RequestId = eventsv1.DeploymentRequested_MODE_CLAIMS, cmd.GetRequestId()+round
+	if rules.ClaimsRound(d) != "" {
+		cmd.Mode = eventsv1.DeploymentRequested_MODE_CLAIMS
 	}
 	cmd.Input, err = s.input(ctx, c, state)
 	return cmd, err

@@ -150,6 +150,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
 	g.Go(func() error { return s.runSweeper(ctx) })
+	g.Go(func() error { return s.runTimes(ctx) })
 	return g.Wait()
 }
 

@@ -30,11 +30,13 @@ type order struct {
 	request  request
 	// describe has descriptions of variables that the deployment brings.
 	describe map[string]string
+	// retry is the deployment that is tried again, nil for none.
+	retry *catalogv1.Deployment
 	// decide gives what the environment is to be. It may run several times: again when somebody else was faster.
 	decide func(ctx context.Context, c current) (decision, error)
 	// current reads the environment; nil for one that exists.
 	current func(ctx context.Context) (current, error)
-	// origin says by which way it came; empty for a call.
+	// origin says by which way it came; told from the call when empty.
 	origin string
 	// also adds to the transaction what happens together with the deployment; nil for nothing.
 	also func(tx *store.Tx) error
@@ -175,6 +177,9 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"%s is being removed by %s; wait for its end, then create it again", o.env.Name(), c.row.Msg.GetLatestDeployment()).With("state", "DELETING")
 	}
+	if err := s.refuseHeld(c, o.kind); err != nil {
+		return nil, err
+	}
 	next, err := s.decided(ctx, c, o.decide)
 	if err != nil {
 		return nil, err
@@ -233,7 +238,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		d.Images = rules.Images(next.state)
 	}
 	now := s.now()
-	rules.Accept(d, now)
+	s.begin(ctx, o, c, d, now)
 	d.UpdateTime = timestamppb.New(now)
 	markChanged(d, true)
 	return d
@@ -249,14 +254,17 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 		return err
 	}
 	e := proto.CloneOf(c.row.Msg)
-	e.Generation, e.Intent, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetIntent(), d.GetName(), d.GetCreateTime()
-	if o.kind == catalogv1.Deployment_KIND_REMOVAL {
-		beginRemoval(&tx, c.row.ID, e)
+	e.Generation, e.LatestDeployment, e.UpdateTime = d.GetGeneration(), d.GetName(), d.GetCreateTime()
+	id := depKey(o.env, d.GetGeneration())
+	if err := s.enterLine(ctx, &tx, c, e, d, o.describe); err != nil {
+		return err
 	}
 	if err := c.bear(&tx, e); err != nil {
 		return err
 	}
-	id := depKey(o.env, d.GetGeneration())
+	if err := putTimes(&tx, id, d); err != nil {
+		return err
+	}
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
 		return err
 	}
@@ -264,9 +272,6 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 		if err := o.also(&tx); err != nil {
 			return err
 		}
-	}
-	if err := s.putVariables(ctx, &tx, o, c, d); err != nil {
-		return err
 	}
 	tx.Put(openPrefix+id, nil)
 	s.remember(ctx, d.GetName())

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -133,12 +134,15 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 	if err != nil {
 		return nil, err
 	}
-	return withReport(out, live.Msg), nil
+	return withReport(out, live.Msg, s.now()), nil
 }
 
 // withReport adds what is reported of an environment to its row.
-func withReport(e, live *catalogv1.Environment) *catalogv1.Environment {
+func withReport(e, live *catalogv1.Environment, now time.Time) *catalogv1.Environment {
 	e.Live, e.ActiveDeployment, e.Running = live.GetLive(), live.GetActiveDeployment(), live.GetRunning()
+	if !rules.LockHolds(e.GetLock(), now) { // the end of a lock is no write
+		e.Lock = nil
+	}
 	return e
 }
 
@@ -207,7 +211,7 @@ func (s catalogServer) ListEnvironments(ctx context.Context, r *catalogv1.ListEn
 	}
 	for _, row := range rows {
 		row.Msg.Etag = store.Etag(row.Rev)
-		out.Environments = append(out.Environments, withReport(row.Msg, reported[row.ID]))
+		out.Environments = append(out.Environments, withReport(row.Msg, reported[row.ID], s.now()))
 	}
 	return out, nil
 }

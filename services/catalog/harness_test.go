@@ -54,6 +54,7 @@ type world struct {
 	api       catalogv1.CatalogServiceClient
 	access    catalogv1.AccessServiceClient
 	stop      func() // ends Run and the API
+	dial      func(token string) (*grpc.ClientConn, error)
 }
 
 type option func(*catalog.Config)
@@ -120,6 +121,7 @@ func (w *world) start(opts ...option) {
 	if w.conn, err = srv.DialLocal(rpc.WithToken(adminSecret)); err != nil {
 		w.t.Fatal(err)
 	}
+	w.dial = func(token string) (*grpc.ClientConn, error) { return srv.DialLocal(rpc.WithToken(token)) }
 	conn := w.conn
 	w.stop = sync.OnceFunc(func() {
 		_ = conn.Close()

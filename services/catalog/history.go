@@ -67,23 +67,29 @@ func (s catalogServer) GetDeployment(ctx context.Context, r *catalogv1.GetDeploy
 	return s.namedDeployment(ctx, env, number)
 }
 
-// ListDeployments gives an environment's history, newest first, also of one that is gone. The cost of a page does not depend
-// on how long the history is.
+// ListDeployments gives an environment's history, newest first, also of one that is gone, or that of many environments by time.
+// The cost of a page does not depend on how long the history is.
 func (s catalogServer) ListDeployments(ctx context.Context, r *catalogv1.ListDeploymentsRequest) (*catalogv1.ListDeploymentsResponse, error) {
-	env, err := rules.ParseEnv("parent", r.GetParent())
+	filter, err := rules.ParseFilter(r.GetFilter(), deploymentFields)
 	if err != nil {
 		return nil, err
+	}
+	app, env, err := s.historyOf(ctx, r.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	if app == everything || env == everything {
+		return s.listByTime(ctx, app, env, r, filter)
+	}
+	var keep func(*catalogv1.Deployment) bool
+	if !filter.Empty() {
+		keep = func(d *catalogv1.Deployment) bool { return matches(filter, d) }
 	}
 	rows, next, err := deployments.List(ctx, s.cfg.KV, store.List{
-		Under: envKey(env) + "/", PageSize: int(r.GetPageSize()), PageToken: r.GetPageToken(), Reverse: true,
-	}, nil)
+		Under: app + "/" + env + "/", PageSize: int(r.GetPageSize()), PageToken: r.GetPageToken(), Filter: filter.String(), Reverse: true,
+	}, keep)
 	if err != nil {
 		return nil, err
-	}
-	if len(rows) == 0 && r.GetPageToken() == "" { // no history: then the environment itself must be there
-		if _, err := s.environment(ctx, env); err != nil {
-			return nil, err
-		}
 	}
 	out := &catalogv1.ListDeploymentsResponse{NextPageToken: next}
 	for _, row := range rows {

@@ -19,7 +19,7 @@ import (
 func (s *Service) hold(ctx context.Context, o order, c current, next decision, d *catalogv1.Deployment) error {
 	c.kind = o.kind
 	switch {
-	case o.planHash != "":
+	case o.planHash != "" || d.GetApprovalsRequired() > 0: // people approve a plan
 		return s.holdToPlan(ctx, o, c, next, d)
 	case o.kind == catalogv1.Deployment_KIND_REMOVAL:
 		return nil
@@ -42,16 +42,12 @@ func (s *Service) holdToPlan(ctx context.Context, o order, c current, next decis
 	if err != nil {
 		return err
 	}
-	if err := s.plans.check(o.planHash, p.parts); err != nil {
-		return err
-	}
-	d.PlanHash, d.AwaitedOutputs = o.planHash, p.awaited
-	if len(p.awaited) == 0 { // else what comes out hangs on what the cluster says, and claims are committed before it
-		d.PlannedBaseTree = p.parts.BaseTree
-		if o.kind != catalogv1.Deployment_KIND_REMOVAL {
-			d.PlannedTree = p.parts.Tree
+	if o.planHash != "" {
+		if err := s.plans.check(o.planHash, p.parts); err != nil {
+			return err
 		}
 	}
+	s.holdTo(d, p)
 	return judge(d, p.verdicts)
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/emptypb"
+
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/store"
@@ -28,6 +30,8 @@ const (
 	keyActiveDefinitions = "definitions/active"
 	// keyPosition holds the revision up to which the outbox has published.
 	keyPosition = "outbox/position"
+	// keyTimes is there when all deployments are in deploymentTimes.
+	keyTimes = "meta/byTime"
 
 	schemaVersion = "1"
 )
@@ -62,6 +66,9 @@ var (
 	resourceOutputs = store.NewTable[*rendererv1.ResourceOutputs]("resourceOutputs/")
 	// outputVersions has the id of the outputs + /{version, 20 digits}. Rows are never changed or removed.
 	outputVersions = store.NewTable[*rendererv1.ResourceOutputs]("resourceOutputVersions/")
+	// deploymentTimes finds deployments by time, whatever environment they are of: the id is {application, - for all}/{time of
+	// acceptance in microseconds, 20 digits}/{id in deployments}. The rows are empty.
+	deploymentTimes = store.NewTable[*emptypb.Empty]("byTime/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 )
@@ -70,6 +77,8 @@ var (
 const (
 	// openPrefix + a deployment's id: it has not ended. What the outbox has to look after, whatever the length of history.
 	openPrefix = "open/"
+	// awaitingPrefix + a deployment's id: it waits for approval; the value is the intent of its environment that it was made on.
+	awaitingPrefix = "awaiting/"
 	// sentPrefix + an environment's id: which command was published last, see sent.
 	sentPrefix = "sent/"
 	// findingPrefix + an environment's id: what drift has told of open findings, see findingLines.

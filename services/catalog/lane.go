@@ -10,10 +10,7 @@ import (
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
-	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
-	"github.com/towpath-dev/towpath/internal/failpoint"
-	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -27,6 +24,12 @@ type lane struct {
 	// syncing is the newest generation that is in Git and has not reached the cluster; 0 for none.
 	syncing int64
 	sent    sent
+	// cancelling is the generation that the committer was asked to withdraw, cancels how often.
+	cancelling int64
+	cancels    int
+	// held tells that the newest waits for a lock or freeze to end, by heldUntil unless that is zero.
+	held      bool
+	heldUntil time.Time
 	// patience is the present wait for an effect, nextLook when it ends.
 	patience time.Duration
 	nextLook time.Time
@@ -55,16 +58,25 @@ func (o *outbox) lane(ctx context.Context, env rules.Env) (*lane, error) {
 	}
 	l := &lane{env: env}
 	e, err := o.cfg.KV.Get(ctx, sentPrefix+envKey(env))
-	switch {
-	case err == nil:
-		if err := json.Unmarshal(e.Value, &l.sent); err != nil {
-			return nil, fmt.Errorf("row %q is damaged: %w", e.Key, err)
-		}
-	case !errors.Is(err, store.ErrNotFound):
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if l.sent, err = decodeSent(e); err != nil {
 		return nil, err
 	}
 	o.lanes[env] = l
 	return l, nil
+}
+
+// decodeSent reads the row of what was published last; that of a row which is not there is of nothing.
+func decodeSent(e store.Entry) (s sent, err error) {
+	if len(e.Value) == 0 {
+		return s, nil
+	}
+	if err := json.Unmarshal(e.Value, &s); err != nil {
+		return s, fmt.Errorf("row %q is damaged: %w", e.Key, err)
+	}
+	return s, nil
 }
 
 // note takes in a deployment's state. The log may show a state that is older than what the lane knows: a deployment never goes
@@ -73,9 +85,9 @@ func (l *lane) note(generation int64, d *catalogv1.Deployment) {
 	l.noteDeadline(generation, d)
 	i, in := slices.BinarySearch(l.waiting, generation)
 	switch {
-	case rules.BeforeCommit(d.GetState()) && !in:
+	case rules.InLine(d.GetState()) && !in:
 		l.waiting = slices.Insert(l.waiting, i, generation)
-	case !rules.BeforeCommit(d.GetState()) && in:
+	case !rules.InLine(d.GetState()) && in:
 		l.waiting = slices.Delete(l.waiting, i, i+1)
 	}
 	switch {
@@ -86,35 +98,74 @@ func (l *lane) note(generation int64, d *catalogv1.Deployment) {
 	}
 }
 
-// step sends the next command when none is under way.
+// step gets the next command ready to be sent when none is under way.
 //
-// Of several deployments that wait, only the newest is sent. Its intent was computed on top of the one before it, so it
-// contains what all of them want; those before it would be in Git for a moment and then be replaced. They end as SUPERSEDED.
+// Of several deployments that wait, only the newest that nothing holds is sent. Its intent was computed on top of the one
+// before it, so it contains what all of them want; those before it would be in Git for a moment and then be replaced. They end
+// as SUPERSEDED.
 func (o *outbox) step(ctx context.Context, l *lane) error {
+	l.held, l.heldUntil = false, time.Time{}
 	if err := o.overtakeProvisioning(ctx, l); err != nil {
 		return err
 	}
-	for len(l.waiting) > 0 && !slices.Contains(l.waiting, l.sent.Generation) {
-		newest := l.waiting[len(l.waiting)-1]
-		for _, generation := range l.waiting[:len(l.waiting)-1] {
-			if err := o.supersede(ctx, l.env, generation); err != nil {
+	if slices.Contains(l.waiting, l.sent.Generation) {
+		return nil
+	}
+	for i := len(l.waiting) - 1; i >= 0; i-- {
+		generation := l.waiting[i]
+		row, err := deployments.Get(ctx, o.cfg.KV, depKey(l.env, generation))
+		if errors.Is(err, store.ErrNotFound) || err == nil && !rules.InLine(row.Msg.GetState()) {
+			l.waiting = slices.Delete(l.waiting, i, i+1) // the log is behind: it has its outcome
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if held, err := o.heldBack(ctx, l, row.Msg); err != nil || held {
+			if err != nil {
 				return err
 			}
+			continue
 		}
-		l.waiting = []int64{newest}
-		d, err := o.deployment(ctx, l.env, newest)
-		if err != nil && !errs.Is(err, errs.NotFound) {
+		if err := o.supersede(ctx, l.env, l.waiting[:i]); err != nil {
 			return err
 		}
-		if d == nil || !rules.BeforeCommit(d.GetState()) {
-			l.waiting = nil // the log is behind: it has its outcome
-			return nil
-		}
-		if err := o.send(ctx, l, d, sent{Generation: newest}); err != nil {
-			return err
-		}
+		l.waiting = slices.Delete(l.waiting, 0, i)
+		return o.sendRound(ctx, l, row, sent{Generation: generation}, true)
 	}
 	return nil
+}
+
+// heldBack reports whether a lock or freeze keeps a deployment from being sent, and says so in its row.
+func (o *outbox) heldBack(ctx context.Context, l *lane, d *catalogv1.Deployment) (bool, error) {
+	e, err := environments.Get(ctx, o.cfg.KV, envKey(l.env))
+	if err == nil {
+		var typ store.Row[*catalogv1.EnvironmentType]
+		if typ, err = environmentTypes.Get(ctx, o.cfg.KV, typeID(e.Msg.GetType())); err == nil {
+			return o.heldBy(ctx, l, d, rules.HeldBy(e.Msg.GetLock(), typ.Msg.GetFreezes(), d.GetKind(), o.now()))
+		}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil // it cannot be sent, and sending says why
+	}
+	return false, err
+}
+
+func (o *outbox) heldBy(ctx context.Context, l *lane, d *catalogv1.Deployment, held *rules.Held) (bool, error) {
+	if held == nil {
+		return false, nil
+	}
+	l.held = true
+	if l.heldUntil.IsZero() || !held.Until.IsZero() && held.Until.Before(l.heldUntil) {
+		l.heldUntil = held.Until
+	}
+	reason := held.Reason()
+	_, err := o.moveDeployment(ctx, l.env, d.GetGeneration(), func(d *catalogv1.Deployment) {
+		if d.GetState() == catalogv1.Deployment_STATE_PENDING {
+			d.WaitingReason = reason
+		}
+	})
+	return true, err
 }
 
 // resume goes on with a lane after a restart.
@@ -122,166 +173,82 @@ func (o *outbox) resume(ctx context.Context, l *lane) error {
 	if !slices.Contains(l.waiting, l.sent.Generation) {
 		return o.step(ctx, l)
 	}
-	d, err := o.deployment(ctx, l.env, l.sent.Generation)
+	row, err := deployments.Get(ctx, o.cfg.KV, depKey(l.env, l.sent.Generation))
 	if err != nil {
 		return err
 	}
-	if rules.ClaimsRound(d) != l.sent.Claims {
-		return o.nextRound(ctx, l, l.sent.Generation, d)
+	if row.Msg.GetCancellation() != nil {
+		return o.cancel(l, row.Msg, 0)
 	}
-	if lost, err := o.lost(ctx, l.env, d); err != nil || !lost {
+	if rules.ClaimsRound(row.Msg) != l.sent.Claims {
+		return o.nextRound(ctx, l, l.sent.Generation, row.Msg)
+	}
+	if lost, err := o.lost(ctx, l.env, row.Msg); err != nil || !lost {
 		l.expect(o.cfg.RepublishAfter)
 		return err
 	}
 	// The event server drops it when it had it within its window, and the committer knows what is in Git.
-	return o.send(ctx, l, d, l.sent)
+	o.send(l, row, l.sent, false)
+	return nil
 }
 
-// send publishes a deployment's command.
-func (o *outbox) send(ctx context.Context, l *lane, d *catalogv1.Deployment, as sent) error {
-	d, err := o.provision(ctx, l, d)
-	if err != nil {
-		return err
-	}
-	as.Claims = rules.ClaimsRound(d)
-	value, err := json.Marshal(as)
-	if err != nil {
-		return fmt.Errorf("encode %q: %w", sentPrefix, err)
-	}
-	var tx store.Tx
-	tx.Put(sentPrefix+envKey(l.env), value)
-	if _, err := o.cfg.KV.Commit(ctx, tx); err != nil {
-		return err
-	}
-	l.sent = as
-	l.expect(o.cfg.RepublishAfter << min(as.Repeats, 10))
-	err = o.publish(o.recall(ctx, d.GetName()), l.env, d, as.Repeats)
-	switch {
-	case err == nil:
-		o.cfg.Failpoint(failpoint.Published)
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	// It cannot be sent at all: too large, or its environment is gone. The deployment says so.
-	o.log.Error("a deployment cannot be sent to the committer", "deployment", d.GetName(), "error", err)
-	failed := &eventsv1.DeploymentFailed{
-		Deployment: d.GetName(), Stage: "admit", Reason: rpc.ReasonName(errs.ReasonOf(err)), Message: errs.Message(err),
-	}
-	at := o.now()
-	_, err = o.moveDeployment(ctx, l.env, d.GetGeneration(), func(d *catalogv1.Deployment) { rules.Fail(d, failed, at) })
-	l.note(d.GetGeneration(), &catalogv1.Deployment{State: catalogv1.Deployment_STATE_FAILED})
-	return err
-}
-
-// publish sends a command, waiting for the event server as long as it takes. repeat makes a new message id: within its window
-// the server drops one that it had before, even when the first was consumed and forgotten.
-func (o *outbox) publish(ctx context.Context, env rules.Env, d *catalogv1.Deployment, repeat int) error {
+// message makes a deployment's command. repeat makes a new message id: within its window the event server drops one that it
+// had before, even when the first was consumed and forgotten.
+func (o *outbox) message(ctx context.Context, env rules.Env, d *catalogv1.Deployment, repeat int) (events.Message, error) {
 	cmd, err := o.command(ctx, env, d)
 	if err != nil {
-		return err
+		return events.Message{}, err
 	}
 	subject, err := commandSubject(env, d.GetRepository())
+	return events.Message{
+		Subject: subject, ID: repeated(d.GetName()+"@1"+rules.ClaimsRound(d), repeat), Type: typePrefix + "deployment.requested", Source: source,
+		Resource: d.GetName(), Time: d.GetCreateTime().AsTime(), Body: cmd,
+	}, err
+}
+
+func repeated(id string, repeat int) string {
+	if repeat == 0 {
+		return id
+	}
+	return fmt.Sprintf("%s.r%d", id, repeat)
+}
+
+// cancel asks the committer to withdraw a deployment that it has.
+func (o *outbox) cancel(l *lane, d *catalogv1.Deployment, repeat int) error {
+	subject, err := cancelSubject(l.env, d.GetRepository())
 	if err != nil {
 		return err
 	}
-	id := d.GetName() + "@1" + rules.ClaimsRound(d)
-	if repeat > 0 {
-		id = fmt.Sprintf("%s.r%d", id, repeat)
-	}
-	m := events.Message{
-		Subject: subject, ID: id, Type: typePrefix + "deployment.requested", Source: source,
-		Resource: d.GetName(), Time: d.GetCreateTime().AsTime(), Body: cmd,
-	}
-	return o.persist(ctx, func() error { return o.cfg.Bus.Publish(ctx, m) })
+	l.cancelling, l.cancels = d.GetGeneration(), repeat
+	l.expect(o.cfg.RepublishAfter << min(repeat, 10))
+	name := d.GetName()
+	o.post(l.env, post{resource: name, build: func(ctx context.Context) (events.Message, error) {
+		c, err := o.current(ctx, l.env)
+		if err != nil {
+			return events.Message{}, err
+		}
+		return events.Message{
+			Subject: subject, ID: repeated(name+"/cancel@1", repeat), Type: typePrefix + "deployment.cancel", Source: source, Resource: name,
+			Time: d.GetCancellation().GetTime().AsTime(), Body: &eventsv1.CancelRequested{
+				Deployment: name, Generation: d.GetGeneration(), Repository: repositoryRef(c.site.repo), Path: d.GetPath(), RequestId: commandID(d),
+			},
+		}, nil
+	}})
+	return nil
 }
 
-// supersede ends a deployment that waits behind a newer one.
-func (o *outbox) supersede(ctx context.Context, env rules.Env, generation int64) error {
+// supersede ends deployments that wait behind a newer one.
+func (o *outbox) supersede(ctx context.Context, env rules.Env, generations []int64) error {
 	at := o.now()
-	_, err := o.moveDeployment(ctx, env, generation, func(d *catalogv1.Deployment) {
-		if rules.BeforeCommit(d.GetState()) {
-			rules.Overtake(d, at)
-		}
-	})
-	return err
-}
-
-func (l *lane) expect(within time.Duration) {
-	l.patience = min(within, maxPatience)
-	l.nextLook = time.Now().Add(l.patience)
-}
-
-// lookAround sends commands again that had no effect for too long and are no longer in the stream: the event server lost
-// them. While one is in the stream, the committer has it or will get it, and it waits for as long as that takes.
-func (o *outbox) lookAround(ctx context.Context) error {
-	now := time.Now()
-	for env, l := range o.lanes {
-		if err := o.expire(ctx, l); err != nil {
-			return err
-		}
-		generation := l.syncing
-		if len(l.waiting) > 0 {
-			generation = l.sent.Generation
-		}
-		if generation == 0 {
-			delete(o.lanes, env) // idle: it is made again when something happens
-			continue
-		}
-		if l.nextLook.IsZero() {
-			l.expect(o.cfg.RepublishAfter)
-		}
-		if now.Before(l.nextLook) {
-			continue
-		}
-		if err := o.lookAt(ctx, l, generation); err != nil {
+	for _, generation := range generations {
+		_, err := o.moveDeployment(ctx, env, generation, func(d *catalogv1.Deployment) {
+			if rules.BeforeCommit(d.GetState()) {
+				rules.Overtake(d, at)
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (o *outbox) lookAt(ctx context.Context, l *lane, generation int64) error {
-	d, err := o.deployment(ctx, l.env, generation)
-	if errs.Is(err, errs.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	lost, err := o.lost(ctx, l.env, d)
-	if had := d.GetActiveFrom() != nil || rules.IsFinal(d.GetState()); err != nil || !lost || had {
-		l.expect(o.cfg.RepublishAfter)
-		return err
-	}
-	if d.GetState() == catalogv1.Deployment_STATE_SYNCING {
-		if manual, err := o.manualSync(ctx, l.env); err != nil || manual {
-			l.expect(maxPatience)
-			return err
-		}
-	}
-	o.log.Warn("a command had no effect and is no longer in the stream; it is sent again", "deployment", d.GetName(), "repeat", l.sent.Repeats+1)
-	return o.send(ctx, l, d, sent{Generation: generation, Repeats: l.sent.Repeats + 1})
-}
-
-// lost reports whether the event server no longer has the command. During an outage nobody can tell, so it is not lost.
-func (o *outbox) lost(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (bool, error) {
-	subject, err := commandSubject(env, d.GetRepository())
-	if err != nil {
-		return false, err
-	}
-	pending, err := o.cfg.Bus.PendingCommand(ctx, subject)
-	if errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) {
-		return false, nil
-	}
-	return !pending, err
-}
-
-// manualSync reports whether a person must sync the environment: then nothing is lost when nothing happens.
-func (o *outbox) manualSync(ctx context.Context, env rules.Env) (bool, error) {
-	c, err := o.current(ctx, env)
-	if errs.Is(err, errs.NotFound) {
-		return true, nil
-	}
-	return !c.site.typ.GetAutomaticSync(), err
 }

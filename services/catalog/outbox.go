@@ -8,9 +8,7 @@ import (
 	"time"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -28,6 +26,9 @@ type outbox struct {
 	// last is the revision that was handled last, lastAt when. More of that transaction may follow, but at once.
 	last   int64
 	lastAt time.Time
+	// bookings and parcels are what the next flush publishes.
+	bookings []booking
+	parcels  map[rules.Env]*parcel
 	// down tells that the event server could not be reached and deployments were told so.
 	down bool
 }
@@ -39,6 +40,8 @@ const (
 	// lookEvery is how often lanes are looked at for what got lost, refillEvery how often desired states are.
 	lookEvery   = 5 * time.Second
 	refillEvery = 10 * time.Minute
+	// heldEvery is how often it is looked whether a lock or freeze has ended.
+	heldEvery = 250 * time.Millisecond
 )
 
 // runOutbox publishes until ctx ends.
@@ -78,6 +81,8 @@ func (o *outbox) run(ctx context.Context) error {
 		return err
 	}
 	save, look, refill := time.NewTicker(saveEvery), time.NewTicker(min(lookEvery, o.cfg.RepublishAfter)), time.NewTicker(refillEvery)
+	held := time.NewTicker(min(heldEvery, o.cfg.RepublishAfter))
+	defer held.Stop()
 	defer save.Stop()
 	defer look.Stop()
 	defer refill.Stop()
@@ -86,7 +91,7 @@ func (o *outbox) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case c := <-changes:
-			if err := o.handle(ctx, c); err != nil {
+			if err := o.handle(ctx, gather(c, changes)); err != nil {
 				return err
 			}
 		case err := <-failed:
@@ -95,7 +100,11 @@ func (o *outbox) run(ctx context.Context) error {
 			}
 			return o.skip(ctx)
 		case <-refill.C:
-			if err := o.refill(ctx); err != nil {
+			if err := errors.Join(o.refill(ctx), o.flush(ctx)); err != nil {
+				return err
+			}
+		case <-held.C:
+			if err := errors.Join(o.lookAtHeld(ctx, false), o.flush(ctx)); err != nil {
 				return err
 			}
 		case <-save.C:
@@ -106,7 +115,7 @@ func (o *outbox) run(ctx context.Context) error {
 				return err
 			}
 		case <-look.C:
-			if err := o.lookAround(ctx); err != nil {
+			if err := errors.Join(o.lookAround(ctx), o.lookAtHeld(ctx, true), o.flush(ctx)); err != nil {
 				return err
 			}
 		}
@@ -123,10 +132,10 @@ func (o *outbox) skip(ctx context.Context) (err error) {
 	return o.savePosition(ctx)
 }
 
-// watch follows the log in its own goroutine, because a watch blocks while there is nothing. The channel has no buffer: what
-// is not handled yet is still in the log.
+// watch follows the log in its own goroutine, because a watch blocks while there is nothing. What is in the channel's buffer
+// when the outbox ends is still in the log.
 func (o *outbox) watch(ctx context.Context) (<-chan store.Change, <-chan error) {
-	changes, failed := make(chan store.Change), make(chan error, 1)
+	changes, failed := make(chan store.Change, maxChanges), make(chan error, 1)
 	after := o.done
 	go func() {
 		for c, err := range o.cfg.KV.Watch(ctx, deployments.Prefix(), after) {
@@ -142,61 +151,6 @@ func (o *outbox) watch(ctx context.Context) (<-chan store.Change, <-chan error) 
 		}
 	}()
 	return changes, failed
-}
-
-// handle publishes what one write of a deployment means.
-func (o *outbox) handle(ctx context.Context, c store.Change) error {
-	row, err := deployments.DecodeChange(c)
-	if err != nil {
-		return err
-	}
-	env, generation, ok := envOfDepKey(row.ID)
-	if !ok || row.Msg == nil {
-		return nil
-	}
-	l, err := o.lane(ctx, env)
-	if err != nil {
-		return err
-	}
-	l.note(generation, row.Msg)
-	if err := o.nextRound(ctx, l, generation, row.Msg); err != nil {
-		return err
-	}
-	if err := o.step(ctx, l); err != nil {
-		return err
-	}
-	if rules.IsFinal(row.Msg.GetState()) {
-		o.traces.Delete(row.Msg.GetName())
-	}
-	if row.Msg.GetEtag() == stateChanged {
-		if err := o.announce(ctx, env, row.Msg); err != nil {
-			return err
-		}
-	}
-	// Other changes of the same transaction may follow, so only what is before it is done for sure.
-	o.done, o.last, o.lastAt = max(o.done, c.Rev-1), c.Rev, time.Now()
-	return nil
-}
-
-// announce tells subscribers a deployment's state.
-func (o *outbox) announce(ctx context.Context, env rules.Env, d *catalogv1.Deployment) error {
-	const eventType = "deployment.state"
-	subject, err := events.EventSubject(env.App, env.ID, eventType)
-	if err != nil {
-		return err
-	}
-	state := stateName(d.GetState())
-	m := events.Message{
-		Subject: subject, ID: d.GetName() + "@" + state, Type: typePrefix + eventType, Source: source,
-		Resource: d.GetName(), Time: d.GetUpdateTime().AsTime(),
-		Body: &eventsv1.DeploymentStateChanged{Deployment: d.GetName(), State: state, Message: d.GetError().GetMessage()},
-	}
-	err = o.persist(ctx, func() error { return o.cfg.Bus.Publish(ctx, m) })
-	if err != nil && ctx.Err() == nil {
-		o.log.Error("a state cannot be told to subscribers; it is left out", "deployment", d.GetName(), "state", state, "error", err)
-		return nil
-	}
-	return err
 }
 
 // rescan reads the unfinished deployments, however long history is, and goes on with them. A command whose publishing was cut
@@ -232,7 +186,10 @@ func (o *outbox) rescan(ctx context.Context) error {
 			return err
 		}
 	}
-	return o.refill(ctx)
+	if err := o.refill(ctx); err != nil {
+		return err
+	}
+	return o.flush(ctx)
 }
 
 // persist repeats what an outage makes impossible. The outbox has nothing else to do meanwhile: all its work is publishing.
@@ -250,7 +207,7 @@ func (o *outbox) persist(ctx context.Context, try func() error) error {
 			return err
 		}
 		o.down = true
-		if err := o.wait(ctx, "the event server cannot be reached; the deployment goes on by itself when it can"); err != nil {
+		if err := o.wait(ctx, unreachable); err != nil {
 			return err
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -258,6 +215,9 @@ func (o *outbox) persist(ctx context.Context, try func() error) error {
 		}
 	}
 }
+
+// unreachable is why a deployment waits that cannot be sent.
+const unreachable = "the event server cannot be reached; the deployment goes on by itself when it can"
 
 // wait notes in the deployments that wait to be sent why they do, or with an empty reason that they no longer do. It is called
 // again and again during an outage, for those that were accepted meanwhile.
@@ -271,7 +231,7 @@ func (o *outbox) wait(ctx context.Context, reason string) error {
 			continue
 		}
 		_, err := o.moveDeployment(ctx, env, generation, func(d *catalogv1.Deployment) {
-			if d.GetState() == catalogv1.Deployment_STATE_PENDING {
+			if d.GetState() == catalogv1.Deployment_STATE_PENDING && (reason != "" || d.GetWaitingReason() == unreachable) {
 				d.WaitingReason = reason
 			}
 		})

@@ -60,6 +60,8 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 			return err
 		}
 		return onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommitted)
+	case "deployment.cancelled":
+		return onDeployment(ctx, s, d, &eventsv1.DeploymentCancelled{}, rules.Withdrawn)
 	case "deployment.failed":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentFailed{}, rules.Fail)
 	case "deployment.claims":
@@ -130,6 +132,9 @@ func (s *Service) moveDeployment(ctx context.Context, env rules.Env, generation 
 		if err := s.moved(&tx, row, move); err != nil || len(tx.Ops) == 0 {
 			return err
 		}
+		if err := s.settleIntent(ctx, &tx, env, row.Msg, move); err != nil {
+			return err
+		}
 		_, err = s.cfg.KV.Commit(ctx, tx)
 		return err
 	})
@@ -147,6 +152,11 @@ func (s *Service) moved(tx *store.Tx, row store.Row[*catalogv1.Deployment], move
 	next.UpdateTime = timestamppb.New(s.now())
 	if rules.IsFinal(next.GetState()) {
 		tx.Delete(openPrefix + row.ID)
+	} else if rules.IsFinal(row.Msg.GetState()) {
+		tx.Put(openPrefix+row.ID, nil)
+	}
+	if row.Msg.GetState() == catalogv1.Deployment_STATE_AWAITING_APPROVAL && next.GetState() != row.Msg.GetState() {
+		tx.Delete(awaitingPrefix + row.ID)
 	}
 	return deployments.Update(tx, row.ID, row.Rev, next)
 }

@@ -111,44 +111,44 @@ func (s *Service) movedOn(ctx context.Context, c current, row store.Row[*catalog
 	return err
 }
 
-// provision begins the wait of a deployment whose claims are about to be sent, and gives its row as it is then.
-func (o *outbox) provision(ctx context.Context, l *lane, d *catalogv1.Deployment) (*catalogv1.Deployment, error) {
-	if !rules.Provisioning(d) {
-		return d, nil
+// sendRound has a deployment sent: its claims where it awaits outputs, which begins that wait, else itself.
+func (o *outbox) sendRound(ctx context.Context, l *lane, row store.Row[*catalogv1.Deployment], as sent, fresh bool) error {
+	if rules.Provisioning(row.Msg) && row.Msg.GetProvisioningDeadline() == nil {
+		c, err := o.current(ctx, l.env)
+		if err != nil && !errs.Is(err, errs.NotFound) {
+			return err
+		}
+		if err == nil { // else sending says so
+			now := o.now()
+			if _, err = o.moveDeployment(ctx, l.env, row.Msg.GetGeneration(), func(d *catalogv1.Deployment) { rules.Provision(d, now, provisioningTime(c)) }); err != nil {
+				return err
+			}
+			if row, err = deployments.Get(ctx, o.cfg.KV, row.ID); err != nil {
+				return err
+			}
+			l.note(row.Msg.GetGeneration(), row.Msg)
+		}
 	}
-	c, err := o.current(ctx, l.env)
-	if errs.Is(err, errs.NotFound) {
-		return d, nil // sending will say so
-	}
-	if err != nil {
-		return nil, err
-	}
-	now := o.now()
-	_, err = o.moveDeployment(ctx, l.env, d.GetGeneration(), func(d *catalogv1.Deployment) { rules.Provision(d, now, provisioningTime(c)) })
-	if err != nil {
-		return nil, err
-	}
-	if d, err = o.deployment(ctx, l.env, d.GetGeneration()); err == nil {
-		l.note(d.GetGeneration(), d)
-	}
-	return d, err
+	as.Claims = rules.ClaimsRound(row.Msg)
+	o.send(l, row, as, fresh)
+	return nil
 }
 
 // nextRound sends the deployment that is under way again when it has become something else: itself instead of its claims, or
 // claims that became possible.
 func (o *outbox) nextRound(ctx context.Context, l *lane, generation int64, d *catalogv1.Deployment) error {
-	same := func() bool { return !rules.BeforeCommit(d.GetState()) || rules.ClaimsRound(d) == l.sent.Claims }
+	same := func() bool { return !rules.InLine(d.GetState()) || rules.ClaimsRound(d) == l.sent.Claims }
 	if generation != l.sent.Generation || same() {
 		return nil
 	}
-	d, err := o.deployment(ctx, l.env, generation) // the log may be behind
-	if errs.Is(err, errs.NotFound) {
+	row, err := deployments.Get(ctx, o.cfg.KV, depKey(l.env, generation)) // the log may be behind
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	if err != nil || same() {
+	if d = row.Msg; err != nil || same() {
 		return err
 	}
-	return o.send(ctx, l, d, sent{Generation: generation})
+	return o.sendRound(ctx, l, row, sent{Generation: generation}, false)
 }
 
 // overtakeProvisioning lets a newer deployment take the place of one that awaits outputs. Its intent contains what that one wants, and
@@ -162,7 +162,10 @@ func (o *outbox) overtakeProvisioning(ctx context.Context, l *lane) error {
 	if err != nil || newest.GetState() != catalogv1.Deployment_STATE_PENDING {
 		return err
 	}
-	if err := o.supersede(ctx, l.env, l.sent.Generation); err != nil {
+	if held, err := o.heldBack(ctx, l, newest); err != nil || held {
+		return err
+	}
+	if err := o.supersede(ctx, l.env, []int64{l.sent.Generation}); err != nil {
 		return err
 	}
 	l.waiting = slices.Delete(l.waiting, i, i+1)

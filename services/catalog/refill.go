@@ -78,7 +78,8 @@ func (o *outbox) reissue(ctx context.Context, env rules.Env, e *catalogv1.Enviro
 	if l.sent.Generation == d.GetGeneration() {
 		repeats = l.sent.Repeats + 1
 	}
-	return o.send(ctx, l, d, sent{Generation: d.GetGeneration(), Repeats: repeats})
+	o.send(l, store.Row[*catalogv1.Deployment]{ID: depKey(env, d.GetGeneration()), Msg: d}, sent{Generation: d.GetGeneration(), Repeats: repeats}, false)
+	return nil
 }
 
 // lastCommitted gives the newest deployment that is in Git, nil for none.

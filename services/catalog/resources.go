@@ -52,8 +52,11 @@ var applicationKind = collection[*catalogv1.Application]{
 
 var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 	table: environmentTypes, name: "environmentTypes", singular: "environment_type", maxID: rules.MaxID,
-	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails"},
+	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes"},
 	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.EnvironmentType, tx *store.Tx) error {
+		if err := rules.CheckFreezes("environment_type.freezes", msg.GetFreezes()); err != nil {
+			return err
+		}
 		if msg.GetTarget() == "" {
 			msg.Target = defaultTarget
 		}

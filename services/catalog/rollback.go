@@ -116,7 +116,7 @@ func (s *Service) rollbackTarget(ctx context.Context, c current, field, name str
 // made. Where the newest never reached Git, that is what runs now, and the rollback takes the failed intent back.
 func (s *Service) lastGood(ctx context.Context, c current) (*catalogv1.Deployment, error) {
 	if c.row.Msg.GetLatestDeployment() != "" {
-		newest, err := s.deployment(ctx, c.env, c.row.Msg.GetGeneration())
+		newest, err := s.newestMeant(ctx, c)
 		if err != nil {
 			return nil, err
 		}
@@ -184,6 +184,9 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 			return d, err
 		}
 	}
+	if err := s.refuseHeld(c, o.kind); err != nil {
+		return nil, err
+	}
 	next, err := s.decided(ctx, c, o.decide)
 	if err != nil {
 		return nil, err
@@ -194,6 +197,9 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	}
 	if c.row.Msg.GetLatestDeployment() == "" {
 		return d, s.removeUnused(ctx, o, c, d)
+	}
+	if err := s.hold(ctx, o, c, next, d); err != nil {
+		return nil, err
 	}
 	return d, s.commitDeployment(ctx, o, c, next, d)
 }
@@ -208,6 +214,9 @@ func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catal
 		deployments.Create(&tx, depKey(o.env, d.GetGeneration()), d),
 	)
 	if err != nil {
+		return err
+	}
+	if err := putTimes(&tx, depKey(o.env, d.GetGeneration()), d); err != nil {
 		return err
 	}
 	environments.Delete(&tx, c.row.ID, c.row.Rev)

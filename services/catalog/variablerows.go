@@ -76,26 +76,26 @@ func (s *Service) putVariable(ctx context.Context, tx *store.Tx, sc rules.Scope,
 	)
 }
 
-// putVariables adds to tx what a deployment changes of its environment's variables.
-func (s *Service) putVariables(ctx context.Context, tx *store.Tx, o order, c current, d *catalogv1.Deployment) error {
-	rows, changes, err := s.variableChanges(ctx, c, d.GetIntent(), o.describe)
+// putVariables adds to tx what makes an environment's variables of those of its intent: before, what it was, after, what it is
+// from now on by the named deployment.
+func (s *Service) putVariables(ctx context.Context, tx *store.Tx, env rules.Env, before, after *catalogv1.Intent, deployment string, describe map[string]string) error {
+	rows, changes, err := s.variableChanges(ctx, env, before, after, describe)
 	if err != nil {
 		return err
 	}
 	for _, change := range changes {
-		if _, err := s.putVariable(ctx, tx, scopeOf(o.env), change.Key, rows[change.Key], change.To, d.GetName()); err != nil {
+		if _, err := s.putVariable(ctx, tx, scopeOf(env), change.Key, rows[change.Key], change.To, deployment); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) variableChanges(ctx context.Context, c current, intent *catalogv1.Intent, describe map[string]string) (map[string]store.Row[*catalogv1.Variable], []rules.VariableChange, error) {
-	was := c.row.Msg.GetIntent()
+func (s *Service) variableChanges(ctx context.Context, env rules.Env, was, intent *catalogv1.Intent, describe map[string]string) (map[string]store.Row[*catalogv1.Variable], []rules.VariableChange, error) {
 	if len(was.GetVariables())+len(was.GetSecretVariables())+len(intent.GetVariables())+len(intent.GetSecretVariables()) == 0 {
 		return nil, nil, nil // as most: spare them the scan
 	}
-	rows, err := s.variableRows(ctx, scopeOf(c.env))
+	rows, err := s.variableRows(ctx, scopeOf(env))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +142,7 @@ func (s *Service) pinVariables(ctx context.Context, c current, intent *catalogv1
 		app = append(app, row.Msg)
 	}
 	rules.PinApplicationVariables(intent, app)
-	own, changes, err := s.variableChanges(ctx, c, intent, nil)
+	own, changes, err := s.variableChanges(ctx, c.env, c.row.Msg.GetIntent(), intent, nil)
 	if err != nil {
 		return err
 	}

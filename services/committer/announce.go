@@ -57,6 +57,11 @@ func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
 			return err
 		}
 	}
+	return s.announceCommitted(ctx, t, o)
+}
+
+// announceCommitted tells of the commit alone.
+func (s *Service) announceCommitted(ctx context.Context, t *task, o outcome) error {
 	if err := s.publish(ctx, t.dep, typeCommitted, t.cmd.GetDeployment()+"/committed", t.cmd.GetDeployment(), committed(t, o)); err != nil {
 		return err
 	}
@@ -87,6 +92,8 @@ func committed(t *task, o outcome) *eventsv1.DeploymentCommitted {
 // again by the bus.
 func (s *Service) conclude(ctx context.Context, t *task, d events.Delivery, stage string, err error) error {
 	switch kind := errs.KindOf(err); {
+	case isWithdrawn(err):
+		return s.cancelled(ctx, t)
 	case permanent(err):
 		return s.fail(ctx, t.dep, t.cmd.GetDeployment(), d.Sequence, stage, err)
 	case kind == errs.Unavailable || kind == errs.Timeout:
@@ -131,6 +138,10 @@ func (s *Service) wait(ctx context.Context, t *task, d events.Delivery, stage st
 
 // deadLetter tells of a command that the bus has given up.
 func (s *Service) deadLetter(ctx context.Context, d events.Delivery, dead events.DeadLetter) {
+	if d.Type == typePrefix+typeCancel { // the deployment goes on as if nobody had asked; the catalog asks again
+		s.log.Error("a request to withdraw a deployment was given up", "deployment", d.Resource, "reason", dead.Reason)
+		return
+	}
 	dep, err := rules.ParseDeployment(d.Resource)
 	var cmd eventsv1.DeploymentRequested
 	if err != nil && d.Decode(&cmd) == nil {

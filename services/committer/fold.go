@@ -89,7 +89,11 @@ func (l *lane) add(ctx context.Context, f *fold, t *task) error {
 	if err != nil {
 		return err
 	}
-	switch rules.Fence(t.request, state, treeText(base)) {
+	verdict := rules.Fence(t.request, state, treeText(base))
+	if err := l.refuseWithdrawn(t, verdict); err != nil {
+		return err
+	}
+	switch verdict {
 	case rules.Done:
 		return l.done(ctx, t, *state)
 	case rules.Superseded:

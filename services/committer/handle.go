@@ -51,6 +51,10 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 
 // perform renders where that is needed and commits. The stage says where an error comes from.
 func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
+	if s.withdrawn(t) { // an earlier attempt may have put it into Git
+		o, err = s.lanes.submit(ctx, t)
+		return o, stageCommit, err
+	}
 	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims() {
 		if err := s.render(ctx, t); err != nil {
 			o, found := s.lookUp(ctx, t, d, err)

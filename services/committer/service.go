@@ -34,6 +34,7 @@ type Service struct {
 	views       *views
 	trees       *treeCache
 	waiting     reasons
+	withdrawals withdrawals
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -71,7 +72,12 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.cfg.Bus.Consume(ctx, events.ConsumerConfig{
 		Stream: events.StreamCommands, Durable: durable, Filter: []string{commands}, Parallel: s.cfg.Workers,
 		Delays: s.cfg.Delays, OnDeadLetter: s.deadLetter,
-	}, s.handle)
+	}, func(ctx context.Context, d events.Delivery) error {
+		if d.Type == typePrefix+typeCancel {
+			return s.withdraw(ctx, d)
+		}
+		return s.handle(ctx, d)
+	})
 }
 
 // Notice tells that a branch may have moved, as a host's webhook or an embedded repository says. It returns at once; foreign

@@ -102,6 +102,13 @@ func (s *Server) Fail(f Fault) {
 	s.faults = append(s.faults, f)
 }
 
+// Heal takes back all that Fail asked for and that has not happened yet.
+func (s *Server) Heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
 // Release lets hanging requests go on: they are then answered with an empty body. Later ones do not hang any more.
 func (s *Server) Release() {
 	s.mu.Lock()

@@ -55,7 +55,7 @@ export const whenSignedOut = (f) => { onSignedOut = f; };
 
 async function send(method, path, { body, signal, timeout = 20000 } = {}) {
   const limits = [signal, timeout && AbortSignal.timeout(timeout)].filter(Boolean);
-  const init = { method, signal: limits.length ? AbortSignal.any(limits) : null, headers: {}, credentials: "same-origin", redirect: "error" };
+  const init = { method, signal: limits.length ? AbortSignal.any(limits) : null, headers: { "X-Towpath-Origin": "portal" }, credentials: "same-origin", redirect: "error" };
   if (body !== undefined) {
     init.headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(body);

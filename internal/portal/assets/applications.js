@@ -3,7 +3,7 @@ import { all, get, poll } from "./api.js";
 import { chip, code, driftChip, empty, envHref, envID, h, healthChip, problem, render, short, stateChip, syncChip, when } from "./ui.js";
 import { mayChange } from "./session.js";
 
-const FINAL = ["STATE_HEALTHY", "STATE_FAILED", "STATE_SUPERSEDED"];
+const FINAL = ["STATE_HEALTHY", "STATE_FAILED", "STATE_SUPERSEDED", "STATE_REJECTED", "STATE_CANCELLED"];
 // Deployments by name. A finished one never changes again, so each is asked for once.
 const known = new Map();
 

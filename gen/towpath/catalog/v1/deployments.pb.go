@@ -458,7 +458,9 @@ type Deployment struct {
 	// Guardrails that warned when it was accepted.
 	Verdicts []*v1.Verdict `protobuf:"bytes,42,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
 	// Images by workload and container, "api/main".
-	Images        map[string]string `protobuf:"bytes,43,rep,name=images,proto3" json:"images,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Images map[string]string `protobuf:"bytes,43,rep,name=images,proto3" json:"images,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Who asked to cancel it, when and why. Where it was sent already, the committer's answer decides.
+	Cancellation  *Comment `protobuf:"bytes,44,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -790,6 +792,13 @@ func (x *Deployment) GetVerdicts() []*v1.Verdict {
 func (x *Deployment) GetImages() map[string]string {
 	if x != nil {
 		return x.Images
+	}
+	return nil
+}
+
+func (x *Deployment) GetCancellation() *Comment {
+	if x != nil {
+		return x.Cancellation
 	}
 	return nil
 }
@@ -2898,7 +2907,7 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +
 	"\x14SecretVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
-	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xd2\x11\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\x93\x12\n" +
 	"\n" +
 	"Deployment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x127\n" +
@@ -2953,7 +2962,8 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x15provisioning_deadline\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x14provisioningDeadline\x12\x1a\n" +
 	"\brerender\x18) \x01(\bR\brerender\x128\n" +
 	"\bverdicts\x18* \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x12B\n" +
-	"\x06images\x18+ \x03(\v2*.towpath.catalog.v1.Deployment.ImagesEntryR\x06images\x1a9\n" +
+	"\x06images\x18+ \x03(\v2*.towpath.catalog.v1.Deployment.ImagesEntryR\x06images\x12?\n" +
+	"\fcancellation\x18, \x01(\v2\x1b.towpath.catalog.v1.CommentR\fcancellation\x1a9\n" +
 	"\vImagesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
@@ -3236,46 +3246,47 @@ var file_towpath_catalog_v1_deployments_proto_depIdxs = []int32{
 	39, // 17: towpath.catalog.v1.Deployment.provisioning_deadline:type_name -> google.protobuf.Timestamp
 	40, // 18: towpath.catalog.v1.Deployment.verdicts:type_name -> towpath.renderer.v1.Verdict
 	35, // 19: towpath.catalog.v1.Deployment.images:type_name -> towpath.catalog.v1.Deployment.ImagesEntry
-	39, // 20: towpath.catalog.v1.Approval.time:type_name -> google.protobuf.Timestamp
-	39, // 21: towpath.catalog.v1.Comment.time:type_name -> google.protobuf.Timestamp
-	1,  // 22: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
-	39, // 23: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
-	39, // 24: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 25: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	3,  // 26: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	11, // 27: towpath.catalog.v1.PlanDeploymentRequest.promotion:type_name -> towpath.catalog.v1.Promotion
-	12, // 28: towpath.catalog.v1.PlanDeploymentRequest.creation:type_name -> towpath.catalog.v1.NewEnvironment
-	41, // 29: towpath.catalog.v1.NewEnvironment.environment:type_name -> towpath.catalog.v1.Environment
-	3,  // 30: towpath.catalog.v1.NewEnvironment.change:type_name -> towpath.catalog.v1.Change
-	42, // 31: towpath.catalog.v1.NewEnvironment.ttl:type_name -> google.protobuf.Duration
-	2,  // 32: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
-	38, // 33: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
-	13, // 34: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
-	37, // 35: towpath.catalog.v1.Plan.set_operations:type_name -> towpath.renderer.v1.Operation
-	15, // 36: towpath.catalog.v1.Plan.objects:type_name -> towpath.catalog.v1.ObjectChange
-	16, // 37: towpath.catalog.v1.Plan.fields:type_name -> towpath.catalog.v1.FieldChange
-	40, // 38: towpath.catalog.v1.Plan.verdicts:type_name -> towpath.renderer.v1.Verdict
-	43, // 39: towpath.catalog.v1.ObjectChange.object:type_name -> towpath.renderer.v1.ObjectRef
-	2,  // 40: towpath.catalog.v1.ObjectChange.action:type_name -> towpath.catalog.v1.FileChange.Action
-	43, // 41: towpath.catalog.v1.FieldChange.object:type_name -> towpath.renderer.v1.ObjectRef
-	44, // 42: towpath.catalog.v1.FieldChange.before:type_name -> google.protobuf.Value
-	44, // 43: towpath.catalog.v1.FieldChange.after:type_name -> google.protobuf.Value
-	4,  // 44: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
-	11, // 45: towpath.catalog.v1.PromoteRequest.promotion:type_name -> towpath.catalog.v1.Promotion
-	39, // 46: towpath.catalog.v1.GetDeliveryMetricsRequest.start_time:type_name -> google.protobuf.Timestamp
-	39, // 47: towpath.catalog.v1.GetDeliveryMetricsRequest.end_time:type_name -> google.protobuf.Timestamp
-	39, // 48: towpath.catalog.v1.DeliveryMetrics.start_time:type_name -> google.protobuf.Timestamp
-	39, // 49: towpath.catalog.v1.DeliveryMetrics.end_time:type_name -> google.protobuf.Timestamp
-	42, // 50: towpath.catalog.v1.DeliveryMetrics.lead_time_median:type_name -> google.protobuf.Duration
-	42, // 51: towpath.catalog.v1.DeliveryMetrics.lead_time_p95:type_name -> google.protobuf.Duration
-	42, // 52: towpath.catalog.v1.DeliveryMetrics.time_to_restore_median:type_name -> google.protobuf.Duration
-	4,  // 53: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
-	45, // 54: towpath.catalog.v1.Change.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	55, // [55:55] is the sub-list for method output_type
-	55, // [55:55] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	6,  // 20: towpath.catalog.v1.Deployment.cancellation:type_name -> towpath.catalog.v1.Comment
+	39, // 21: towpath.catalog.v1.Approval.time:type_name -> google.protobuf.Timestamp
+	39, // 22: towpath.catalog.v1.Comment.time:type_name -> google.protobuf.Timestamp
+	1,  // 23: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
+	39, // 24: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
+	39, // 25: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 26: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	3,  // 27: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	11, // 28: towpath.catalog.v1.PlanDeploymentRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	12, // 29: towpath.catalog.v1.PlanDeploymentRequest.creation:type_name -> towpath.catalog.v1.NewEnvironment
+	41, // 30: towpath.catalog.v1.NewEnvironment.environment:type_name -> towpath.catalog.v1.Environment
+	3,  // 31: towpath.catalog.v1.NewEnvironment.change:type_name -> towpath.catalog.v1.Change
+	42, // 32: towpath.catalog.v1.NewEnvironment.ttl:type_name -> google.protobuf.Duration
+	2,  // 33: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	38, // 34: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
+	13, // 35: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
+	37, // 36: towpath.catalog.v1.Plan.set_operations:type_name -> towpath.renderer.v1.Operation
+	15, // 37: towpath.catalog.v1.Plan.objects:type_name -> towpath.catalog.v1.ObjectChange
+	16, // 38: towpath.catalog.v1.Plan.fields:type_name -> towpath.catalog.v1.FieldChange
+	40, // 39: towpath.catalog.v1.Plan.verdicts:type_name -> towpath.renderer.v1.Verdict
+	43, // 40: towpath.catalog.v1.ObjectChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	2,  // 41: towpath.catalog.v1.ObjectChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	43, // 42: towpath.catalog.v1.FieldChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	44, // 43: towpath.catalog.v1.FieldChange.before:type_name -> google.protobuf.Value
+	44, // 44: towpath.catalog.v1.FieldChange.after:type_name -> google.protobuf.Value
+	4,  // 45: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
+	11, // 46: towpath.catalog.v1.PromoteRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	39, // 47: towpath.catalog.v1.GetDeliveryMetricsRequest.start_time:type_name -> google.protobuf.Timestamp
+	39, // 48: towpath.catalog.v1.GetDeliveryMetricsRequest.end_time:type_name -> google.protobuf.Timestamp
+	39, // 49: towpath.catalog.v1.DeliveryMetrics.start_time:type_name -> google.protobuf.Timestamp
+	39, // 50: towpath.catalog.v1.DeliveryMetrics.end_time:type_name -> google.protobuf.Timestamp
+	42, // 51: towpath.catalog.v1.DeliveryMetrics.lead_time_median:type_name -> google.protobuf.Duration
+	42, // 52: towpath.catalog.v1.DeliveryMetrics.lead_time_p95:type_name -> google.protobuf.Duration
+	42, // 53: towpath.catalog.v1.DeliveryMetrics.time_to_restore_median:type_name -> google.protobuf.Duration
+	4,  // 54: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
+	45, // 55: towpath.catalog.v1.Change.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_deployments_proto_init() }

@@ -620,8 +620,9 @@ func (x *DeploymentRequested) GetSelfHeal() bool {
 	return false
 }
 
-// CancelRequested commands the committer to withdraw a deployment that is not in Git yet, on the subject of its command. The
-// committer answers with deployment.cancelled, or with deployment.committed when it came too late.
+// CancelRequested commands the committer to withdraw a deployment that is not in Git yet, on the subject of its command with
+// ".cancel" behind it, so that it does not wait behind the command that it is about. The committer answers with
+// deployment.cancelled, or with deployment.committed when it came too late.
 type CancelRequested struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The deployment.

@@ -32,23 +32,68 @@ const (
 // rank orders the states. A deployment only ever moves to a state of a greater rank, whatever the order in which events come,
 // so late and duplicate events undo nothing and every order of the same events ends in the same row. The final states
 // are ordered by what they say: that something ran well is a fact which a late word of its failure does not take back.
+// A deployment that needs approval begins as awaiting and gets in line, pending, when it has it. One that was cancelled and is
+// in Git after all goes on: Git has the last word.
 var rank = map[catalogv1.Deployment_State]int{
-	pending: 1, awaiting: 2, provision: 3, rendering: 4, committing: 5, reviewing: 6, syncing: 7,
-	superseded: 8, rejected: 9, cancelled: 10, failed: 11, degraded: 12, healthy: 13,
+	awaiting: 1, pending: 2, provision: 3, rendering: 4, committing: 5, reviewing: 6, cancelled: 7, syncing: 8,
+	superseded: 9, rejected: 10, failed: 11, degraded: 12, healthy: 13,
 }
 
 // IsFinal reports whether a deployment in that state has ended. A degraded one may still become healthy when its cluster
 // recovers while it is what runs.
-func IsFinal(s catalogv1.Deployment_State) bool { return rank[s] >= rank[superseded] }
+func IsFinal(s catalogv1.Deployment_State) bool {
+	return rank[s] >= rank[superseded] || s == cancelled
+}
 
 // BeforeCommit reports whether the committer still has to answer for a deployment in that state.
-func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[syncing] }
+func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[cancelled] }
 
-// Accept begins a deployment's life.
+// InLine reports whether a deployment in that state is in line to the committer or with it: accepted, with all approvals that
+// it needs, and without a commit outcome.
+func InLine(s catalogv1.Deployment_State) bool { return s != awaiting && BeforeCommit(s) }
+
+// Carries reports whether what a deployment brings counts when the next one is decided: it is in Git, or on its way there. One
+// that waits for approval does not, nor one that ended before it was in Git or is to be cancelled: the next one must not bring
+// what was refused.
+func Carries(d *catalogv1.Deployment) bool {
+	switch {
+	case d.GetCommit() != "":
+		return true
+	case d.GetState() == awaiting, d.GetState() == superseded, d.GetState() == rejected, d.GetState() == cancelled:
+		return false
+	case d.GetState() == failed:
+		return d.GetError().GetStage() == "sync" // its commit is told by another service, later
+	}
+	return d.GetCancellation() == nil || !BeforeCommit(d.GetState())
+}
+
+// Accept begins the life of a deployment that needs no approval.
 func Accept(d *catalogv1.Deployment, now time.Time) {
 	d.CreateTime = timestamppb.New(now)
 	enter(d, pending, d.CreateTime)
 }
+
+// Await begins the life of a deployment that needs approval.
+func Await(d *catalogv1.Deployment, now time.Time) {
+	d.CreateTime = timestamppb.New(now)
+	enter(d, awaiting, d.CreateTime)
+	d.WaitingReason = votesMissing(d)
+}
+
+// Proceed puts a deployment that has its approvals into the line.
+func Proceed(d *catalogv1.Deployment, now time.Time) {
+	enter(d, pending, timestamppb.New(now))
+	d.WaitingReason = ""
+}
+
+// Reject ends a deployment that waits for approval.
+func Reject(d *catalogv1.Deployment, now time.Time) { enter(d, rejected, timestamppb.New(now)) }
+
+// Cancel ends a deployment that was withdrawn before it was in Git.
+func Cancel(d *catalogv1.Deployment, at time.Time) { enter(d, cancelled, timestamppb.New(at)) }
+
+// Withdrawn takes in the committer's word that a deployment was withdrawn.
+func Withdrawn(d *catalogv1.Deployment, _ *eventsv1.DeploymentCancelled, at time.Time) { Cancel(d, at) }
 
 // Wait notes why a deployment does not go on just now, at the stage where it waits. at is when the event was made.
 func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) {
@@ -103,7 +148,9 @@ func Fail(d *catalogv1.Deployment, e *eventsv1.DeploymentFailed, at time.Time) {
 		Overtake(d, at)
 		return
 	}
-	fail(d, failed, timestamppb.New(at), &catalogv1.Failure{Stage: e.GetStage(), Reason: e.GetReason(), Message: e.GetMessage()})
+	fail(d, failed, timestamppb.New(at), &catalogv1.Failure{
+		Stage: e.GetStage(), Reason: e.GetReason(), Message: e.GetMessage(), Remedy: Remedy(d.GetName(), e.GetStage(), e.GetReason()),
+	})
 }
 
 // Overtake ends a deployment that has not ended because a later one took its place.
@@ -134,7 +181,9 @@ func Observe(d *catalogv1.Deployment, e *eventsv1.EnvironmentHealth, at time.Tim
 	case driftv1.Health_HEALTH_HEALTHY:
 		enter(d, healthy, seen)
 	case driftv1.Health_HEALTH_DEGRADED:
-		fail(d, degraded, seen, &catalogv1.Failure{Stage: "sync", Message: e.GetMessage()})
+		fail(d, degraded, seen, &catalogv1.Failure{
+			Stage: "sync", Message: e.GetMessage(), Remedy: Remedy(d.GetName(), "sync", ""),
+		})
 	case driftv1.Health_HEALTH_UNSPECIFIED, driftv1.Health_HEALTH_PROGRESSING: // not known yet
 	}
 }
@@ -189,7 +238,7 @@ func place(d *catalogv1.Deployment, s catalogv1.Deployment_State, at *timestampp
 func moveTo(d *catalogv1.Deployment, s catalogv1.Deployment_State) {
 	if rank[s] > rank[d.GetState()] {
 		d.State = s
-		if rank[s] >= rank[syncing] {
+		if rank[s] >= rank[cancelled] {
 			d.WaitingReason = ""
 		}
 	}

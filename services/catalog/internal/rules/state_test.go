@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -62,6 +64,12 @@ func health(h driftv1.Health, sync driftv1.SyncState, generation int64, when int
 
 func overtaken(when int) step {
 	return step{"overtaken", func(d *catalogv1.Deployment) { rules.Overtake(d, at(when)) }}
+}
+
+func cancels(when int) step {
+	return step{"cancelled", func(d *catalogv1.Deployment) {
+		rules.Withdrawn(d, &eventsv1.DeploymentCancelled{}, at(when))
+	}}
 }
 
 const (
@@ -141,6 +149,14 @@ func TestDeploymentStates(t *testing.T) {
 			steps: []step{fails(4)}, state: "STATE_FAILED", failure: "protected branch",
 			phases: []phase{{"STATE_PENDING", 0, 4}, {"STATE_FAILED", 4, open}},
 		},
+		"cancelled": {
+			steps: []step{waits("commit", 2), cancels(4)}, state: "STATE_CANCELLED",
+			phases: []phase{{"STATE_PENDING", 0, 2}, {"STATE_COMMITTING", 2, 4}, {"STATE_CANCELLED", 4, open}},
+		},
+		"what is in Git cannot be cancelled": {
+			steps: []step{committed(1, 2, 3), cancels(4)}, state: "STATE_SYNCING",
+			phases: []phase{{"STATE_PENDING", 0, 1}, {"STATE_RENDERING", 1, 2}, {"STATE_COMMITTING", 2, 3}, {"STATE_SYNCING", 3, open}},
+		},
 		"superseded": {
 			steps: []step{overtaken(4), waits("commit", 5)}, state: "STATE_SUPERSEDED",
 			phases: []phase{{"STATE_PENDING", 0, 5}, {"STATE_COMMITTING", 5, 5}, {"STATE_SUPERSEDED", 4, open}},
@@ -169,12 +185,55 @@ func TestDeploymentStates(t *testing.T) {
 	}
 }
 
+// The way of a deployment that needs approval.
+func TestDeploymentThatNeedsApproval(t *testing.T) {
+	d := &catalogv1.Deployment{Generation: 3, ApprovalsRequired: 1, PlanHash: "p1"}
+	rules.Await(d, at(0))
+	if rules.InLine(d.GetState()) || rules.IsFinal(d.GetState()) || d.GetWaitingReason() == "" || rules.Carries(d) {
+		t.Fatalf("waiting: %v", d)
+	}
+	rules.Vote(d, "users/bob", true, "", at(1))
+	rules.Replan(d, "p2", "base_tree")
+	if rules.Approved(d) || len(d.GetApprovals()) != 1 {
+		t.Fatalf("a vote on a plan that moved counts: %v", d)
+	}
+	if err := rules.MayApprove(d, "users/bob"); err != nil {
+		t.Fatalf("who voted on the old plan cannot vote on the new one: %v", err)
+	}
+	rules.Vote(d, "users/bob", true, "", at(2))
+	rules.Vote(d, "users/bob", true, "", at(3))
+	if n := len(rules.Approvers(d)); n != 1 {
+		t.Fatalf("%d approvers, want 1: nobody counts twice", n)
+	}
+	rules.Proceed(d, at(4))
+	if !rules.InLine(d.GetState()) || !rules.Carries(d) || d.GetWaitingReason() != "" || len(d.GetPhases()) != 2 {
+		t.Fatalf("in line: %v", d)
+	}
+	for range 300 {
+		rules.Vote(d, "users/eve", true, "", at(5))
+	}
+	if n := len(d.GetApprovals()); n != 100 {
+		t.Errorf("%d votes are kept", n)
+	}
+}
+
+func TestFailuresSayWhatToDo(t *testing.T) {
+	const name = "applications/shop/environments/dev/deployments/7"
+	for reason := range errorsv1.Reason_value {
+		for _, stage := range []string{"admit", "render", "commit", "sync"} {
+			if got := rules.Remedy(name, stage, strings.TrimPrefix(reason, "REASON_")); !strings.Contains(got, "shop/dev") {
+				t.Errorf("%s at %s: %q", reason, stage, got)
+			}
+		}
+	}
+}
+
 // Whatever the order in which the events of one deployment come, and how often, the row is the same in the end.
 func TestEveryOrderOfEventsEndsInTheSameRow(t *testing.T) {
 	all := []step{
 		waits("render", 2), waits("commit", 3), waits("commit", 4), committed(5, 6, 7), waits("sync", 8), waits("sync", 6), syncs(8, 9), syncs(30, 31),
 		health(isDegraded, isSynced, 3, 10), health(isHealthy, isSynced, 3, 12), health(isHealthy, isSynced, 3, 20),
-		health(isDegraded, isSynced, 3, 25), overtaken(14), overtaken(15), fails(11), fails(13),
+		health(isDegraded, isSynced, 3, 25), overtaken(14), overtaken(15), fails(11), fails(13), cancels(4), cancels(16),
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var chosen []step
