@@ -148,8 +148,8 @@ func (s *Service) planRender(ctx context.Context, c current, next decision, p *p
 	}
 	p.after, p.parts.Tree, p.parts.SHA256 = resp.GetBundle().GetFiles(), resp.GetBundle().GetTree(), resp.GetBundle().GetSha256()
 	p.parts.RendererVersion, p.refs = resp.GetRendererVersion(), resp.GetBundle().GetObjects()
-	if len(p.parts.Definitions) == 0 { // an intent is pinned to those that were used when it is deployed
-		p.parts.Definitions = resp.GetDefinitionsUsed()
+	if used := resp.GetDefinitionsUsed(); len(used) > 0 { // others do not matter, also where the intent could have used them
+		p.parts.Definitions = used
 	}
 	p.verdicts, p.awaited = resp.GetVerdicts(), resp.GetMissingOutputs()
 	p.warnings = append(p.warnings, resp.GetWarnings()...)
