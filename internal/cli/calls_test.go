@@ -76,6 +76,66 @@ func TestRequests(t *testing.T) {
 			"set A=1 -e shop/dev --plan", "PlanDeployment",
 			&catalogv1.PlanDeploymentRequest{Parent: dev, Change: &catalogv1.Change{Variables: map[string]string{"A": "1"}}},
 		},
+		"set-image names workload and container": {
+			"set-image two nginx:2 -c left -e shop/dev -m new", "SetImage",
+			&catalogv1.SetImageRequest{Name: dev, Workload: "two", Container: "left", Image: "nginx:2", Message: "new"},
+		},
+		"the plan of an image is the change of the document": {
+			"set-image api nginx:2 -e shop/dev --plan", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: dev, Change: &catalogv1.Change{
+				SetOperations: []*rendererv1.Operation{set("/workloads/api/containers/main/image", "nginx:2")},
+			}},
+		},
+		"scale names the workload": {
+			"scale api 3 -e shop/dev --plan-hash abc", "ScaleWorkload",
+			&catalogv1.ScaleWorkloadRequest{Name: dev, Workload: "api", Replicas: 3, PlanHash: "abc"},
+		},
+		"the plan of a number of replicas is an overlay": {
+			"scale api 0 -e shop/dev --plan", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: dev, Change: &catalogv1.Change{
+				OverlayOperations: []*rendererv1.Operation{set("/workloads/api/metadata/annotations/towpath.dev~1replicas", "0")},
+			}},
+		},
+		"the plan of a removal": {
+			"plan -e shop/dev --removal", "PlanDeployment", &catalogv1.PlanDeploymentRequest{Parent: dev, Removal: true},
+		},
+		"the plan of rendering an earlier deployment again": {
+			"plan -e shop/dev --rollback-to 1 --rerender", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: dev, RollbackTo: dev + "/deployments/1", Rerender: true},
+		},
+		"a draft is made with its operations": {
+			`draft create shop/new -e shop/dev --unset /workloads/two --set-json /workloads/api/x={"y":[1,null]} --set /workloads/api/z=a=b`, "CreateDraft",
+			&catalogv1.CreateDraftRequest{Parent: "applications/shop", DraftId: "new", Draft: &catalogv1.Draft{
+				Environment: dev, Operations: []*rendererv1.Operation{remove("/workloads/two"), setJSON("/workloads/api/x", `{"y":[1,null]}`), set("/workloads/api/z", "a=b")},
+			}},
+		},
+		"an edit puts an operation in the place of the one on its path": {
+			"draft edit shop/next --set /workloads/api/containers/main/image=api:9 --drop /workloads/two --set /workloads/api/new=x", "UpdateDraft",
+			&catalogv1.UpdateDraftRequest{
+				Draft: &catalogv1.Draft{
+					Name: "applications/shop/drafts/next", BaseSet: olderID, ResultSet: setName, Etag: "7",
+					Operations: []*rendererv1.Operation{set("/workloads/api/containers/main/image", "api:9"), set("/workloads/api/new", "x")},
+				},
+				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"operations"}},
+			},
+		},
+		"a draft is rebased on its environment": {
+			"draft rebase shop/next", "RebaseDraft", &catalogv1.RebaseDraftRequest{Name: "applications/shop/drafts/next"},
+		},
+		"a draft is deployed and deleted": {
+			"draft deploy applications/shop/drafts/next --delete -m why", "DeployDraft",
+			&catalogv1.DeployDraftRequest{Name: "applications/shop/drafts/next", Message: "why", Delete: true},
+		},
+		"the plan of a draft is its change on its base": {
+			"draft deploy shop/next --plan", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: dev, Change: &catalogv1.Change{
+				BaseSet:       olderID,
+				SetOperations: []*rendererv1.Operation{set("/workloads/api/containers/main/image", "registry.example.com/shop/api:2"), remove("/workloads/two")},
+			}},
+		},
+		"a draft is deleted": {
+			"draft delete shop/next --yes", "DeleteDraft", &catalogv1.DeleteDraftRequest{Name: "applications/shop/drafts/next"},
+		},
 		"rollback names the deployment": {
 			"rollback -e shop/dev --to 1 --yes -m bad", "Rollback",
 			&catalogv1.RollbackRequest{Name: dev, Deployment: dev + "/deployments/1", Message: "bad"},
@@ -115,9 +175,11 @@ func TestRequests(t *testing.T) {
 			if len(calls) != 1 {
 				t.Fatalf("%d calls of %s", len(calls), tc.method)
 			}
-			ignore := []cmp.Option{protocmp.Transform(), protocmp.IgnoreFields(&catalogv1.Application{}, "create_time", "update_time", "create_actor")}
+			ignore := []cmp.Option{protocmp.Transform(), protocmp.IgnoreFields(&catalogv1.Application{}, "create_time", "update_time", "create_actor"),
+				protocmp.IgnoreFields(&catalogv1.Draft{}, "create_time", "update_time", "create_actor")}
 			if !strings.Contains(tc.line, "--request-id") {
-				for _, m := range []proto.Message{&catalogv1.CreateDeploymentRequest{}, &catalogv1.RollbackRequest{}, &catalogv1.DeleteEnvironmentRequest{}} {
+				for _, m := range []proto.Message{&catalogv1.CreateDeploymentRequest{}, &catalogv1.RollbackRequest{}, &catalogv1.DeleteEnvironmentRequest{},
+					&catalogv1.SetImageRequest{}, &catalogv1.ScaleWorkloadRequest{}, &catalogv1.CreateDraftRequest{}, &catalogv1.DeployDraftRequest{}} {
 					ignore = append(ignore, protocmp.IgnoreFields(m, "request_id"))
 				}
 			}

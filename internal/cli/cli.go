@@ -88,7 +88,9 @@ type tow struct {
 	started bool
 	// completing tells that a shell asks for completions: nobody wants to wait or to read messages.
 	completing bool
-	client     *client
+	// files tells to show the differences of files with a plan.
+	files  bool
+	client *client
 }
 
 func (t *tow) close() {
@@ -101,6 +103,7 @@ func (t *tow) close() {
 func (t *tow) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		t.started = true
+		t.files = asksForFiles(cmd)
 		return f(cmd.Context(), args)
 	}
 }
@@ -141,7 +144,7 @@ func (t *tow) newRoot() *cobra.Command {
 		&cobra.Group{ID: groupThings, Title: "Things:"}, &cobra.Group{ID: groupAccess, Title: "Access and this program:"},
 	)
 	t.add(root, groupDeploy, t.initCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
-		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd())
+		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd())
 	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.diffCmd(), t.driftCmd(), t.eventsCmd(), t.metricsCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd())
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.tokenCmd(), t.completionCmd(root), t.versionCmd(), t.docsCmd(root))

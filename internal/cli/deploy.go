@@ -23,6 +23,9 @@ func (f *changeFlags) bind(t *tow, cmd *cobra.Command) {
 	complete(cmd, "variable", noCompletion)
 }
 
+// empty reports whether nothing is to change.
+func (f *changeFlags) empty() bool { return len(f.scores.files)+len(f.remove)+len(f.variables) == 0 }
+
 func (f *changeFlags) change(t *tow) (*catalogv1.Change, error) {
 	scores, err := f.scores.read(t)
 	if err != nil {

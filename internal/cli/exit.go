@@ -98,6 +98,10 @@ func hintFor(e *errs.Error) string {
 		return "somebody else was faster; run the command again"
 	case errorsv1.Reason_REASON_PLAN_MOVED:
 		return "what moved: " + e.Meta["moved"] + "; make a new plan with --plan"
+	case errorsv1.Reason_REASON_DRAFT_CONFLICT:
+		return "changed on both sides: " + strings.Join(strings.Split(clean(e.Meta["paths"]), "\n"), ", ")
+	case errorsv1.Reason_REASON_GUARDRAIL:
+		return "run it with --plan to see all that guardrails say"
 	case errorsv1.Reason_REASON_IN_USE:
 		return "used by " + e.Meta["used_by"]
 	case errorsv1.Reason_REASON_REQUEST_ID_REUSED:

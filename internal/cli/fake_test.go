@@ -42,6 +42,7 @@ const (
 type fake struct {
 	catalogv1.UnimplementedCatalogServiceServer
 	catalogv1.UnimplementedAccessServiceServer
+	fakeDrafts
 	driftv1.UnimplementedDriftServiceServer
 	eventsv1.UnimplementedEventServiceServer
 
@@ -89,6 +90,7 @@ func (f *fake) serve(t testing.TB, addr string, opts ...grpc.ServerOption) {
 	f.grpc = grpc.NewServer(append(opts, grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))...)
 	catalogv1.RegisterCatalogServiceServer(f.grpc, f)
 	catalogv1.RegisterAccessServiceServer(f.grpc, f)
+	catalogv1.RegisterDraftServiceServer(f.grpc, f)
 	driftv1.RegisterDriftServiceServer(f.grpc, f)
 	eventsv1.RegisterEventServiceServer(f.grpc, f)
 	done := make(chan struct{})

@@ -25,7 +25,7 @@ func fakeEnvironments() []*catalogv1.Environment {
 		},
 		{
 			Name: "applications/shop/environments/new", Type: "environmentTypes/development", Namespace: "shop-new",
-			State: catalogv1.Environment_STATE_ACTIVE, CreateTime: at(3 * time.Second), CreateActor: "tokens/ada", Etag: "10",
+			State: catalogv1.Environment_STATE_ACTIVE, CreateTime: at(3 * time.Second), CreateActor: "tokens/ada", Etag: "10", Intent: &catalogv1.Intent{Set: olderID},
 		},
 	}
 }
@@ -88,7 +88,7 @@ func fakeFindings() []*driftv1.Finding {
 }
 
 func fakePlan() *catalogv1.Plan {
-	return &catalogv1.Plan{
+	return planDetails(&catalogv1.Plan{
 		Summary: []string{"api: LOG_LEVEL info -> debug"},
 		Files: []*catalogv1.FileChange{{
 			Path: "deployment-api.yaml", Action: catalogv1.FileChange_ACTION_MODIFY,
@@ -96,7 +96,7 @@ func fakePlan() *catalogv1.Plan {
 		}},
 		BaseTree: strings.Repeat("b", 40), Tree: strings.Repeat("c", 40), PlanHash: strings.Repeat("7", 64),
 		Warnings: []string{"the database has no backup"}, OpenFindings: 2,
-	}
+	})
 }
 
 func fakeEvents() []*eventsv1.WatchEventsResponse {

@@ -39,7 +39,14 @@ func TestOutput(t *testing.T) {
 		"diff-sets":         "diff -e shop/dev 1 2",
 		"events":            "events -e shop/dev",
 		"events-json":       "events -o json",
+		"diff-full":         "diff -e shop/dev --full",
+		"diff-sets-full":    "diff -e shop/dev 1 2 --full",
+		"diff-envs":         "diff shop/dev shop/new",
+		"draft-list":        "draft list shop",
+		"draft-list-wide":   "draft list -o wide",
+		"draft-get":         "draft get shop/next",
 		"plan":              "plan -e shop/dev --rollback-to 1",
+		"plan-files":        "plan -e shop/dev --rollback-to 1 --files",
 		"plan-json":         "plan -e shop/dev --rollback-to 1 -o json",
 		"token-list":        "token list",
 		"token-list-wide":   "token list -o wide",
@@ -54,7 +61,7 @@ func TestOutput(t *testing.T) {
 
 func TestColourIsForTerminalsOnly(t *testing.T) {
 	f := startFake(t)
-	args := []string{"plan", "-e", "shop/dev", "--rollback-to", "1"}
+	args := []string{"plan", "-e", "shop/dev", "--rollback-to", "1", "--files"}
 	if r := run(t, f, args, terminal("")).want(t, 0); !strings.Contains(r.stdout, "\x1b[32m+  value: debug\x1b[0m\n") ||
 		!strings.Contains(r.stdout, "\x1b[31m-  value: info\x1b[0m\n") {
 		t.Errorf("at a terminal a diff is coloured:\n%q", r.stdout)

@@ -2,9 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,17 +11,24 @@ import (
 func (t *tow) planCmd() *cobra.Command {
 	var f changeFlags
 	var env, rollbackTo, format string
+	var rerender, removal bool
 	cmd := &cobra.Command{
-		Use: "plan -e APP/ENV", Short: "Show what a deployment or rollback would change", Args: noArgs,
-		Long: `Shows what would become different: in words, then the exact difference of the commit, then warnings. Nothing is changed.
+		Use: "plan -e APP/ENV", Short: "Show what a deployment, rollback or removal would change", Args: noArgs,
+		Long: `Shows what would become different: in words, by objects and their fields, and with --files the exact difference of the
+commit; then what guardrails say, what drifts at present, and what else one should know. Nothing is changed.
 The plan hash stands for all that the plan was made on; a deployment with --plan-hash is refused when any of it has moved.`,
-		Example: `  tow plan -f score.yaml -e shop/dev
+		Example: `  tow plan -f score.yaml -e shop/dev --files
   tow plan -e shop/dev --rollback-to 3
+  tow plan -e shop/dev --removal
   tow plan -f score.yaml -e shop/dev -o json`,
 	}
 	f.bind(t, cmd)
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
 	cmd.Flags().StringVar(&rollbackTo, "rollback-to", "", "plan going back to this deployment instead")
+	cmd.Flags().BoolVar(&rerender, "rerender", false, "with --rollback-to, render that deployment again with the definitions and defaults of today")
+	cmd.Flags().BoolVar(&removal, "removal", false, "plan taking the environment away instead")
+	cmd.MarkFlagsMutuallyExclusive("rollback-to", "removal")
+	filesFlag(cmd)
 	t.outputFlag(cmd, &format)
 	complete(cmd, "rollback-to", t.completeDeployments)
 	cmd.ValidArgsFunction = noCompletion
@@ -34,9 +38,17 @@ The plan hash stands for all that the plan was made on; a deployment with --plan
 			return err
 		}
 		req := &catalogv1.PlanDeploymentRequest{Parent: parent}
-		if rollbackTo != "" {
+		switch {
+		case (rollbackTo != "" || removal) && !f.empty():
+			return usagef("a plan is of one thing: a change, --rollback-to, or --removal")
+		case rerender && rollbackTo == "":
+			return usagef("--rerender is about a rollback; name the deployment with --rollback-to")
+		case rollbackTo != "":
+			req.Rerender = rerender
 			req.RollbackTo, err = deploymentName(parent, rollbackTo)
-		} else {
+		case removal:
+			req.Removal = true
+		default:
 			req.Change, err = f.change(t)
 		}
 		if err != nil {
@@ -64,77 +76,4 @@ func (t *tow) showPlan(ctx context.Context, format string, req *catalogv1.PlanDe
 		return err
 	}
 	return p.plan(short(req.GetParent()), plan)
-}
-
-// plan writes a plan for a person.
-func (p *printer) plan(env string, plan *catalogv1.Plan) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", p.paint(bold, "plan for "+env))
-	for _, line := range plan.GetSummary() {
-		fmt.Fprintf(&b, "  %s\n", clean(line))
-	}
-	if len(plan.GetFiles()) == 0 {
-		b.WriteString("no file changes: the tree stays as it is\n")
-	} else {
-		fmt.Fprintf(&b, "%s\n\n", fileCount(plan.GetFiles()))
-	}
-	for _, f := range plan.GetFiles() {
-		b.WriteString(p.diff(f.GetDiff()))
-	}
-	for _, w := range plan.GetWarnings() {
-		fmt.Fprintf(&b, "%s %s\n", p.paint(yellow, "warning:"), clean(w))
-	}
-	if n := int(plan.GetOpenFindings()); n > 0 {
-		fmt.Fprintf(&b, "%s %s of drift: see tow drift list -e %s\n", p.paint(yellow, "open:"), plural(n, "finding"), env)
-	}
-	b.WriteString("\n")
-	if _, err := io.WriteString(p.out, b.String()); err != nil {
-		return fmt.Errorf("print the plan: %w", err)
-	}
-	return p.fields("tree", treeChange(plan), "plan hash", plan.GetPlanHash())
-}
-
-func treeChange(plan *catalogv1.Plan) string {
-	before := plan.GetBaseTree()
-	if before == "" {
-		before = "none"
-	}
-	if before == plan.GetTree() {
-		return before
-	}
-	return before + " -> " + plan.GetTree()
-}
-
-func fileCount(files []*catalogv1.FileChange) string {
-	n := map[catalogv1.FileChange_Action]int{}
-	for _, f := range files {
-		n[f.GetAction()]++
-	}
-	return fmt.Sprintf("%s: %d new, %d changed, %d removed", plural(len(files), "file"),
-		n[catalogv1.FileChange_ACTION_ADD], n[catalogv1.FileChange_ACTION_MODIFY], n[catalogv1.FileChange_ACTION_DELETE])
-}
-
-// diff colours a unified diff as Git does.
-func (p *printer) diff(text string) string {
-	text = clean(text)
-	if !p.colour {
-		return text
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		body := strings.TrimSuffix(line, "\n")
-		colour := ""
-		switch {
-		case strings.HasPrefix(body, "+++"), strings.HasPrefix(body, "---"):
-			colour = bold
-		case strings.HasPrefix(body, "@@"):
-			colour = cyan
-		case strings.HasPrefix(body, "+"):
-			colour = green
-		case strings.HasPrefix(body, "-"):
-			colour = red
-		}
-		b.WriteString(p.paint(colour, body) + line[len(body):])
-	}
-	return b.String()
 }

@@ -28,6 +28,8 @@ type printer struct {
 	format string
 	colour bool
 	now    time.Time
+	// files tells to show the differences of files with a plan.
+	files bool
 }
 
 func (t *tow) outputFlag(cmd *cobra.Command, format *string) {
@@ -39,7 +41,7 @@ func (t *tow) printer(format string) (*printer, error) {
 	if !slices.Contains(formats, format) {
 		return nil, usagef("--output %q is none of %s", format, strings.Join(formats, ", "))
 	}
-	return &printer{out: t.Stdout, format: format, colour: t.colour(), now: t.Now()}, nil
+	return &printer{out: t.Stdout, format: format, colour: t.colour(), now: t.Now(), files: t.files}, nil
 }
 
 // colour tells whether to colour: for a person at a terminal who has not asked for none (no-color.org).

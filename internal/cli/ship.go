@@ -38,6 +38,7 @@ func (s *shipment) bindPlan(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
 	cmd.MarkFlagsMutuallyExclusive("plan", "plan-hash")
 	complete(cmd, "plan-hash", noCompletion)
+	filesFlag(cmd)
 }
 
 // bind adds all flags of a shipment.

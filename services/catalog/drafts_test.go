@@ -139,7 +139,15 @@ func TestADraftThatCannotWorkIsRefusedWithItsField(t *testing.T) {
 			}
 		})
 	}
-	_, err := w.drafts().CreateDraft(t.Context(), &catalogv1.CreateDraftRequest{Parent: "applications/none", DraftId: "bad"})
+	_, err := w.drafts().CreateDraft(t.Context(), &catalogv1.CreateDraftRequest{
+		Parent: "applications/shop", DraftId: "leak", Draft: &catalogv1.Draft{
+			Environment: devEnv, Operations: []*rendererv1.Operation{setOp("/workloads/api/containers/main/variables/DB_PASSWORD", "hunter2hunter2")},
+		},
+	})
+	if e := wantError(t, err, codes.FailedPrecondition, errorsv1.Reason_REASON_PLAINTEXT_SECRET); len(e.Fields) == 0 || !strings.HasPrefix(e.Fields[0].Path, "draft.operations[0]") {
+		t.Errorf("fields = %v", e.Fields)
+	}
+	_, err = w.drafts().CreateDraft(t.Context(), &catalogv1.CreateDraftRequest{Parent: "applications/none", DraftId: "bad"})
 	wantError(t, err, codes.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)
 	_, err = w.drafts().GetDraft(t.Context(), &catalogv1.GetDraftRequest{Name: "applications/shop/drafts/-"})
 	wantError(t, err, codes.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)

@@ -82,15 +82,14 @@ func (s *Service) judgeRestored(ctx context.Context, c current, next decision) (
 	if len(c.site.typ.GetGuardrails()) == 0 {
 		return nil, "", nil
 	}
-	unchecked := "guardrails were not asked: rendering " + next.restore.GetName() + " again does not give the tree that is put back"
 	resp, err := s.render(ctx, c, next.state)
-	switch {
-	case errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) || ctx.Err() != nil:
+	if errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) || ctx.Err() != nil {
 		return nil, "", err // a rule must not be passed by because the renderer was away
-	case err != nil || resp.GetBundle().GetTree() != next.restore.GetTree():
-		return nil, unchecked, nil
 	}
-	return resp.GetVerdicts(), "", nil
+	if resp.GetBundle().GetTree() == next.restore.GetTree() { // never so after an error: what is restored has a tree
+		return resp.GetVerdicts(), "", nil
+	}
+	return nil, "guardrails were not asked: rendering " + next.restore.GetName() + " again does not give the tree that is put back", nil
 }
 
 // render makes the bundle and asks the guardrails; what the renderer says about bad input goes through unchanged.

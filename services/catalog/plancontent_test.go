@@ -144,6 +144,85 @@ func TestPlanShowsVerdictsAndADenialRefusesTheDeployment(t *testing.T) {
 	}
 }
 
+// A tree that is put back is asked about too, where rendering still gives it.
+func TestGuardrailsAreAskedAboutARollback(t *testing.T) {
+	w := newWorld(t)
+	w.plays()
+	w.app("shop")
+	_, err := w.api.CreateEnvironmentType(t.Context(), &catalogv1.CreateEnvironmentTypeRequest{
+		EnvironmentTypeId: "strict", EnvironmentType: &catalogv1.EnvironmentType{
+			Guardrails: []*rendererv1.Guardrail{{Name: "rule", Expression: "true", Enforcement: rendererv1.Guardrail_ENFORCEMENT_DENY}},
+			Approvals:  &catalogv1.ApprovalRule{}, AutomaticSync: true,
+		},
+	})
+	must(t, err)
+	_, err = w.api.CreateEnvironment(t.Context(), &catalogv1.CreateEnvironmentRequest{
+		Parent: "applications/shop", EnvironmentId: "dev", Environment: &catalogv1.Environment{Type: "environmentTypes/strict"},
+	})
+	must(t, err)
+	d1 := w.inState(w.deploy(devEnv, score("api", "api:1")).GetName(), catalogv1.Deployment_STATE_HEALTHY)
+	w.inState(w.deploy(devEnv, score("api", "api:2")).GetName(), catalogv1.Deployment_STATE_HEALTHY)
+	var version string // of the renderer: another gives other bytes
+	w.renderer.set(func(r *rendererv1.RenderRequest) (*rendererv1.RenderResponse, error) {
+		if r.GetFacts().GetKind() != "ROLLBACK" {
+			t.Errorf("kind = %s", r.GetFacts().GetKind())
+		}
+		out := bundleOf(r.GetInput())
+		out.Bundle.Tree += version
+		out.Verdicts = []*rendererv1.Verdict{{Guardrail: "rule", Enforcement: rendererv1.Guardrail_ENFORCEMENT_DENY, Message: "not any more", Object: ref("api")}}
+		return out, nil
+	})
+	p := w.plan(&catalogv1.PlanDeploymentRequest{RollbackTo: d1.GetName()})
+	if len(p.GetVerdicts()) != 1 || len(p.GetWarnings()) != 0 {
+		t.Errorf("verdicts %v, warnings %v", p.GetVerdicts(), p.GetWarnings())
+	}
+	for _, hash := range []string{"", p.GetPlanHash()} {
+		_, err = w.api.Rollback(t.Context(), &catalogv1.RollbackRequest{Name: devEnv, Deployment: d1.GetName(), PlanHash: hash})
+		wantError(t, err, codes.FailedPrecondition, errorsv1.Reason_REASON_GUARDRAIL)
+	}
+	version = "2"
+	p = w.plan(&catalogv1.PlanDeploymentRequest{RollbackTo: d1.GetName()})
+	if len(p.GetVerdicts()) != 0 || len(p.GetWarnings()) != 1 || p.GetTree() != d1.GetTree() {
+		t.Errorf("verdicts %v, warnings %v", p.GetVerdicts(), p.GetWarnings())
+	}
+	back, err := w.api.Rollback(t.Context(), &catalogv1.RollbackRequest{Name: devEnv, Deployment: d1.GetName()})
+	must(t, err)
+	w.inState(back.GetName(), catalogv1.Deployment_STATE_HEALTHY)
+}
+
+func TestPlanTellsWhatWouldHoldADeployment(t *testing.T) {
+	kv := memkv.New()
+	w, _ := lightWorld(t, kv)
+	w.app("shop")
+	_, err := w.api.CreateEnvironmentType(t.Context(), &catalogv1.CreateEnvironmentTypeRequest{
+		EnvironmentTypeId: "strict", EnvironmentType: &catalogv1.EnvironmentType{Approvals: &catalogv1.ApprovalRule{Required: 2}},
+	})
+	must(t, err)
+	e, err := w.api.CreateEnvironment(t.Context(), &catalogv1.CreateEnvironmentRequest{
+		Parent: "applications/shop", EnvironmentId: "dev", Environment: &catalogv1.Environment{Type: "environmentTypes/strict"},
+	})
+	must(t, err)
+	for _, tc := range []struct {
+		lock *catalogv1.Lock
+		want string
+	}{
+		{nil, ""},
+		{&catalogv1.Lock{Actor: "users/ada", Message: "release", Hold: catalogv1.Hold_HOLD_QUEUE}, "locked by users/ada: release; deployments wait"},
+		{&catalogv1.Lock{Actor: "users/ada", Hold: catalogv1.Hold_HOLD_REFUSE}, "locked by users/ada; deployments are refused"},
+		{&catalogv1.Lock{Actor: "users/ada", ExpireTime: timestamppb.New(time.Now().Add(-time.Second))}, ""},
+	} {
+		row := proto.CloneOf(e)
+		row.Lock, row.Etag = tc.lock, ""
+		b, err := proto.Marshal(row)
+		must(t, err)
+		putRow(t, kv, "environments/shop/dev", string(b))
+		p := w.plan(&catalogv1.PlanDeploymentRequest{Change: score("api", "api:1")})
+		if p.GetHold() != tc.want || p.GetApprovalsRequired() != 2 {
+			t.Errorf("hold = %q, want %q; %d approvals", p.GetHold(), tc.want, p.GetApprovalsRequired())
+		}
+	}
+}
+
 func TestPlanTellsWhatDrifts(t *testing.T) {
 	w, b := shop(t)
 	handle := <-b.handler

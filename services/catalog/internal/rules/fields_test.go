@@ -150,3 +150,28 @@ func jsonInt(i int) string {
 	}
 	return string(b)
 }
+
+// Files come from whoever may push to the repository: whatever they are, nothing breaks, and no value of a Secret is shown.
+func FuzzManifests(f *testing.F) {
+	f.Add([]byte(deployment), []byte("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: hunter2hunter2}\n"))
+	f.Add([]byte("a: &x [*x]\n---\n- 1\n---\n"), []byte("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: hunter2hunter2\n"))
+	f.Add([]byte("? {a: 1}\n: 2\n"), []byte("{\"kind\": \"Secret\", \"data\": {\"a\": \"hunter2hunter2\"}}"))
+	f.Add([]byte("apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 1}, {port: 1}, 3, null]}\n"),
+		[]byte("apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: .inf}, {port: 2020-01-01}]}\n"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		for _, files := range [][2]map[string][]byte{
+			{{"a": a}, {"a": b}}, {{"a": b}, {"a": a}}, {{"a": a, "b": b}, {}}, {{}, {"a": a, "b": b}},
+		} {
+			_, fields, _ := rules.CompareObjects(files[0], files[1], nil)
+			for _, c := range fields {
+				if c.GetObject().GetKind() == "Secret" && c.GetObject().GetApiVersion() == "v1" &&
+					(strings.HasPrefix(c.GetField(), "data") || strings.HasPrefix(c.GetField(), "stringData")) &&
+					strings.Contains(c.String(), "hunter2hunter2") && !strings.Contains(c.GetField(), "hunter2hunter2") {
+					t.Fatalf("a secret is shown: %v", c)
+				}
+			}
+		}
+		rules.MaskFile(a)
+		rules.MaskFile(b)
+	})
+}

@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+)
+
+// maxPlanFields is how many fields a plan shows to a person; -o json has all.
+const maxPlanFields = 200
+
+const filesFlagName = "files"
+
+func filesFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool(filesFlagName, false, "with a plan, show the differences of the files too")
+}
+
+// asksForFiles reports whether the flag is given; commands without plans do not have it.
+func asksForFiles(cmd *cobra.Command) bool {
+	yes, err := cmd.Flags().GetBool(filesFlagName)
+	return err == nil && yes
+}
+
+// plan writes a plan for a person.
+func (p *printer) plan(env string, plan *catalogv1.Plan) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", p.paint(bold, "plan for "+env))
+	for _, line := range plan.GetSummary() {
+		fmt.Fprintf(&b, "  %s\n", clean(line))
+	}
+	p.planObjects(&b, plan)
+	if len(plan.GetFiles()) == 0 {
+		b.WriteString("no file changes: the tree stays as it is\n")
+	} else {
+		fmt.Fprintf(&b, "%s\n", fileCount(plan.GetFiles()))
+	}
+	if p.files && len(plan.GetFiles()) > 0 {
+		b.WriteString("\n")
+		for _, f := range plan.GetFiles() {
+			b.WriteString(p.diff(f.GetDiff()))
+		}
+	}
+	p.planNotes(&b, env, plan)
+	b.WriteString("\n")
+	if _, err := io.WriteString(p.out, b.String()); err != nil {
+		return fmt.Errorf("print the plan: %w", err)
+	}
+	return p.fields("tree", treeChange(plan), "plan hash", plan.GetPlanHash())
+}
+
+// planObjects tells what happens to each object, and below those that change to which of their fields.
+func (p *printer) planObjects(b *strings.Builder, plan *catalogv1.Plan) {
+	fields := map[string][]*catalogv1.FieldChange{}
+	for _, f := range plan.GetFields() {
+		fields[objectID(f.GetObject())] = append(fields[objectID(f.GetObject())], f)
+	}
+	shown := 0
+	for _, o := range plan.GetObjects() {
+		sign, colour := "~", yellow
+		switch o.GetAction() {
+		case catalogv1.FileChange_ACTION_ADD:
+			sign, colour = "+", green
+		case catalogv1.FileChange_ACTION_DELETE:
+			sign, colour = "-", red
+		case catalogv1.FileChange_ACTION_UNSPECIFIED, catalogv1.FileChange_ACTION_MODIFY:
+		}
+		fmt.Fprintf(b, "%s\n", p.paint(colour, sign+" "+clean(o.GetObject().GetKind()+"/"+o.GetObject().GetName())))
+		for _, f := range fields[objectID(o.GetObject())] {
+			if shown++; shown <= maxPlanFields {
+				fmt.Fprintf(b, "    %s: %s\n", clean(f.GetField()), p.fieldChange(f))
+			}
+		}
+	}
+	if more := shown - maxPlanFields; more > 0 {
+		fmt.Fprintf(b, "    and %d more; see -o json\n", more)
+	}
+}
+
+func objectID(o *rendererv1.ObjectRef) string {
+	return o.GetApiVersion() + " " + o.GetKind() + " " + o.GetName()
+}
+
+func (p *printer) fieldChange(f *catalogv1.FieldChange) string {
+	switch {
+	case f.GetBefore() == nil:
+		return p.paint(green, "set to "+planValue(f.GetAfter()))
+	case f.GetAfter() == nil:
+		return p.paint(red, "removed (was "+planValue(f.GetBefore())+")")
+	}
+	return p.paint(red, planValue(f.GetBefore())) + " -> " + p.paint(green, planValue(f.GetAfter()))
+}
+
+func planValue(v *structpb.Value) string { return quoteText(clean(valueText(v))) }
+
+// quoteText gives a text that can be told from nothing in a line, and is not too long for it.
+func quoteText(text string) string {
+	if text == "" || strings.ContainsAny(text, "\n\t") {
+		text = strconv.Quote(text)
+	}
+	return clip(text, 80)
+}
+
+// planNotes tells what a person should know beside what changes.
+func (p *printer) planNotes(b *strings.Builder, env string, plan *catalogv1.Plan) {
+	for _, v := range plan.GetVerdicts() {
+		what, colour := "guardrail warns:", yellow
+		if v.GetEnforcement() == rendererv1.Guardrail_ENFORCEMENT_DENY {
+			what, colour = "guardrail refuses:", red
+		}
+		object := strings.Trim(v.GetObject().GetKind()+"/"+v.GetObject().GetName(), "/")
+		fmt.Fprintf(b, "%s %s\n", p.paint(colour, what), clean(strings.Join(nonEmpty(v.GetGuardrail(), object), " ")+": "+v.GetMessage()))
+	}
+	for _, w := range plan.GetWarnings() {
+		fmt.Fprintf(b, "%s %s\n", p.paint(yellow, "warning:"), clean(w))
+	}
+	if n := int(plan.GetOpenFindings()); n > 0 {
+		fmt.Fprintf(b, "%s %s of drift: see tow drift list -e %s\n", p.paint(yellow, "open:"), plural(n, "finding"), env)
+		for _, line := range plan.GetDrift() {
+			fmt.Fprintf(b, "  %s\n", clean(line))
+		}
+	}
+	for _, r := range plan.GetAwaitedOutputs() {
+		fmt.Fprintf(b, "%s %s\n", p.paint(yellow, "awaits the outputs of:"), clean(r))
+	}
+	if n := int(plan.GetApprovalsRequired()); n > 0 {
+		fmt.Fprintf(b, "%s %s\n", p.paint(yellow, "needs:"), plural(n, "approval"))
+	}
+	if plan.GetHold() != "" {
+		fmt.Fprintf(b, "%s %s\n", p.paint(yellow, "held:"), clean(plan.GetHold()))
+	}
+}
+
+func treeChange(plan *catalogv1.Plan) string {
+	before, after := plan.GetBaseTree(), plan.GetTree()
+	if before == "" {
+		before = "none"
+	}
+	if after == "" {
+		after = "none"
+	}
+	if before == after {
+		return before
+	}
+	return before + " -> " + after
+}
+
+func fileCount(files []*catalogv1.FileChange) string {
+	n := map[catalogv1.FileChange_Action]int{}
+	for _, f := range files {
+		n[f.GetAction()]++
+	}
+	return fmt.Sprintf("%s: %d new, %d changed, %d removed", plural(len(files), "file"),
+		n[catalogv1.FileChange_ACTION_ADD], n[catalogv1.FileChange_ACTION_MODIFY], n[catalogv1.FileChange_ACTION_DELETE])
+}
+
+// diff colours a unified diff as Git does.
+func (p *printer) diff(text string) string {
+	text = clean(text)
+	if !p.colour {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		body := strings.TrimSuffix(line, "\n")
+		colour := ""
+		switch {
+		case strings.HasPrefix(body, "+++"), strings.HasPrefix(body, "---"):
+			colour = bold
+		case strings.HasPrefix(body, "@@"):
+			colour = cyan
+		case strings.HasPrefix(body, "+"):
+			colour = green
+		case strings.HasPrefix(body, "-"):
+			colour = red
+		}
+		b.WriteString(p.paint(colour, body) + line[len(body):])
+	}
+	return b.String()
+}
