@@ -54,6 +54,12 @@ var figures = map[string]figure{
 		"also applied to the cluster on the same cores. The peer commits and pushes one after the other from one clone; the rate is from its median."},
 	"deploy.c64.git_only_per_s": {unit: "deployments/s", more: true, what: "The same without the cluster: the environments' type has no automatic sync."},
 
+	"env.create_to_available.ms": {unit: "ms", bar: 5000, what: "From before a client calls CreateEnvironment, as a copy of another environment with a variable changed, until WatchDeployment " +
+		"tells it that its deployment is healthy: the environment and its first deployment are stored, rendered, committed and applied, and three workloads (a Deployment and a Service each) are available. " +
+		"15 environments, one at a time. Control plane, server and client share the cores. Median."},
+	"env.create_to_available.p99_ms": {unit: "ms", what: "The same, 99th percentile."},
+	"env.delete_to_gone.ms":          {unit: "ms", what: "From before a client calls DeleteEnvironment for such an environment until it is told that nothing of it is left, neither its objects nor their pods nor its namespace. Median."},
+
 	"catalog.create.c1.ms":     {unit: "ms", what: "CreateDeployment over in-memory gRPC, one caller, the answer is on disk (bbolt); without rendering. Mean."},
 	"catalog.create.c64.per_s": {unit: "deployments/s", more: true, what: "CreateDeployment over in-memory gRPC, 64 callers, all answers on disk (bbolt batches them into common fsyncs); without rendering."},
 	"catalog.get.us":           {unit: "us", what: "GetDeployment over in-memory gRPC. Mean."},
