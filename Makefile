@@ -55,9 +55,9 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go -C devcluster mod tidy -diff
 
 ##@ Measure it
-bench: bench-deploy bench-catalog bench-render bench-git bench-drift bench-portal docs-bench ## Run all benchmarks into bench/results.json and docs/benchmarks.md
+bench: bench-deploy bench-env bench-catalog bench-render bench-git bench-drift bench-portal docs-bench ## Run all benchmarks into bench/results.json and docs/benchmarks.md
 
-bench-%: build ## Run the benchmarks of one area: deploy, catalog, render, git, drift, portal
+bench-%: build ## Run the benchmarks of one area: deploy, env, catalog, render, git, drift, portal
 	go run ./bench $*
 
 bench-deploy bench-drift: bin/devcluster bin/kubectl

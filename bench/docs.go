@@ -23,6 +23,7 @@ contains starting the git processes, because that is what such a script pays.
 
 var areaTitles = map[string]string{
 	"deploy":  "The whole system, as a client sees it: a real control plane and towpathd as processes, gRPC from outside, everything on one machine.",
+	"env":     "Environments made and removed by one call, the same whole system.",
 	"catalog": "The catalog alone.", "render": "The renderer alone.", "git": "The committer and its Git library.", "drift": "The comparison that drift makes for each object.",
 	"portal": "The portal as a browser with an empty cache loads it.",
 }
@@ -38,7 +39,7 @@ func writeDocs(from, to string) error {
 	}
 	var b strings.Builder
 	b.WriteString(docsHead)
-	for _, area := range []string{"deploy", "catalog", "render", "git", "drift", "portal"} {
+	for _, area := range []string{"deploy", "env", "catalog", "render", "git", "drift", "portal"} {
 		if err := writeArea(&b, area, all); err != nil {
 			return err
 		}

@@ -76,6 +76,12 @@ var figures = map[string]figure{
 	"catalog.list_10k_environments.ms": {unit: "ms", what: "Listing 10,000 environments with what is live of each, in pages of 1,000, over in-memory gRPC, on bbolt. Mean."},
 	"catalog.bytes_per_deployment":     {unit: "bytes", what: "Growth of the database file per deployment of one variable: its row, its idempotency key, indexes and the change log."},
 
+	"env.create_to_available.ms": {unit: "ms", bar: 5000, what: "From before a client calls CreateEnvironment, as a copy of another environment with a variable changed, until WatchDeployment " +
+		"tells it that its deployment is healthy: the environment and its first deployment are stored, rendered, committed and applied, and three workloads (a Deployment and a Service each) are available. " +
+		"15 environments, one at a time. Control plane, server and client share the cores. Median."},
+	"env.create_to_available.p99_ms": {unit: "ms", what: "The same, 99th percentile."},
+	"env.delete_to_gone.ms":          {unit: "ms", what: "From before a client calls DeleteEnvironment for such an environment until it is told that nothing of it is left, neither its objects nor their pods nor its namespace. Median."},
+
 	"render.workloads_per_s": {unit: "workloads/s", more: true, what: "Rendering a set of 100 workloads (database, files, probes) to manifests and their tree id, on one goroutine."},
 	"render.one.us":          {unit: "us", what: "Rendering a set of one such workload. Mean."},
 

@@ -25,7 +25,7 @@ const (
 // areas are what can be measured by itself.
 var areas = map[string]func(context.Context, *report) error{
 	"deploy": benchDeploy, "catalog": benchCatalog, "render": benchRender, "git": benchGit, "drift": benchDrift,
-	"portal": benchPortal,
+	"portal": benchPortal, "env": benchEnv,
 }
 
 func main() {

@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -144,11 +146,47 @@ func TestRequests(t *testing.T) {
 		"the plan of a rollback without a number is to the last that ran and differs": {
 			"rollback -e shop/dev --plan", "PlanDeployment", &catalogv1.PlanDeploymentRequest{Parent: dev, RollbackTo: dev + "/deployments/2"},
 		},
-		"promote copies the set that runs": {
-			"promote shop/dev shop/new", "CreateDeployment",
-			&catalogv1.CreateDeploymentRequest{
-				Parent: "applications/shop/environments/new", Message: "promote shop/dev #2", Change: &catalogv1.Change{Set: setName},
+		"promote names what runs": {
+			"promote shop/dev shop/new", "Promote", &catalogv1.PromoteRequest{
+				Name: "applications/shop/environments/new", Message: "promote shop/dev", Promotion: &catalogv1.Promotion{From: dev},
 			},
+		},
+		"promote takes a deployment and chosen workloads": {
+			"promote shop/dev#2 shop/new --workload api,web -m why", "Promote", &catalogv1.PromoteRequest{
+				Name: "applications/shop/environments/new", Message: "why",
+				Promotion: &catalogv1.Promotion{From: dev + "/deployments/2", Workloads: []string{"api", "web"}},
+			},
+		},
+		"a promotion is planned": {
+			"promote shop/dev shop/new --plan", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: "applications/shop/environments/new", Promotion: &catalogv1.Promotion{From: dev}},
+		},
+		"an environment begins empty": {
+			"env create shop/new --type development", "CreateEnvironment", &catalogv1.CreateEnvironmentRequest{
+				Parent: "applications/shop", EnvironmentId: "new", Environment: &catalogv1.Environment{Type: "environmentTypes/development"},
+			},
+		},
+		"an environment begins as a copy, with changes and an end": {
+			"env create shop/new --from shop/dev --variable A=1 --remove web --ttl 3d --pull-request https://git.example.com/1 -m why", "CreateEnvironment",
+			&catalogv1.CreateEnvironmentRequest{
+				Parent: "applications/shop", EnvironmentId: "new", Environment: &catalogv1.Environment{}, From: dev, Message: "why",
+				Ttl: durationpb.New(72 * time.Hour), PullRequest: "https://git.example.com/1",
+				Change: &catalogv1.Change{Variables: map[string]string{"A": "1"}, RemoveWorkloads: []string{"web"}},
+			},
+		},
+		"a new environment is planned": {
+			"env create shop/new --from " + dev + "/deployments/2 --ttl 90m --plan", "PlanDeployment",
+			&catalogv1.PlanDeploymentRequest{Parent: "applications/shop/environments/new", Creation: &catalogv1.NewEnvironment{
+				Environment: &catalogv1.Environment{}, From: dev + "/deployments/2", Ttl: durationpb.New(90 * time.Minute),
+			}},
+		},
+		"an environment gets more time": {
+			"env extend shop/dev --ttl 24h", "ExtendEnvironment", &catalogv1.ExtendEnvironmentRequest{Name: dev, Ttl: durationpb.New(24 * time.Hour)},
+		},
+		"an environment is kept": {"env keep shop/dev", "ExtendEnvironment", &catalogv1.ExtendEnvironmentRequest{Name: dev, Keep: true}},
+		"a removal is planned":   {"env delete shop/dev --plan", "PlanDeployment", &catalogv1.PlanDeploymentRequest{Parent: dev, Removal: true}},
+		"a rollback renders anew": {
+			"rollback -e shop/dev --to 1 --rerender --yes", "Rollback", &catalogv1.RollbackRequest{Name: dev, Deployment: dev + "/deployments/1", Rerender: true},
 		},
 		"an update changes the given fields of what is there": {
 			"app update shop --owner teams/new --label tier-,team=a", "UpdateApplication",
@@ -179,7 +217,8 @@ func TestRequests(t *testing.T) {
 				protocmp.IgnoreFields(&catalogv1.Draft{}, "create_time", "update_time", "create_actor")}
 			if !strings.Contains(tc.line, "--request-id") {
 				for _, m := range []proto.Message{&catalogv1.CreateDeploymentRequest{}, &catalogv1.RollbackRequest{}, &catalogv1.DeleteEnvironmentRequest{},
-					&catalogv1.SetImageRequest{}, &catalogv1.ScaleWorkloadRequest{}, &catalogv1.CreateDraftRequest{}, &catalogv1.DeployDraftRequest{}} {
+					&catalogv1.SetImageRequest{}, &catalogv1.ScaleWorkloadRequest{}, &catalogv1.CreateDraftRequest{}, &catalogv1.DeployDraftRequest{},
+					&catalogv1.PromoteRequest{}, &catalogv1.CreateEnvironmentRequest{}} {
 					ignore = append(ignore, protocmp.IgnoreFields(m, "request_id"))
 				}
 			}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,12 +23,19 @@ func (t *tow) environments() noun[environment] {
 			{"NAME", false, func(_ *printer, m environment) string { return short(m.GetName()) }},
 			{"TITLE", true, func(_ *printer, m environment) string { return m.GetDisplayName() }},
 			{"TYPE", false, func(_ *printer, m environment) string { return short(m.GetType()) }},
-			{"NAMESPACE", false, func(_ *printer, m environment) string { return m.GetNamespace() }},
+			{"NAMESPACE", true, func(_ *printer, m environment) string { return m.GetNamespace() }},
 			{"STATE", false, func(_ *printer, m environment) string { return envState(m.GetState()) }},
-			{"DEPLOYMENT", false, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
+			{"VERSION", false, func(_ *printer, m environment) string { return m.GetRunning().GetVersion() }},
+			{"BY", false, func(_ *printer, m environment) string { return last(m.GetRunning().GetActor()) }},
+			{"SINCE", false, func(p *printer, m environment) string { return p.when(m.GetRunning().GetSince()) }},
+			{"EXPIRES", false, func(p *printer, m environment) string { return p.when(m.GetExpireTime()) }},
+			{"LOCK", false, func(_ *printer, m environment) string { return last(m.GetLock().GetActor()) }},
+			{"DEPLOYMENT", true, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
+			{"MESSAGE", true, func(_ *printer, m environment) string { return m.GetRunning().GetMessage() }},
+			{"FROM", true, func(_ *printer, m environment) string { return originText(m.GetOrigin()) }},
 			{"LABELS", true, func(_ *printer, m environment) string { return labelText(m.GetLabels()) }},
-			{"CREATED", false, func(p *printer, m environment) string { return p.when(m.GetCreateTime()) }},
-			{"BY", true, func(_ *printer, m environment) string { return m.GetCreateActor() }},
+			{"CREATED", true, func(p *printer, m environment) string { return p.when(m.GetCreateTime()) }},
+			{"CREATED BY", true, func(_ *printer, m environment) string { return m.GetCreateActor() }},
 		},
 		fresh: func() environment { return &catalogv1.Environment{} },
 		name:  envName,
@@ -44,10 +50,6 @@ func (t *tow) environments() noun[environment] {
 			return []field[environment]{
 				text(fs, "namespace", "namespace", "namespace in the cluster (default APP-ENV)", func(m environment, v string) { m.Namespace = v }),
 			}
-		},
-		create: func(ctx context.Context, c *client, name string, m environment) (environment, error) {
-			app, id, _ := strings.Cut(name, "/"+environments+"/")
-			return c.CreateEnvironment(ctx, &catalogv1.CreateEnvironmentRequest{Parent: app, EnvironmentId: id, Environment: m, RequestId: requestID(ctx)})
 		},
 		get: func(ctx context.Context, c *client, name string) (environment, error) {
 			return c.GetEnvironment(ctx, &catalogv1.GetEnvironmentRequest{Name: name})
@@ -82,17 +84,26 @@ func (t *tow) listEnvironments(ctx context.Context, app string) ([]environment, 
 
 func (t *tow) envCmd() *cobra.Command {
 	n := t.environments()
-	create, update := n.createCmd(t), n.updateCmd(t)
+	create, update := t.createEnvCmd(), n.updateCmd(t)
 	completeFlag("type", t.environmentTypes().completer(t), create, update)
 	return n.groupOf(t, "An environment is one running copy of an application: a folder in a repository and a namespace in a cluster.",
-		create, n.getCmd(t), t.listEnvsCmd(), update, t.deleteEnvCmd(), t.describeEnvCmd(), t.pinCmd(), t.unpinCmd())
+		create, n.getCmd(t), t.listEnvsCmd(), update, t.extendEnvCmd(), t.keepEnvCmd(), t.deleteEnvCmd(), t.describeEnvCmd(), t.pinCmd(), t.unpinCmd())
+}
+
+// originText tells in short where an environment came from.
+func originText(o *catalogv1.Origin) string {
+	if o.GetKind() == catalogv1.Origin_KIND_CLONE {
+		return short(o.GetSource())
+	}
+	return o.GetSource()
 }
 
 func (t *tow) listEnvsCmd() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "list [APP]", Short: "List environments", Args: rangeArgs(0, "an application"), Aliases: []string{"ls"},
-		Long:    "Lists the environments of one application, or of all. `tow status` lists how they are.",
+		Long: "Lists the environments of one application, or of all: what runs in each, who brought it and since when, when it expires,\n" +
+			"and who has locked it. `tow status` lists how they are.",
 		Example: "  tow env list\n  tow env list shop -o json",
 	}
 	t.outputFlag(cmd, &format)
@@ -122,33 +133,84 @@ func (t *tow) deleteEnvCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "delete APP/ENV", Short: "Take an environment out of Git and its cluster", Args: exactArgs("an environment such as shop/dev"),
 		Long: `Removes the environment's folder from Git by a commit, and then its objects from the cluster. Its history stays and can be
-read with ` + "`tow history`" + `. In a terminal it asks first; without one it needs --yes.`,
-		Example: "  tow env delete shop/feature-x --message \"merged\" --wait --yes",
+read with ` + "`tow history`" + `. Volume claims are kept with their data, unless their definition says otherwise, and named.
+
+In a terminal it shows what goes, asks, and holds to what it has shown; without one it needs --yes. --wait waits for
+finalizers too, and tells what they hold.`,
+		Example: "  tow env delete shop/feature-x --message \"merged\" --wait --yes\n  tow env delete shop/feature-x --plan",
 	}
 	yesFlag(cmd, &yes)
 	s.bindMessage(cmd)
 	s.bindWait(t, cmd)
+	s.bindPlan(cmd)
 	cmd.ValidArgsFunction = completeOnce(t.environments().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
-		if _, err := t.printer(s.output); err != nil {
-			return err
-		}
 		name, err := envName(args[0])
 		if err != nil {
 			return err
 		}
-		if err := t.confirm(yes, "remove the environment %s from Git and from its cluster", short(name)); err != nil {
-			return err
-		}
-		c, err := t.api()
-		if err != nil {
-			return err
-		}
-		d, err := c.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: name, RequestId: s.id(), Message: s.message})
-		if err != nil {
-			return err
-		}
-		return t.shipped(ctx, &s, d)
+		return t.deleteEnv(ctx, &s, name, yes)
 	})
 	return cmd
+}
+
+func (t *tow) deleteEnv(ctx context.Context, s *shipment, name string, yes bool) error {
+	removal := &catalogv1.PlanDeploymentRequest{Parent: name, Removal: true}
+	if s.plan {
+		return t.showPlan(ctx, s.output, removal)
+	}
+	p, err := t.printer(s.output)
+	if err != nil {
+		return err
+	}
+	const what = "remove the environment %s from Git and from its cluster"
+	if !yes && !t.InTerminal {
+		return t.confirm(false, what, short(name))
+	}
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	if !yes {
+		plan, err := c.PlanDeployment(ctx, removal)
+		if err != nil {
+			return err
+		}
+		t.tellWhatGoes(p, plan)
+		if err := t.confirm(false, what, short(name)); err != nil {
+			return err
+		}
+		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
+	}
+	d, err := c.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: name, RequestId: s.id(), Message: s.message, PlanHash: s.planHash})
+	if err != nil {
+		return err
+	}
+	return t.shipped(ctx, s, d)
+}
+
+// maxGoing is how much of what a removal takes away is named before a person is asked.
+const maxGoing = 20
+
+// tellWhatGoes names what a removal takes away and what it leaves.
+func (t *tow) tellWhatGoes(p *printer, plan *catalogv1.Plan) {
+	var going []string
+	for _, o := range plan.GetObjects() {
+		going = append(going, o.GetObject().GetKind()+"/"+o.GetObject().GetName())
+	}
+	if len(going) == 0 {
+		for _, f := range plan.GetFiles() {
+			going = append(going, f.GetPath())
+		}
+	}
+	for i, g := range going {
+		if i == maxGoing {
+			t.notef("  and %d more", len(going)-maxGoing)
+			break
+		}
+		t.notef("  %s", clean(g))
+	}
+	for _, w := range plan.GetWarnings() {
+		t.notef("%s %s", p.paint(yellow, "warning:"), clean(w))
+	}
 }

@@ -13,19 +13,22 @@ import (
 func (t *tow) rollbackCmd() *cobra.Command {
 	var s shipment
 	var to string
-	var yes bool
+	var yes, rerender bool
 	cmd := &cobra.Command{
 		Use: "rollback -e APP/ENV", Short: "Go back to what an earlier deployment made", Args: noArgs,
 		Long: `Restores exactly the files of an earlier deployment by a new commit: the same tree, no history rewritten, and what runs is
 synced as after any other deployment. Without --to it goes back to the last deployment that ran and differs from the newest.
+With --rerender the workloads and variables of then are rendered with the definitions, defaults and renderer of today.
 
 In a terminal it shows the plan, asks, and holds to what it has shown; without one it needs --yes.`,
 		Example: `  tow rollback -e shop/dev
   tow rollback -e shop/dev --to 7 -m "1.4.2 loses orders" --wait --yes
-  tow rollback -e shop/dev --to 7 --plan`,
+  tow rollback -e shop/dev --to 7 --plan
+  tow rollback -e shop/dev --to 7 --rerender --plan`,
 	}
 	s.bind(t, cmd)
 	cmd.Flags().StringVar(&to, "to", "", "number of the deployment to go back to")
+	cmd.Flags().BoolVar(&rerender, "rerender", false, "render what was meant then with the definitions and defaults of today, instead of the files of then")
 	yesFlag(cmd, &yes)
 	complete(cmd, "to", t.completeDeployments)
 	cmd.ValidArgsFunction = noCompletion
@@ -40,12 +43,13 @@ In a terminal it shows the plan, asks, and holds to what it has shown; without o
 				return err
 			}
 		}
-		return t.rollback(ctx, &s, env, name, yes)
+		return t.rollback(ctx, &s, &catalogv1.RollbackRequest{Name: env, Deployment: name, Rerender: rerender}, yes)
 	})
 	return cmd
 }
 
-func (t *tow) rollback(ctx context.Context, s *shipment, env, to string, yes bool) error {
+func (t *tow) rollback(ctx context.Context, s *shipment, r *catalogv1.RollbackRequest, yes bool) error {
+	env := r.GetName()
 	if !s.plan && !yes && !t.InTerminal {
 		return t.confirm(false, "roll back %s", short(env))
 	}
@@ -53,20 +57,21 @@ func (t *tow) rollback(ctx context.Context, s *shipment, env, to string, yes boo
 	if err != nil {
 		return err
 	}
-	if to == "" && (s.plan || !yes) {
-		if to, err = lastGood(ctx, c, env); err != nil {
+	if r.GetDeployment() == "" && (s.plan || !yes) {
+		if r.Deployment, err = lastGood(ctx, c, env); err != nil {
 			return err
 		}
 	}
+	planned := &catalogv1.PlanDeploymentRequest{Parent: env, RollbackTo: r.GetDeployment(), Rerender: r.GetRerender()}
 	if s.plan {
-		return t.showPlan(ctx, s.output, &catalogv1.PlanDeploymentRequest{Parent: env, RollbackTo: to})
+		return t.showPlan(ctx, s.output, planned)
 	}
 	p, err := t.printer(s.output)
 	if err != nil {
 		return err
 	}
 	if !yes {
-		plan, err := c.PlanDeployment(ctx, &catalogv1.PlanDeploymentRequest{Parent: env, RollbackTo: to})
+		plan, err := c.PlanDeployment(ctx, planned)
 		if err != nil {
 			return err
 		}
@@ -74,14 +79,13 @@ func (t *tow) rollback(ctx context.Context, s *shipment, env, to string, yes boo
 		if err := asking.plan(short(env), plan); err != nil {
 			return err
 		}
-		if err := t.confirm(false, "roll back to %s", short(to)); err != nil {
+		if err := t.confirm(false, "roll back to %s", short(r.GetDeployment())); err != nil {
 			return err
 		}
 		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
 	}
-	d, err := c.Rollback(ctx, &catalogv1.RollbackRequest{
-		Name: env, Deployment: to, Message: s.message, RequestId: s.id(), PlanHash: s.planHash,
-	})
+	r.Message, r.RequestId, r.PlanHash = s.message, s.id(), s.planHash
+	d, err := c.Rollback(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -84,6 +84,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 			func(m environmentType, v int32) { defaults(m).Replicas = v }),
 		choice(fs, "restricted", "defaults.restricted", "give pods the security context of the restricted Pod Security Standard", false,
 			func(m environmentType, v bool) { defaults(m).Restricted = v }),
+		defaultTTL(fs),
 		text(fs, "domain", "defaults.domain", "domain of host names that are made for routes", func(m environmentType, v string) { defaults(m).Domain = v }),
 		labels(fs, "label", "defaults.labels", "labels on every object",
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },

@@ -50,19 +50,23 @@ func (s *Service) siteOf(ctx context.Context, env rules.Env, typeName string, tx
 
 // own makes the environment the owner of its folder and namespace, or names who owns them or a folder above or below.
 func (s *Service) own(ctx context.Context, tx *store.Tx, env rules.Env, p site, namespace string) error {
-	// One new folder at a time in a branch: two that contain one another would not see each other.
-	turn := guard(ownerPathKey(p.repo, ""))
-	e, err := s.cfg.KV.Get(ctx, turn)
+	key := ownerPathKey(p.repo, p.path)
+	// Of two new folders that contain one another, neither sees the other. The inner one tells all folders above it, by their
+	// guards, and demands that nobody owns them; the outer one demands that nobody has told it anything since it looked. So
+	// any number of environments of one branch can be made at a time.
+	told, err := s.cfg.KV.Get(ctx, guard(key))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	tx.If(store.IfRev(turn, e.Rev)).Put(turn, nil)
-
-	key := ownerPathKey(p.repo, p.path)
-	for _, above := range append(rules.Ancestors(p.path), p.path) {
+	tx.If(store.IfRev(guard(key), told.Rev))
+	for _, above := range rules.Ancestors(p.path) {
 		if err := s.unowned(ctx, ownerPathKey(p.repo, above), env, p, above); err != nil {
 			return err
 		}
+		tx.If(store.IfAbsent(ownerPathKey(p.repo, above))).Put(guard(ownerPathKey(p.repo, above)), nil)
+	}
+	if err := s.unowned(ctx, key, env, p, p.path); err != nil {
+		return err
 	}
 	below, err := s.cfg.KV.Scan(ctx, store.ScanRange{Prefix: key + "/", Limit: 1})
 	if err != nil {

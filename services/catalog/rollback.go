@@ -180,7 +180,7 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	}
 	if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
 		d, err := s.deployment(ctx, o.env, c.row.Msg.GetGeneration())
-		if err != nil && !errs.Is(err, errs.NotFound) || err == nil && !rules.IsFinal(d.GetState()) {
+		if err != nil && !errs.Is(err, errs.NotFound) || err == nil && isRemoval(d) && !rules.IsFinal(d.GetState()) {
 			return d, err
 		}
 	}
@@ -203,6 +203,8 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	}
 	return d, s.commitDeployment(ctx, o, c, next, d)
 }
+
+func isRemoval(d *catalogv1.Deployment) bool { return d.GetKind() == catalogv1.Deployment_KIND_REMOVAL }
 
 // removeUnused removes an environment that nothing was ever deployed to: nothing of it is in Git or cluster.
 func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catalogv1.Deployment) error {

@@ -187,7 +187,7 @@ func (w *sweeper) failures(ctx context.Context, env rules.Env, newest int64) (n 
 		if err != nil && !errs.Is(err, errs.NotFound) {
 			return n, last, err
 		}
-		if err != nil || d.GetKind() != catalogv1.Deployment_KIND_REMOVAL {
+		if err != nil || !isRemoval(d) {
 			return n, last, nil
 		}
 		if last == nil {
