@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/document"
 )
 
@@ -173,6 +178,33 @@ func (t *tow) fileOf(name, missing string) ([]byte, error) {
 		return readAll("standard input", t.Stdin)
 	}
 	return readLimited(name)
+}
+
+// definitionFiles reads definition files, each checked as the server would, for rendering without one.
+func definitionFiles(names []string) ([]*rendererv1.ResourceDefinition, error) {
+	var out []*rendererv1.ResourceDefinition
+	for _, name := range names {
+		text, err := readLimited(name)
+		if err != nil {
+			return nil, err
+		}
+		d, err := document.Definition(text)
+		if err == nil {
+			d.Name = resourceDefinitions + "/" + strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)) + "/versions/1"
+			_, err = definition.Compile(d)
+		}
+		var e *errs.Error
+		if errors.As(err, &e) {
+			for i := range e.Fields {
+				e.Fields[i].Path = name + ": " + e.Fields[i].Path
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
 }
 
 var versionColumns = []column[*catalogv1.DefinitionVersion]{

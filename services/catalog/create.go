@@ -154,6 +154,9 @@ func (s *Service) unborn(ctx context.Context, b birth) (current, error) {
 	if err := s.own(ctx, &with, b.env, c.site, e.GetNamespace()); err != nil {
 		return c, err
 	}
+	if err := s.checkPins(ctx, &with, nil, e); err != nil {
+		return c, err
+	}
 	c.born = func(tx *store.Tx, e *catalogv1.Environment) error {
 		tx.Conds, tx.Ops = append(tx.Conds, with.Conds...), append(tx.Ops, with.Ops...)
 		reindex(tx, envKey(b.env), nil, e)
@@ -187,7 +190,7 @@ func (s *Service) newborn(ctx context.Context, b birth) (*catalogv1.Environment,
 	given := b.begin.GetEnvironment()
 	e := &catalogv1.Environment{
 		DisplayName: given.GetDisplayName(), Type: given.GetType(), Namespace: given.GetNamespace(), Labels: given.GetLabels(),
-		State: catalogv1.Environment_STATE_ACTIVE,
+		State: catalogv1.Environment_STATE_ACTIVE, DefinitionPins: given.GetDefinitionPins(),
 	}
 	s.stampNew(ctx, e, b.env.Name())
 	if e.GetNamespace() == "" {

@@ -158,8 +158,7 @@ func (s *Service) reaches(ctx context.Context, change definitionChange, e *catal
 		if err != nil {
 			return false, err
 		}
-		types, err := rules.ResourceTypes(state)
-		return err != nil || slices.ContainsFunc(types, func(t string) bool { return change.types[t] }), nil
+		return rules.MayAskFor(state, change.types), nil
 	}
 	types, err := s.typesOf(ctx, e.GetIntent().GetDefinitions())
 	if err != nil {

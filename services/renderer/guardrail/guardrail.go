@@ -187,23 +187,28 @@ func ask(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) (str
 	if len(problems) > 0 {
 		return "", errs.InvalidField("guardrails."+g.GetName(), "%s", problems[0].text)
 	}
-	v, _, err := p.ContextEval(ctx, vars)
+	problem := decide(ctx, p, g, vars)
 	if ctx.Err() != nil {
 		return "", errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "the guardrail %s was not decided in time; make its expression simpler", g.GetName()).Because(ctx.Err())
 	}
+	return problem, nil
+}
+
+// decide evaluates an expression. What it cannot evaluate does not hold.
+func decide(ctx context.Context, p cel.Program, g *rendererv1.Guardrail, vars map[string]any) string {
+	v, _, err := p.ContextEval(ctx, vars)
 	if err != nil {
-		return withMessage(g, "it cannot be decided: "+err.Error()), nil
+		return withMessage(g, "it cannot be decided: "+err.Error())
 	}
 	switch held, isBool := v.Value().(bool); {
 	case !isBool:
-		return withMessage(g, fmt.Sprintf("it gives %s instead of true or false", v.Type().TypeName())), nil
+		return withMessage(g, fmt.Sprintf("it gives %s instead of true or false", v.Type().TypeName()))
 	case held:
-		return "", nil
+		return ""
+	case g.GetMessage() == "":
+		return "does not hold: " + g.GetExpression()
 	}
-	if g.GetMessage() == "" {
-		return "does not hold: " + g.GetExpression(), nil
-	}
-	return g.GetMessage(), nil
+	return g.GetMessage()
 }
 
 func withMessage(g *rendererv1.Guardrail, problem string) string {

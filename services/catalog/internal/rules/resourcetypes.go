@@ -35,6 +35,12 @@ func ResourceTypes(s State) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
+// MayAskFor reports whether a state asks for one of the types, or cannot be read at all.
+func MayAskFor(s State, types map[string]bool) bool {
+	asked, err := ResourceTypes(s)
+	return err != nil || slices.ContainsFunc(asked, func(t string) bool { return types[t] })
+}
+
 var mentionForm = regexp.MustCompile(`\$\{resources\['([A-Za-z0-9-]+)`)
 
 // MentionedTypes gives the resource types that a definition may add to the resources it makes, sorted: those that it refers to
