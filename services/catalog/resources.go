@@ -48,7 +48,7 @@ var applicationKind = collection[*catalogv1.Application]{
 
 var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 	table: environmentTypes, name: "environmentTypes", singular: "environment_type", maxID: rules.MaxID,
-	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "guardrails"},
+	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "guardrails", "provisioning_deadline"},
 	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.EnvironmentType, tx *store.Tx) error {
 		if msg.GetTarget() == "" {
 			msg.Target = defaultTarget
