@@ -116,7 +116,8 @@ func (p *process) newServer(context.Context) error {
 
 // serviceNames says which gRPC services a target serves.
 var serviceNames = map[Target][]string{
-	Catalog:   {"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService"},
+	Catalog: {"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.VariableService",
+		"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService"},
 	Renderer:  {"towpath.renderer.v1.RendererService"},
 	Committer: {"towpath.committer.v1.CommitterService"},
 	Drift:     {"towpath.drift.v1.DriftService"},

@@ -141,8 +141,8 @@ func (t *tow) newRoot() *cobra.Command {
 		&cobra.Group{ID: groupThings, Title: "Things:"}, &cobra.Group{ID: groupAccess, Title: "Access and this program:"},
 	)
 	t.add(root, groupDeploy, t.initCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd())
-	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.diffCmd(), t.driftCmd(), t.eventsCmd())
-	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd())
+	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.diffCmd(), t.driftCmd(), t.eventsCmd())
+	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd())
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.tokenCmd(), t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
 	root.AddCommand(helpTopics()...)
 	return root

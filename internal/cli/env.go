@@ -85,7 +85,7 @@ func (t *tow) envCmd() *cobra.Command {
 	create, update := n.createCmd(t), n.updateCmd(t)
 	completeFlag("type", t.environmentTypes().completer(t), create, update)
 	return n.groupOf(t, "An environment is one running copy of an application: a folder in a repository and a namespace in a cluster.",
-		create, n.getCmd(t), t.listEnvsCmd(), update, t.deleteEnvCmd(), t.describeEnvCmd())
+		create, n.getCmd(t), t.listEnvsCmd(), update, t.deleteEnvCmd(), t.describeEnvCmd(), t.pinCmd(), t.unpinCmd())
 }
 
 func (t *tow) listEnvsCmd() *cobra.Command {

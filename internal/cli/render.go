@@ -21,6 +21,7 @@ type renderFlags struct {
 	scores                    scoreFlags
 	env, kind, namespace, out string
 	variables, labels         []string
+	definitions               []string
 	replicas                  int32
 	restricted                bool
 	domain                    string
@@ -36,6 +37,7 @@ server knows of the environment is given by flags: its name, namespace, variable
 The manifests go to standard output, or with -o to a folder, one object a file.`,
 		Example: `  tow render -f score.yaml
   tow render -f api.score.yaml -f web.score.yaml -e shop/dev --variable CURRENCY=EUR -o manifests
+  tow render -f score.yaml --definition postgres.yaml
   tow render -f score.yaml --image registry.example.com/shop/api:1.4.2 --set service.ports.http.port=8080`,
 	}
 	f.scores.bind(cmd)
@@ -43,6 +45,7 @@ The manifests go to standard output, or with -o to a folder, one object a file.`
 	cmd.Flags().StringVar(&f.kind, "type", "", "the environment type, such as development")
 	cmd.Flags().StringVar(&f.namespace, "namespace", "", "namespace of all objects (default APP-ENV)")
 	cmd.Flags().StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
+	cmd.Flags().StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from, to try it before it is proposed")
 	cmd.Flags().Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
 	cmd.Flags().BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
 	cmd.Flags().StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
@@ -110,10 +113,14 @@ func (f *renderFlags) input(t *tow) (*rendererv1.RenderInput, error) {
 	if err != nil {
 		return nil, err
 	}
+	definitions, err := definitionFiles(f.definitions)
+	if err != nil {
+		return nil, err
+	}
 	app, id := splitEnv(env)
 	return &rendererv1.RenderInput{
 		Application: app, Environment: id, EnvironmentType: short(kind), Namespace: firstOf(f.namespace, app+"-"+id),
-		Workloads: workloads, Variables: variables,
+		Workloads: workloads, Variables: variables, Definitions: definitions,
 		Defaults: &rendererv1.EnvironmentDefaults{Replicas: f.replicas, Restricted: f.restricted, Domain: f.domain, Labels: labels},
 	}, nil
 }

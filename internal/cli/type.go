@@ -10,6 +10,7 @@ import (
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/services/renderer/document"
 )
 
 type environmentType = *catalogv1.EnvironmentType
@@ -82,10 +83,28 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 		choice(fs, "restricted", "defaults.restricted", "give pods the security context of the restricted Pod Security Standard", false,
 			func(m environmentType, v bool) { defaults(m).Restricted = v }),
 		text(fs, "domain", "defaults.domain", "domain of host names that are made for routes", func(m environmentType, v string) { defaults(m).Domain = v }),
+		provisioningField(fs),
 		labels(fs, "label", "defaults.labels", "labels on every object",
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
+		guardrails(fs),
 	}
+}
+
+// guardrails makes the field of a flag that names a file of guardrails. The file has all of them: an empty one takes all away.
+func guardrails(fs *pflag.FlagSet) field[environmentType] {
+	file := fs.String("guardrails-file", "", "a YAML file with all guardrails, rules in CEL on what may be deployed; an empty file is none")
+	return field[environmentType]{"guardrails-file", "guardrails", func(m environmentType) error {
+		if *file == "" {
+			return nil
+		}
+		text, err := readLimited(*file)
+		if err != nil {
+			return err
+		}
+		m.Guardrails, err = document.Guardrails(text)
+		return err
+	}}
 }
 
 func (t *tow) typeCmd() *cobra.Command {

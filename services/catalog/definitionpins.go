@@ -23,6 +23,8 @@ type activeVersions struct {
 	// Versions are numbers by the definition's id.
 	Versions map[string]int64 `json:"versions"`
 	rev      int64
+	// changed says that it is not what is stored at rev.
+	changed bool
 }
 
 func (s *Service) activeDefinitions(ctx context.Context) (activeVersions, error) {
@@ -46,13 +48,14 @@ func (a activeVersions) with(v rules.DefinitionVersion) activeVersions {
 	if a.Versions == nil {
 		a.Versions = map[string]int64{}
 	}
-	a.Versions[v.ID] = v.Number
+	a.Versions[v.ID], a.changed = v.Number, true
 	return a
 }
 
 func (a activeVersions) without(id string) activeVersions {
 	a.Versions = maps.Clone(a.Versions)
 	delete(a.Versions, id)
+	a.changed = true
 	return a
 }
 
@@ -120,13 +123,9 @@ func (s *Service) reachable(ctx context.Context, active activeVersions, state ru
 	if len(active.Versions) == 0 {
 		return nil, nil
 	}
-	byType := map[string][]*loadedDefinition{}
-	for _, name := range active.names() {
-		d, err := s.loaded(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		byType[d.content.GetType()] = append(byType[d.content.GetType()], d)
+	byType, err := s.loadedByType(ctx, active)
+	if err != nil {
+		return nil, err
 	}
 	todo, err := rules.ResourceTypes(state)
 	if err != nil {
@@ -148,6 +147,31 @@ func (s *Service) reachable(ctx context.Context, active activeVersions, state ru
 	return out, nil
 }
 
+// loadedByType reads all definitions of a list. That of what is stored is kept, because every decision needs it.
+func (s *Service) loadedByType(ctx context.Context, active activeVersions) (map[string][]*loadedDefinition, error) {
+	c := &s.definitions
+	c.mu.Lock()
+	kept, rev := c.byType, c.rev
+	c.mu.Unlock()
+	if kept != nil && rev == active.rev && !active.changed {
+		return kept, nil
+	}
+	byType := map[string][]*loadedDefinition{}
+	for _, name := range active.names() {
+		d, err := s.loaded(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		byType[d.content.GetType()] = append(byType[d.content.GetType()], d)
+	}
+	if !active.changed {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.byType, c.rev = byType, active.rev
+	}
+	return byType, nil
+}
+
 // loadedDefinition is the content of a version, which never changes, and the types that it mentions.
 type loadedDefinition struct {
 	content  *rendererv1.ResourceDefinition
@@ -158,6 +182,9 @@ type loadedDefinition struct {
 type definitionCache struct {
 	mu     sync.Mutex
 	byName map[string]*loadedDefinition
+	// byType are the active definitions at revision rev of their row. Nobody changes it.
+	byType map[string][]*loadedDefinition
+	rev    int64
 }
 
 const maxLoadedDefinitions = 5000

@@ -158,8 +158,8 @@ func (s *Service) reaches(ctx context.Context, change definitionChange, e *catal
 		if err != nil {
 			return false, err
 		}
-		types, err := rules.ResourceTypes(state)
-		return err != nil || slices.ContainsFunc(types, func(t string) bool { return change.types[t] }), nil
+		types, broken := rules.ResourceTypes(state)
+		return broken != nil || slices.ContainsFunc(types, func(t string) bool { return change.types[t] }), nil
 	}
 	types, err := s.typesOf(ctx, e.GetIntent().GetDefinitions())
 	if err != nil {

@@ -124,8 +124,8 @@ func (s *Service) propose(ctx context.Context, id string, given *catalogv1.Defin
 	})
 	out.Content.Name = v.Name()
 	s.stampNew(ctx, out, v.Name())
-	if _, err := s.cfg.Renderer.CheckDefinition(ctx, &rendererv1.CheckDefinitionRequest{Definition: out.GetContent()}); err != nil {
-		return 0, rules.InDefinition(rpc.FromStatus(err), "definition.", "definition_version.content.")
+	if err := s.checkContent(ctx, out.GetContent()); err != nil {
+		return 0, err
 	}
 	active, err := s.activeDefinitions(ctx)
 	if err != nil {
@@ -145,6 +145,14 @@ func (s *Service) propose(ctx context.Context, id string, given *catalogv1.Defin
 		return 0, err
 	}
 	return s.cfg.KV.Commit(ctx, tx)
+}
+
+// checkContent compiles a definition.
+func (s *Service) checkContent(ctx context.Context, content *rendererv1.ResourceDefinition) error {
+	if _, err := s.cfg.Renderer.CheckDefinition(ctx, &rendererv1.CheckDefinitionRequest{Definition: content}); err != nil {
+		return rules.InDefinition(rpc.FromStatus(err), "definition.", "definition_version.content.")
+	}
+	return nil
 }
 
 // unambiguous refuses content that would answer the same requests as another active definition.
@@ -180,6 +188,9 @@ func (s definitionServer) ActivateDefinition(ctx context.Context, r *catalogv1.A
 		active, err := s.activeDefinitions(ctx)
 		if err != nil {
 			return err
+		}
+		if err := s.checkContent(ctx, out.GetContent()); err != nil {
+			return err // an old one, which today's renderer refuses
 		}
 		if err := s.unambiguous(ctx, active, out.GetContent()); err != nil {
 			return err

@@ -436,6 +436,15 @@ func TestPinsAreChecked(t *testing.T) {
 			wantError(t, err, tc.code, tc.reason)
 		})
 	}
+	created, err := w.api.CreateEnvironment(t.Context(), &catalogv1.CreateEnvironmentRequest{Parent: "applications/shop", EnvironmentId: "pinned",
+		Environment: &catalogv1.Environment{Type: "environmentTypes/development", DefinitionPins: map[string]string{"resourceDefinitions/pg": used}}})
+	must(t, err)
+	if created.GetDefinitionPins()["resourceDefinitions/pg"] != used {
+		t.Errorf("created with pins %v", created.GetDefinitionPins())
+	}
+	_, err = w.api.CreateEnvironment(t.Context(), &catalogv1.CreateEnvironmentRequest{Parent: "applications/shop", EnvironmentId: "other",
+		Environment: &catalogv1.Environment{Type: "environmentTypes/development", DefinitionPins: map[string]string{"resourceDefinitions/pg": "x"}}})
+	wantError(t, err, codes.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)
 	w.active("other", content("postgres", nil)) // equal to the archived version that dev is pinned to, or not yet
 	must(t, w.pin("pg", ""))
 	wantError(t, w.pin("pg", used), codes.FailedPrecondition, errorsv1.Reason_REASON_AMBIGUOUS_DEFINITION)

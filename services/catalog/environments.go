@@ -91,6 +91,10 @@ func (s *Service) createEnvironment(ctx context.Context, env rules.Env, given *c
 		return 0, err
 	}
 	var tx store.Tx
+	out.DefinitionPins = given.GetDefinitionPins()
+	if err := s.checkPins(ctx, &tx, nil, out); err != nil {
+		return 0, err
+	}
 	if err := s.answerAndOwn(ctx, &tx, env, req, out); err != nil {
 		return 0, err
 	}

@@ -191,7 +191,7 @@ func (d *Definition) Make(req *Request) (Result, error) {
 	result, err := d.make(req)
 	var e *errs.Error
 	if errors.As(err, &e) {
-		e.With("definition", d.Spec.GetName())
+		return result, e.With("definition", d.Spec.GetName())
 	}
 	return result, err
 }

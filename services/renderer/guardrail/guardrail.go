@@ -187,12 +187,12 @@ func ask(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) (str
 	if len(problems) > 0 {
 		return "", errs.InvalidField("guardrails."+g.GetName(), "%s", problems[0].text)
 	}
-	v, _, err := p.ContextEval(ctx, vars)
+	v, _, undecided := p.ContextEval(ctx, vars)
 	if ctx.Err() != nil {
 		return "", errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "the guardrail %s was not decided in time; make its expression simpler", g.GetName()).Because(ctx.Err())
 	}
-	if err != nil {
-		return withMessage(g, "it cannot be decided: "+err.Error()), nil
+	if undecided != nil {
+		return withMessage(g, "it cannot be decided: "+undecided.Error()), nil
 	}
 	switch held, isBool := v.Value().(bool); {
 	case !isBool:

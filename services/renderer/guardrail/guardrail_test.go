@@ -120,7 +120,7 @@ func TestCheckNamesEachWrongPlace(t *testing.T) {
 // The limit counts work, so that it says the same on a busy machine.
 func TestAnExpressionWithoutEndIsAVerdict(t *testing.T) {
 	list := "[" + strings.Repeat("1,", 99) + "1]"
-	long := list + ".all(a, " + list + ".all(b, " + list + ".all(c, " + list + ".all(d, true))))"
+	long := list + ".all(a, " + list + ".all(b, '" + strings.Repeat("ab", 2000) + "'.matches('(a|b)*" + strings.Repeat("[a-z]", 10) + "$')))"
 	first, err := guardrail.Evaluate(t.Context(), request(rule("rule", long)), bundle)
 	if err != nil || len(first) != 2 || !strings.Contains(first[0].GetMessage(), "cost limit exceeded") {
 		t.Fatalf("%v %v", first, err)
