@@ -86,6 +86,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 			func(m environmentType, v bool) { defaults(m).Restricted = v }),
 		defaultTTL(fs),
 		text(fs, "domain", "defaults.domain", "domain of host names that are made for routes", func(m environmentType, v string) { defaults(m).Domain = v }),
+		provisioningField(fs),
 		labels(fs, "label", "defaults.labels", "labels on every object",
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),

@@ -52,7 +52,7 @@ var applicationKind = collection[*catalogv1.Application]{
 
 var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 	table: environmentTypes, name: "environmentTypes", singular: "environment_type", maxID: rules.MaxID,
-	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes"},
+	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes", "provisioning_deadline"},
 	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.EnvironmentType, tx *store.Tx) error {
 		if err := rules.CheckFreezes("environment_type.freezes", msg.GetFreezes()); err != nil {
 			return err
@@ -61,6 +61,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 			msg.Target = defaultTarget
 		}
 		if err := checkGuardrails(ctx, s, old, msg); err != nil {
+			return err
+		}
+		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
 			return err
 		}
 		if msg.GetTarget() == old.GetTarget() {

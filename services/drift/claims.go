@@ -38,6 +38,8 @@ type claimWork struct {
 	// applied is the tree whose claims were applied last.
 	applied string
 	watched map[objectKey]*claimed
+	// cluster is where they are; an environment that has claims only has no other.
+	cluster *cluster
 	// look is when claims that are not complete are looked at again; zero for never.
 	look    time.Time
 	step    time.Duration
@@ -145,7 +147,7 @@ func (e *environment) applyClaims(ctx context.Context, want *eventsv1.DesiredSta
 	}
 	e.begin(busyClaims)
 	defer e.end()
-	e.watchClaims(want, objs) // before they are applied: an object of ours that is not declared would be told as left over
+	e.watchClaims(c, want, objs) // before they are applied: an object of ours that is not declared would be told as left over
 	if err := e.rememberClaims(ctx, c, want, objs, inv); err != nil {
 		return err
 	}
@@ -230,11 +232,11 @@ func (e *environment) redeclare(c *cluster, objs map[objectKey]*tracked) {
 }
 
 // watchClaims watches the claims of a desired state from now on. What was told of them before stays told.
-func (e *environment) watchClaims(want *eventsv1.DesiredState, objs map[objectKey]*tracked) {
+func (e *environment) watchClaims(in *cluster, want *eventsv1.DesiredState, objs map[objectKey]*tracked) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	before := e.claims.watched
-	e.claims.watched = map[objectKey]*claimed{}
+	e.claims.watched, e.claims.cluster = map[objectKey]*claimed{}, in
 	for k, t := range objs {
 		ref := claimOf(want, k)
 		if ref == nil {

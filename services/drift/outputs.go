@@ -35,7 +35,7 @@ func (e *environment) attendClaims(ctx context.Context) {
 			due = append(due, c)
 		}
 	}
-	cl := e.cluster
+	cl := e.claims.cluster
 	e.mu.Unlock()
 	if cl == nil || len(due) == 0 {
 		return

@@ -73,7 +73,7 @@ func (e *environment) deploy(ctx context.Context, c *cluster, want *eventsv1.Des
 	if err != nil {
 		return err
 	}
-	e.watchClaims(want, objs)
+	e.watchClaims(c, want, objs)
 	e.finish(want, started, n)
 	return nil
 }
@@ -104,7 +104,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 			return err
 		}
 	}
-	e.watchClaims(want, objs)
+	e.watchClaims(c, want, objs)
 	e.finish(want, started, counts{})
 	return nil
 }

@@ -33,6 +33,11 @@ const (
 	Superseded = catalogv1.Deployment_STATE_SUPERSEDED
 )
 
+// ended are the states that no deployment leaves; a degraded one may recover.
+var ended = []catalogv1.Deployment_State{
+	Healthy, Superseded, catalogv1.Deployment_STATE_FAILED, catalogv1.Deployment_STATE_REJECTED, catalogv1.Deployment_STATE_CANCELLED,
+}
+
 // Client talks to a running Towpath as its first admin.
 type Client struct {
 	// Catalog and the others are the services over gRPC.
@@ -188,7 +193,7 @@ func (c *Client) WaitState(t testing.TB, name string, states ...catalogv1.Deploy
 		if slices.Contains(states, d.GetState()) {
 			return d
 		}
-		if d.GetState() > Syncing && d.GetState() != catalogv1.Deployment_STATE_DEGRADED || time.Now().After(end) {
+		if slices.Contains(ended, d.GetState()) || time.Now().After(end) {
 			t.Fatalf("%s is not in %v but: %v", name, states, d)
 		}
 	}

@@ -9,15 +9,31 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 // DefaultProvisioning is how long outputs are awaited where the environment's type says nothing.
 const DefaultProvisioning = 10 * time.Minute
+
+// maxProvisioning bounds a deadline: a deployment that waits longer holds up nothing but is forgotten by everybody.
+const maxProvisioning = 30 * 24 * time.Hour
+
+// CheckProvisioning checks how long outputs may be awaited; nil is the default.
+func CheckProvisioning(field string, d *durationpb.Duration) error {
+	if d == nil {
+		return nil
+	}
+	if err := d.CheckValid(); err != nil || d.AsDuration() <= 0 || d.AsDuration() > maxProvisioning {
+		return errs.InvalidField(field, "is no time to wait for outputs; give more than 0s and at most %s", maxProvisioning)
+	}
+	return nil
+}
 
 // Provisioning reports whether a deployment waits for outputs, or will when its turn comes.
 func Provisioning(d *catalogv1.Deployment) bool {
