@@ -1,8 +1,10 @@
 package catalog_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -206,5 +208,44 @@ func TestRetryDeploysWhatEndedTooSoon(t *testing.T) {
 	_, err = w.api.RetryDeployment(t.Context(), &catalogv1.RetryDeploymentRequest{Name: dep(2)})
 	if e := wantError(t, err, codes.FailedPrecondition, errorsv1.Reason_REASON_WRONG_STATE); !strings.Contains(e.Msg, "undo") {
 		t.Errorf("error = %v", e)
+	}
+}
+
+// Whoever cancels races with the outbox that sends. Whatever wins, a deployment is never both cancelled at once and sent.
+func TestCancelledDeploymentIsNeverSent(t *testing.T) {
+	w, b := shop(t)
+	const n = 40
+	var all sync.WaitGroup
+	names := make([]string, n)
+	for i := range n {
+		env := fmt.Sprintf("race-%d", i)
+		w.env("shop", env)
+		all.Go(func() {
+			d, err := w.api.CreateDeployment(context.Background(), &catalogv1.CreateDeploymentRequest{
+				Parent: "applications/shop/environments/" + env, Change: variable("A", "1"),
+			})
+			w.must(err)
+			names[i] = d.GetName()
+			_, err = w.api.CancelDeployment(context.Background(), &catalogv1.CancelDeploymentRequest{Name: d.GetName()})
+			w.must(err)
+		})
+	}
+	all.Wait()
+	asked := map[string]bool{}
+	eventually(t, func() error { // everything that is still in line was sent and is asked back
+		for _, m := range b.cancels() {
+			asked[m.Resource] = true
+		}
+		for _, name := range names {
+			if w.get(name).GetState() == pending && !asked[name] {
+				return fmt.Errorf("%s is not asked back", name)
+			}
+		}
+		return nil
+	})
+	for _, name := range b.commands() {
+		if !asked[name] {
+			t.Errorf("%s is %s and was sent", name, w.get(name).GetState())
+		}
 	}
 }

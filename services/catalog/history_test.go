@@ -192,3 +192,35 @@ func TestDeliveryMetricsComeFromHistory(t *testing.T) {
 	_, err = w.api.GetDeliveryMetrics(t.Context(), &catalogv1.GetDeliveryMetricsRequest{Parent: "applications/shop/environments/nope"})
 	wantError(t, err, codes.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
 }
+
+func TestPageOfAllHistoryCostsTheSameHoweverLongItIs(t *testing.T) {
+	kv := &countingKV{KV: memkv.New()}
+	w, _ := lightWorld(t, kv)
+	w.app("shop")
+	w.env("shop", "dev")
+	w.env("shop", "prod")
+	const n = 600
+	for i := range n {
+		w.deploy([]string{devEnv, "applications/shop/environments/prod"}[i%2], nil)
+	}
+	kv.take()
+	for _, filter := range []string{"", "kind = CHANGE"} {
+		seen, token := 0, ""
+		for {
+			page, err := w.api.ListDeployments(t.Context(), &catalogv1.ListDeploymentsRequest{
+				Parent: "applications/-/environments/-", PageSize: 50, PageToken: token, Filter: filter,
+			})
+			must(t, err)
+			if read := kv.take(); read > 400 {
+				t.Fatalf("a page of 50 read %d rows", read)
+			}
+			seen += len(page.GetDeployments())
+			if token = page.GetNextPageToken(); token == "" {
+				break
+			}
+		}
+		if seen != n {
+			t.Errorf("filter %q: listed %d of %d", filter, seen, n)
+		}
+	}
+}
