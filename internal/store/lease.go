@@ -146,3 +146,21 @@ func underLease(ctx context.Context, l *Lease, task func(ctx context.Context, l 
 	l.Lose()
 	return lost, err
 }
+
+// KV gives the store with all its transactions made by Commit of the lease, for a worker that writes only as the holder.
+func (l *Lease) KV(kv KV) KV {
+	if len(l.fence) == 0 {
+		return kv
+	}
+	return fenced{KV: kv, lease: l}
+}
+
+type fenced struct {
+	KV
+	lease *Lease
+}
+
+// Commit implements KV.
+func (f fenced) Commit(ctx context.Context, tx Tx) (int64, error) {
+	return f.lease.Commit(ctx, f.KV, tx)
+}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"iter"
 	"log/slog"
-	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -43,6 +41,8 @@ type Config struct {
 	// RepublishAfter is how long a command may stay without any effect before it is looked for, and sent again when the
 	// event server no longer has it. Default 1 minute.
 	RepublishAfter time.Duration
+	// Elector decides which of several catalog processes on the store publishes. Default: the store's own, else this one alone.
+	Elector store.Elector
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -64,7 +64,7 @@ type Service struct {
 	envs   keyedMutex // one change of an environment at a time in this process
 	plans  planMemory
 	tokens tokenCache
-	traces sync.Map // deployment name -> trace.SpanContext, from its request to its command
+	traces traceMemory
 	ready  chan struct{}
 }
 
@@ -81,6 +81,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.RepublishAfter <= 0 {
 		cfg.RepublishAfter = time.Minute
+	}
+	if cfg.Elector == nil {
+		cfg.Elector = store.ElectorOf(cfg.KV)
 	}
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
@@ -139,9 +142,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.runOutbox(ctx) })
+	g.Go(func() error { return s.runLeader(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
-	g.Go(func() error { return s.runJanitor(ctx) })
 	return g.Wait()
 }
 
@@ -155,18 +157,3 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // now gives the time of a row. Rows keep microseconds, which every engine and client can show.
 func (s *Service) now() time.Time { return s.cfg.Clock().UTC().Truncate(time.Microsecond) }
-
-// remember keeps the trace of a request until its command is published, so that one trace spans request to sync. It is lost by
-// a restart, which costs nothing but the link.
-func (s *Service) remember(ctx context.Context, deployment string) {
-	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		s.traces.Store(deployment, span)
-	}
-}
-
-func (s *Service) recall(ctx context.Context, deployment string) context.Context {
-	if span, ok := s.traces.LoadAndDelete(deployment); ok {
-		return trace.ContextWithRemoteSpanContext(ctx, span.(trace.SpanContext))
-	}
-	return ctx
-}

@@ -260,7 +260,7 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {
 		return err
 	}
-	tx.Put(openPrefix+id, nil)
+	tx.Put(openPrefix+id, traceOf(ctx))
 	s.remember(ctx, d.GetName())
 	rev, err := s.cfg.KV.Commit(ctx, tx)
 	if err != nil {
