@@ -14,13 +14,13 @@ import (
 	"github.com/towpath-dev/towpath/internal/store"
 )
 
-// leasePrefix is where the rows of leases are. They are among the rows so that a transaction can have a condition on them.
-const leasePrefix = "leases/"
+// LeasePrefix is where the rows of leases are. They are among the rows so that a transaction can have a condition on them.
+const LeasePrefix = "leases/"
 
 // Elect implements store.Elector: the row leases/<name> belongs to an etcd lease, so it goes when the process does not renew
 // it. Whoever makes the row leads; its revision is the epoch and the fence.
 func (db *DB) Elect(ctx context.Context, name string) (*store.Lease, error) {
-	key := leasePrefix + name
+	key := LeasePrefix + name
 	pause := minPause
 	for {
 		l, err := db.campaign(ctx, key)
