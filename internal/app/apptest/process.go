@@ -192,6 +192,9 @@ func (p *Process) args() []string {
 	return args
 }
 
+// PID is the number of the running process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Alive reports whether the process has not ended, by itself or by a failpoint.
 func (p *Process) Alive() bool {
 	if p.cmd == nil {
