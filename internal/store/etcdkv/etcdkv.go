@@ -27,6 +27,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/store"
@@ -142,7 +143,11 @@ func connect(cfg Config) (*DB, error) {
 		DialTimeout: cfg.RequestTimeout, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		MaxCallSendMsgSize: maxRequestBytes + probeSlack,
 		Logger:             zap.NewNop(), // its warnings are our errors
-		DialOptions:        []grpc.DialOption{grpc.WithUserAgent("towpath")},
+		DialOptions: []grpc.DialOption{grpc.WithUserAgent("towpath"), grpc.WithConnectParams(grpc.ConnectParams{
+			// A member that was restarted is used again soon; the library's own pauses grow to two minutes.
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		})},
 	})
 	if err != nil {
 		return nil, unreachable(cfg.Endpoints, err)

@@ -1,6 +1,7 @@
 package etcdkv_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,7 +12,13 @@ import (
 	"github.com/towpath-dev/towpath/internal/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the start of the child process of the kill test.
+func TestMain(m *testing.M) {
+	if url := os.Getenv(killChildEnv); url != "" {
+		killChild(url)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // mustOpen opens a store and closes it at the end of the test.
 func mustOpen(t testing.TB, url string) *etcdkv.DB {
