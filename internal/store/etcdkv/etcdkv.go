@@ -102,6 +102,7 @@ type DB struct {
 	rows   string // prefix of the rows
 	meta   meta
 	tops   tops // where reverse scans begin
+	gets   gets // reads that wait for each other
 
 	mu      sync.RWMutex // held for reading while a call begins, so that Close sees all that have
 	closed  bool

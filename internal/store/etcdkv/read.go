@@ -14,14 +14,7 @@ func (db *DB) Get(ctx context.Context, key string) (store.Entry, error) {
 	if err := store.ValidateKey(key); err != nil {
 		return store.Entry{}, err
 	}
-	resp, err := db.get(ctx, db.rows+key)
-	if err != nil {
-		return store.Entry{}, err
-	}
-	if len(resp.Kvs) == 0 {
-		return store.Entry{}, store.NotFound(key)
-	}
-	return db.entry(resp.Kvs[0]), nil
+	return db.batched(ctx, key)
 }
 
 // get is one call to etcd.
