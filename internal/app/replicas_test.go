@@ -280,4 +280,3 @@ func checkCommits(t *testing.T, dataDir string, deployments map[string]*catalogv
 		}
 	}
 }
-

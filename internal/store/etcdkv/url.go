@@ -32,7 +32,10 @@ func IsURL(s string) bool { return strings.HasPrefix(s, "etcd://") || strings.Ha
 // are for etcd's own authentication; retain is Config.Retain, lease is Config.LeaseTTL. A password never stands in the URL,
 // which is shown by process lists and logs. All problems are errs.Invalid for the field.
 func ParseURL(field, raw string) (Config, error) {
-	u, err := url.Parse(raw)
+	// The list of hosts is no host to package url.
+	scheme, rest, _ := strings.Cut(raw, "://")
+	hosts := rest[:len(rest)-len(strings.TrimLeftFunc(rest, func(r rune) bool { return !strings.ContainsRune("/?#", r) }))]
+	u, err := url.Parse(scheme + "://hosts" + rest[len(hosts):])
 	if err != nil {
 		return Config{}, errs.InvalidField(field, "is no URL; write etcd://host:2379,host2:2379/prefix")
 	}
@@ -41,7 +44,7 @@ func ParseURL(field, raw string) (Config, error) {
 	switch {
 	case !IsURL(raw):
 		return Config{}, errs.InvalidField(field, "scheme %q is not etcd or etcds", u.Scheme)
-	case u.User != nil:
+	case strings.Contains(hosts, "@"):
 		return Config{}, errs.InvalidField(field, "holds credentials; use ?user=NAME&password-file=FILE")
 	case u.Fragment != "":
 		return Config{}, errs.InvalidField(field, "ends in #%s, which means nothing", u.Fragment)
@@ -53,7 +56,7 @@ func ParseURL(field, raw string) (Config, error) {
 			return Config{}, errs.InvalidField(field, "parameter %q is unknown or given twice; these can be given: %s", name, strings.Join(parameters, ", "))
 		}
 	}
-	for host := range strings.SplitSeq(u.Host, ",") {
+	for host := range strings.SplitSeq(hosts, ",") {
 		if name, port, err := net.SplitHostPort(host); err != nil || name == "" || port == "" {
 			return Config{}, errs.InvalidField(field, "%q is not host:port; write etcd://host:2379,host2:2379/prefix", host)
 		}

@@ -114,7 +114,7 @@ func (s *Server) launch() error {
 	}
 	args := append([]string{
 		"--name=" + s.name, "--data-dir=" + s.dir, "--listen-client-urls=http://" + s.Client, "--advertise-client-urls=http://" + s.Client,
-		"--listen-peer-urls=http://" + s.Peer, "--initial-advertise-peer-urls=http://" + s.Peer, "--initial-cluster-token=" + filepath.Base(filepath.Dir(s.dir)),
+		"--listen-peer-urls=http://" + s.Peer, "--initial-advertise-peer-urls=http://" + s.Peer,
 		"--heartbeat-interval=50", "--election-timeout=500", "--log-level=warn",
 	}, s.flags...)
 	cmd := exec.Command(program, args...)
