@@ -83,32 +83,57 @@ type replicas struct {
 	acked sync.Map
 }
 
-func startReplicas(t *testing.T) *replicas {
+// fleet is what the processes of an installation share.
+type fleet struct {
+	dir       string // of the event server
+	bus       *events.Server
+	listen    string
+	addresses map[app.Target]string
+}
+
+func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	r := &replicas{etcd: etcdtest.Start(t)}
-	dir := t.TempDir()
-	bus, err := events.StartServer(events.ServerConfig{Dir: dir, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	f := &fleet{dir: t.TempDir(), addresses: map[app.Target]string{}}
+	f.startBus(t)
+	f.listen = f.bus.Addr()
+	t.Cleanup(func() { f.bus.Shutdown() })
+	return f
+}
+
+// startBus starts the event server, also after its Shutdown.
+func (f *fleet) startBus(t *testing.T) {
+	t.Helper()
+	var err error
+	f.bus, err = events.StartServer(events.ServerConfig{Dir: f.dir, Listen: f.listen, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(bus.Shutdown)
-	addresses := map[app.Target]string{}
-	prepare := func(targets ...app.Target) *apptest.Process {
-		return apptest.NewProcess(t, func(c *app.Config) {
-			c.Targets, c.ServiceToken, c.AdminToken = targets, "a secret that all of them share", "tow_the0admin0of0three0catalogs"
-			c.NATSURL, c.NATSSeeds = "nats://"+bus.Addr(), dir+"/nats"
-			if targets[0] == app.Catalog {
-				c.Store = r.etcd.URL("replicas") + "?lease=2s"
-			}
-			addresses[targets[0]] = c.GRPCListen
-			c.Addresses = addresses
-		})
-	}
+}
+
+// prepare makes a process. All are prepared before the first one starts, so that each knows all addresses.
+func (f *fleet) prepare(t *testing.T, change apptest.Option, targets ...app.Target) *apptest.Process {
+	t.Helper()
+	return apptest.NewProcess(t, func(c *app.Config) {
+		c.Targets, c.ServiceToken, c.AdminToken = targets, "a secret that all of them share", "tow_the0admin0of0several0catalogs"
+		c.NATSURL, c.NATSSeeds = "nats://"+f.listen, f.dir+"/nats"
+		for _, target := range targets {
+			f.addresses[target] = c.GRPCListen
+		}
+		c.Addresses = f.addresses
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+func startReplicas(t *testing.T) *replicas {
+	t.Helper()
+	r := &replicas{etcd: etcdtest.Start(t)}
+	f := newFleet(t)
 	for i := range r.catalogs {
-		r.catalogs[i] = prepare(app.Catalog)
+		r.catalogs[i] = f.prepare(t, func(c *app.Config) { c.Store = r.etcd.URL("replicas") + "?lease=2s" }, app.Catalog)
 	}
-	r.committer = prepare(app.Committer, app.Renderer)
-	addresses[app.Renderer] = addresses[app.Committer]
+	r.committer = f.prepare(t, nil, app.Committer, app.Renderer)
 	for _, p := range append(r.catalogs[:], r.committer) {
 		p.Start(t)
 	}
