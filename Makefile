@@ -29,8 +29,13 @@ bin/towpathd: $(GOSRC)
 bin/tow: $(GOSRC)
 	@go build -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/tow
 
+# A real etcd server, for the tests of the store. A module of its own: the server needs other versions than the client that ships.
+bin/etcd: tools/etcd/go.mod tools/etcd/go.sum
+	@echo "building etcd (the first time takes a minute)"
+	@GOWORK=off go -C tools/etcd build -o ../../bin/etcd go.etcd.io/etcd/server/v3
+
 ##@ Prove it
-test: build bin/devcluster bin/kubectl ## Run all tests, with the race detector where there is a C compiler
+test: build bin/devcluster bin/kubectl bin/etcd ## Run all tests, with the race detector where there is a C compiler
 	@scripts/test.sh "$(RACE)"
 
 check: tools check-proto check-generated check-modules check-docs ## Lint, and see that generated code and docs are fresh
@@ -52,6 +57,7 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go mod tidy -diff
 	GOWORK=off go -C gen mod tidy -diff
 	GOWORK=off go -C tools mod tidy -diff
+	GOWORK=off go -C tools/etcd mod tidy -diff
 	GOWORK=off go -C devcluster mod tidy -diff
 
 ##@ Measure it

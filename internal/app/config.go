@@ -16,6 +16,7 @@ import (
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/failpoint"
+	"github.com/towpath-dev/towpath/internal/store/etcdkv"
 )
 
 // Target is a part of towpathd that a process can run.
@@ -42,6 +43,9 @@ type Config struct {
 	// DataDir holds everything that is kept: the catalog's database, the event store, embedded repositories, generated keys.
 	// One process at a time may use it for the same target.
 	DataDir string
+	// Store is the catalog's database: an etcd URL as etcdkv.ParseURL reads, for several catalog processes at once; a file in
+	// DataDir when empty. With it NATSURL and AdminToken are needed.
+	Store string
 	// GRPCListen is the address of the gRPC API; 127.0.0.1:7081. Empty ports pick a free one.
 	GRPCListen string
 	// HTTPListen is the address of REST, portal, metrics and embedded repositories; 127.0.0.1:7080.
@@ -92,6 +96,7 @@ type Endpoints struct {
 type completed struct {
 	Config
 	runs map[Target]bool
+	etcd *etcdkv.Config // nil for the file
 }
 
 // App is ready to run.
@@ -150,6 +155,7 @@ func (c Config) Complete() (*App, error) {
 	if cfg.NATSURL == "" && !cfg.runs[Catalog] && (cfg.runs[Committer] || cfg.runs[Drift]) {
 		problem("--nats-url", "is needed: the event server is embedded only where the catalog runs")
 	}
+	cfg.checkStore(problem)
 	if len(bad) > 0 {
 		return nil, errs.InvalidFields(bad...)
 	}
@@ -210,7 +216,7 @@ func (c *completed) fill() error {
 		}
 	}
 	var err error
-	if c.AdminToken == "" && c.runs[Catalog] {
+	if c.AdminToken == "" && c.runs[Catalog] { // never with a store that others use as well
 		c.AdminToken, err = keptSecret(c.adminTokenFile(), "tow_")
 	}
 	return err

@@ -26,7 +26,7 @@ func Main(version string, args []string, stdout, stderr io.Writer) int {
 		Use: "towpathd", Short: "Towpath's server", SilenceUsage: true, SilenceErrors: true, Version: version,
 		Long: "towpathd serves Towpath: intent and history (catalog), rendering (renderer), Git (committer), clusters (drift), and\nREST, portal and repositories over HTTP (gateway). All of it in one process by default.",
 	}
-	root.AddCommand(serveCommand(version, stderr))
+	root.AddCommand(serveCommand(version, stderr), migrateCommand(stdout))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -58,6 +58,7 @@ func describe(err error) string {
 type flags struct {
 	targets                                   []string
 	readyFile, logLevel, logFormat, tokenFile string
+	adminFile                                 string
 	addresses                                 map[Target]*string
 }
 
@@ -85,6 +86,8 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.targets, "target", []string{string(All)}, "what to run: all, or some of catalog,renderer,committer,drift,gateway")
 	fs.StringVar(&cfg.DataDir, "data-dir", "", "folder of everything that is kept (required)")
+	fs.StringVar(&cfg.Store, "store", "", "etcd of the catalog, etcd://host:2379,host2:2379/prefix, for several catalog processes (default: a file in the data folder)")
+	fs.StringVar(&f.adminFile, "admin-token-file", "", "file with the secret of the first admin (default: made up and kept in DATA-DIR/admin-token)")
 	fs.StringVar(&cfg.GRPCListen, "grpc-listen", "", "address of the gRPC API (default 127.0.0.1:7081)")
 	fs.StringVar(&cfg.HTTPListen, "http-listen", "", "address of REST, portal, repositories and metrics (default 127.0.0.1:7080)")
 	fs.StringVar(&cfg.NATSListen, "nats-listen", "", "address of the embedded event server (default 127.0.0.1:7082)")
@@ -117,14 +120,11 @@ func runServe(ctx context.Context, cfg Config, f flags, stderr io.Writer) error 
 	if cfg.Log, err = newLog(f, stderr); err != nil {
 		return err
 	}
-	if f.tokenFile != "" {
-		b, err := os.ReadFile(f.tokenFile)
-		if err != nil {
-			return errs.InvalidField("--service-token-file", "%v", err)
-		}
-		if cfg.ServiceToken = strings.TrimSpace(string(b)); len(cfg.ServiceToken) < minServiceToken {
-			return errs.InvalidField("--service-token-file", "holds fewer than %d characters; write a longer random secret", minServiceToken)
-		}
+	if cfg.ServiceToken, err = readSecret("--service-token-file", f.tokenFile); err != nil {
+		return err
+	}
+	if cfg.AdminToken, err = readSecret("--admin-token-file", f.adminFile); err != nil {
+		return err
 	}
 	if f.readyFile != "" {
 		cfg.Ready = func(e Endpoints) {
@@ -141,8 +141,24 @@ func runServe(ctx context.Context, cfg Config, f flags, stderr io.Writer) error 
 	return a.Run(ctx)
 }
 
-// minServiceToken keeps a secret that opens everything from being guessed.
-const minServiceToken = 16
+// minSecret keeps a secret that opens everything from being guessed.
+const minSecret = 16
+
+// readSecret reads the file that a flag names; none when it names none.
+func readSecret(flag, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", errs.InvalidField(flag, "%v", err)
+	}
+	secret := strings.TrimSpace(string(b))
+	if len(secret) < minSecret {
+		return "", errs.InvalidField(flag, "holds fewer than %d characters; write a longer random secret", minSecret)
+	}
+	return secret, nil
+}
 
 func newLog(f flags, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level

@@ -17,7 +17,6 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
-	"github.com/towpath-dev/towpath/internal/store/boltkv"
 	"github.com/towpath-dev/towpath/services/catalog"
 	"github.com/towpath-dev/towpath/services/committer"
 	"github.com/towpath-dev/towpath/services/drift"
@@ -28,11 +27,10 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if !p.runs[Catalog] {
 		return nil
 	}
-	kv, err := boltkv.Open(boltkv.Config{Path: filepath.Join(p.DataDir, "catalog", "catalog.db"), Logger: p.Log})
+	kv, err := p.openStore(ctx)
 	if err != nil {
 		return err
 	}
-	p.closing(kv.Close)
 	bus, err := p.bus(ctx, events.RoleCatalog)
 	if err != nil {
 		return err
@@ -46,7 +44,6 @@ func (p *process) newCatalog(ctx context.Context) error {
 	s.Register(p.server)
 	p.authn.set(s.Authenticator())
 	p.running("catalog", s.Run)
-	p.running("store", func(ctx context.Context) error { return untilBroken(ctx, kv.Err) })
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
 	return nil
 }

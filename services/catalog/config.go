@@ -4,10 +4,8 @@ import (
 	"context"
 	"iter"
 	"log/slog"
-	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -45,6 +43,8 @@ type Config struct {
 	RepublishAfter time.Duration
 	// SweepEvery is how often is looked for environments that have expired. Default 10 seconds.
 	SweepEvery time.Duration
+	// Elector decides which of several catalog processes on the store publishes. Default: the store's own, else this one alone.
+	Elector store.Elector
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -68,7 +68,7 @@ type Service struct {
 	tokens tokenCache
 	// definitions are contents of versions, which never change.
 	definitions definitionCache
-	traces      sync.Map // deployment name -> trace.SpanContext, from its request to its command
+	traces      traceMemory
 	ready       chan struct{}
 }
 
@@ -88,6 +88,9 @@ func New(cfg Config) *Service {
 	}
 	if cfg.SweepEvery <= 0 {
 		cfg.SweepEvery = 10 * time.Second
+	}
+	if cfg.Elector == nil {
+		cfg.Elector = store.ElectorOf(cfg.KV)
 	}
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
@@ -146,11 +149,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	close(s.ready)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.runOutbox(ctx) })
+	g.Go(func() error { return s.runLeader(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
-	g.Go(func() error { return s.runJanitor(ctx) })
-	g.Go(func() error { return s.runSweeper(ctx) })
-	g.Go(func() error { return s.runTimes(ctx) })
 	return g.Wait()
 }
 
@@ -164,18 +164,3 @@ func unlessEnded(ctx context.Context, err error) error {
 
 // now gives the time of a row. Rows keep microseconds, which every engine and client can show.
 func (s *Service) now() time.Time { return s.cfg.Clock().UTC().Truncate(time.Microsecond) }
-
-// remember keeps the trace of a request until its command is published, so that one trace spans request to sync. It is lost by
-// a restart, which costs nothing but the link.
-func (s *Service) remember(ctx context.Context, deployment string) {
-	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
-		s.traces.Store(deployment, span)
-	}
-}
-
-func (s *Service) recall(ctx context.Context, deployment string) context.Context {
-	if span, ok := s.traces.LoadAndDelete(deployment); ok {
-		return trace.ContextWithRemoteSpanContext(ctx, span.(trace.SpanContext))
-	}
-	return ctx
-}

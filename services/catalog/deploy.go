@@ -273,7 +273,7 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 			return err
 		}
 	}
-	tx.Put(openPrefix+id, nil)
+	tx.Put(openPrefix+id, traceOf(ctx))
 	s.remember(ctx, d.GetName())
 	rev, err := s.cfg.KV.Commit(ctx, tx)
 	if err != nil {

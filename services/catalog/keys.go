@@ -75,7 +75,8 @@ var (
 
 // Rows that are no resources.
 const (
-	// openPrefix + a deployment's id: it has not ended. What the outbox has to look after, whatever the length of history.
+	// openPrefix + a deployment's id: it has not ended. What the outbox has to look after, whatever the length of history. The
+	// value is the trace of its request, as W3C's traceparent, or empty. (An engine's leases are under "leases/".)
 	openPrefix = "open/"
 	// awaitingPrefix + a deployment's id: it waits for approval; the value is the intent of its environment that it was made on.
 	awaitingPrefix = "awaiting/"

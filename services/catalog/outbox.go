@@ -20,6 +20,8 @@ import (
 // It is one goroutine. Only it writes the rows under sentPrefix and keyPosition.
 type outbox struct {
 	*Service
+	// cfg hides the service's: its store takes writes only while this process holds the lease.
+	cfg   Config
 	lanes map[rules.Env]*lane
 	// done is a revision up to which everything is published; saved is what of it is stored.
 	done, saved int64
@@ -45,12 +47,12 @@ const (
 )
 
 // runOutbox publishes until ctx ends.
-func (s *Service) runOutbox(ctx context.Context) error {
+func (s *Service) runOutbox(ctx context.Context, l *store.Lease) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		start := time.Now()
-		o := &outbox{Service: s, lanes: map[rules.Env]*lane{}, down: true} // as far as an earlier run may have told
+		o := &outbox{Service: s, cfg: s.underLease(l), lanes: map[rules.Env]*lane{}, down: true} // as far as an earlier run may have told
 		err := o.run(ctx)
-		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
+		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrLeaseLost) {
 			return unlessEnded(ctx, err)
 		}
 		if err == nil {

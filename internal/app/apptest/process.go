@@ -163,7 +163,7 @@ func (p *Process) args() []string {
 	values := map[string]string{
 		"data-dir": c.DataDir, "grpc-listen": c.GRPCListen, "http-listen": c.HTTPListen, "nats-listen": c.NATSListen,
 		"nats-url": c.NATSURL, "nats-seeds": c.NATSSeeds, "kubeconfig": c.Kubeconfig, "credentials-dir": c.CredentialsDir,
-		"republish-after": c.RepublishAfter.String(), "ack-wait": c.AckWait.String(), "ready-file": p.ready, "log-format": "text",
+		"store": c.Store, "republish-after": c.RepublishAfter.String(), "ack-wait": c.AckWait.String(), "ready-file": p.ready, "log-format": "text",
 	}
 	for t, addr := range c.Addresses {
 		values[string(t)+"-addr"] = addr
@@ -171,6 +171,10 @@ func (p *Process) args() []string {
 	if c.ServiceToken != "" {
 		values["service-token-file"] = filepath.Join(filepath.Dir(p.ready), "service-token")
 		_ = os.WriteFile(values["service-token-file"], []byte(c.ServiceToken), 0o600) // towpathd says when it cannot read it
+	}
+	if c.AdminToken != "" {
+		values["admin-token-file"] = filepath.Join(filepath.Dir(p.ready), "admin-token")
+		_ = os.WriteFile(values["admin-token-file"], []byte(c.AdminToken), 0o600)
 	}
 	if len(c.Targets) > 0 {
 		names := make([]string, 0, len(c.Targets))
@@ -187,6 +191,9 @@ func (p *Process) args() []string {
 	}
 	return args
 }
+
+// PID is the number of the running process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Alive reports whether the process has not ended, by itself or by a failpoint.
 func (p *Process) Alive() bool {
