@@ -14,6 +14,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -45,6 +46,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 	})
 	s.Register(p.server)
 	p.authn.set(s.Authenticator())
+	p.auditors.set(Catalog, s.Auditor())
 	p.running("catalog", s.Run)
 	p.running("store", func(ctx context.Context) error { return untilBroken(ctx, kv.Err) })
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
@@ -134,6 +136,9 @@ func (p *process) newDrift(ctx context.Context) error {
 		return err
 	}
 	s.Register(p.server)
+	trail := audit.NewPublisher(bus, "drift", p.Log)
+	p.auditors.set(Drift, trail)
+	p.running("audit of drift", trail.Run)
 	p.running("drift", s.Run)
 	return nil
 }

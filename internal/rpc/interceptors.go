@@ -106,6 +106,7 @@ func (c *chain) guarded(ctx *context.Context, cl call) (caller auth.Caller, err 
 	if caller, err = c.authenticate(*ctx, cl.method); err != nil {
 		return caller, err
 	}
+	noteCaller(*ctx, caller.Subject)
 	*ctx = auth.WithCaller(*ctx, caller)
 	if err = auth.Authorise(caller, cl.method); err != nil {
 		return caller, err
@@ -153,6 +154,9 @@ func (c *chain) validate(req any) error {
 }
 
 func incomingRequestID(ctx context.Context) string {
+	if id := RequestID(ctx); id != "" {
+		return id
+	}
 	if v := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(v) > 0 && v[0] != "" && len(v[0]) <= maxRequestID {
 		return v[0]
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -35,6 +36,8 @@ type ServerConfig struct {
 	Log *slog.Logger
 	// Authenticator finds the callers.
 	Authenticator auth.Authenticator
+	// Auditor records calls; none when nil.
+	Auditor Auditor
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
 	// Options are added behind our own.
@@ -56,10 +59,14 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
 	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer)}
+	unary, stream := []grpc.UnaryServerInterceptor{c.unary}, []grpc.StreamServerInterceptor{c.stream}
+	if a := cfg.Auditor; a != nil { // outermost, to see what all others refuse
+		unary, stream = slices.Insert(unary, 0, auditUnary(a)), slices.Insert(stream, 0, auditStream(a))
+	}
 	opts := append([]grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
-		grpc.UnaryInterceptor(c.unary),
-		grpc.StreamInterceptor(c.stream),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(MaxMessageBytes),
 		// Clients may keep idle connections alive through load balancers.

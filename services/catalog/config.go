@@ -16,6 +16,7 @@ import (
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/store"
 )
@@ -59,13 +60,15 @@ type bus interface {
 
 // Service is the catalog. Make it with New.
 type Service struct {
-	cfg    Config
-	log    *slog.Logger
-	envs   keyedMutex // one change of an environment at a time in this process
-	plans  planMemory
-	tokens tokenCache
-	traces sync.Map // deployment name -> trace.SpanContext, from its request to its command
-	ready  chan struct{}
+	cfg        Config
+	log        *slog.Logger
+	envs       keyedMutex // one change of an environment at a time in this process
+	plans      planMemory
+	tokens     tokenCache
+	refusals   audit.Refusals
+	auditBatch auditBatch
+	traces     sync.Map // deployment name -> trace.SpanContext, from its request to its command
+	ready      chan struct{}
 }
 
 // New makes a catalog. It does no I/O and starts nothing.
@@ -85,7 +88,9 @@ func New(cfg Config) *Service {
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
 	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
+	s := &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
+	s.cfg.KV = rowStore{KV: cfg.KV, s: s}
+	return s
 }
 
 // Register adds the catalog's services to a server.
@@ -142,6 +147,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runOutbox(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
+	g.Go(func() error { return s.runAuditIntake(ctx) })
 	return g.Wait()
 }
 

@@ -36,8 +36,10 @@ func (b *lightBus) Publish(_ context.Context, m events.Message) error {
 
 func (b *lightBus) PendingCommand(context.Context, string) (bool, error) { return true, nil }
 
-func (b *lightBus) Consume(ctx context.Context, _ events.ConsumerConfig, h events.Handler) error {
-	b.handler <- h
+func (b *lightBus) Consume(ctx context.Context, cfg events.ConsumerConfig, h events.Handler) error {
+	if cfg.Durable == "catalog" {
+		b.handler <- h
+	}
 	<-ctx.Done()
 	return nil
 }

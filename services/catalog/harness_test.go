@@ -53,7 +53,8 @@ type world struct {
 	conn      *grpc.ClientConn
 	api       catalogv1.CatalogServiceClient
 	access    catalogv1.AccessServiceClient
-	stop      func() // ends Run and the API
+	dial      func(secret string) *grpc.ClientConn // connects as somebody else
+	stop      func()                               // ends Run and the API
 }
 
 type option func(*catalog.Config)
@@ -104,7 +105,7 @@ func (w *world) start(opts ...option) {
 		o(&cfg)
 	}
 	w.svc = catalog.New(cfg)
-	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator()})
+	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator(), Auditor: w.svc.Auditor()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -121,6 +122,14 @@ func (w *world) start(opts ...option) {
 		w.t.Fatal(err)
 	}
 	conn := w.conn
+	w.dial = func(secret string) *grpc.ClientConn {
+		c, err := srv.DialLocal(rpc.WithToken(secret))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
 	w.stop = sync.OnceFunc(func() {
 		_ = conn.Close()
 		cancel()

@@ -44,6 +44,8 @@ var (
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
+	// auditEvents has the id of audit.NewID, in the order of time, and the payloads of auditrow.go.
+	auditEvents = store.NewTable[*catalogv1.AuditEvent](auditCollection)
 )
 
 // Rows that are no resources.
