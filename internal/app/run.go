@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +97,12 @@ func (p *process) newServer(context.Context) error {
 		Auditor: p.auditors,
 	}
 	if p.runs[Gateway] {
-		cfg.Options = gateway.Proxy(byService(remote))
+		there := byService(remote)
+		cfg.Options = gateway.Proxy(there)
+		cfg.Elsewhere = func(fullMethod string) bool {
+			service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+			return there[service] != nil
+		}
 	}
 	var err error
 	if p.server, err = rpc.NewServer(cfg); err != nil {

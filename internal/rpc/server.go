@@ -38,6 +38,9 @@ type ServerConfig struct {
 	Authenticator auth.Authenticator
 	// Auditor records calls; none when nil.
 	Auditor Auditor
+	// Elsewhere reports the methods that are only handed on to another server, which finds the caller, decides and records by
+	// itself. May be nil.
+	Elsewhere func(fullMethod string) bool
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
 	// Options are added behind our own.
@@ -58,7 +61,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
-	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer)}
+	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer), elsewhere: cfg.Elsewhere}
 	unary, stream := []grpc.UnaryServerInterceptor{c.unary}, []grpc.StreamServerInterceptor{c.stream}
 	if a := cfg.Auditor; a != nil { // outermost, to see what all others refuse
 		unary, stream = slices.Insert(unary, 0, auditUnary(a)), slices.Insert(stream, 0, auditStream(a))
