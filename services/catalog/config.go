@@ -44,6 +44,12 @@ type Config struct {
 	// RepublishAfter is how long a command may stay without any effect before it is looked for, and sent again when the
 	// event server no longer has it. Default 1 minute.
 	RepublishAfter time.Duration
+	// History keeps old rows; they stay in the database when nil.
+	History segmentStore
+	// Archive says which rows are old.
+	Archive ArchiveConfig
+	// Leads reports whether this process does what only one of several catalogs on one database may. Default: always.
+	Leads func() bool
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -61,6 +67,7 @@ type bus interface {
 // Service is the catalog. Make it with New.
 type Service struct {
 	cfg        Config
+	raw        store.KV // the database without audit and archive
 	log        *slog.Logger
 	envs       keyedMutex // one change of an environment at a time in this process
 	plans      planMemory
@@ -89,7 +96,15 @@ func New(cfg Config) *Service {
 		cfg.Failpoint = func(string) {}
 	}
 	s := &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
-	s.cfg.KV = rowStore{KV: cfg.KV, s: s}
+	if cfg.Leads == nil {
+		s.cfg.Leads = func() bool { return true }
+	}
+	s.cfg.Archive = cfg.Archive.withDefaults()
+	rows := rowStore{KV: cfg.KV, s: s}
+	if cfg.History != nil {
+		rows.archive = &archive{kv: cfg.KV, segments: cfg.History}
+	}
+	s.cfg.KV, s.raw = rows, cfg.KV
 	return s
 }
 
@@ -148,6 +163,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
 	g.Go(func() error { return s.runAuditIntake(ctx) })
+	g.Go(func() error { return s.runArchive(ctx) })
 	return g.Wait()
 }
 

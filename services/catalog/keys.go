@@ -65,6 +65,8 @@ const (
 	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
 	// for users and then demands that the guard has not been written since, so that no user can slip in between.
 	guardPrefix = "guards/"
+	// archivePrefix + key of the last row in it + a zero byte: a block of old rows that is in a segment, see blockRef.
+	archivePrefix = "archive/"
 )
 
 func envKey(e rules.Env) string { return e.App + "/" + e.ID }
