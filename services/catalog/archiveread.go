@@ -131,12 +131,9 @@ func (a *archive) rows(ctx context.Context, b blockRef) ([]store.Entry, error) {
 	if ok {
 		return rows, nil
 	}
-	packed, err := a.segments.Read(ctx, b.Segment, b.Offset, b.Length)
+	packed, err := readBlock(ctx, a.segments, b)
 	if err != nil {
 		return nil, err
-	}
-	if sum := sha256.Sum256(packed); !bytes.Equal(sum[:], b.Sum) {
-		return nil, damaged(b, errors.New("its checksum is another"))
 	}
 	if rows, err = decodeBlock(packed); err != nil {
 		return nil, damaged(b, err)
@@ -155,6 +152,27 @@ func (a *archive) rows(ctx context.Context, b blockRef) ([]store.Entry, error) {
 		a.blocks[string(b.Sum)] = rows
 	}
 	return rows, nil
+}
+
+// readBlock reads a block's bytes and checks them.
+func readBlock(ctx context.Context, from segmentStore, b blockRef) ([]byte, error) {
+	packed, err := from.Read(ctx, b.Segment, b.Offset, b.Length)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(packed); !bytes.Equal(sum[:], b.Sum) {
+		return nil, damaged(b, errors.New("its checksum is another"))
+	}
+	return packed, nil
+}
+
+// segment reads a block's bytes, of a store that may have no archive.
+func (s *Service) segment(ctx context.Context, b blockRef) ([]byte, error) {
+	if s.cfg.History == nil {
+		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
+			"old history is in segment %s and this server was not told where; start it with --history", b.Segment).With("segment", b.Segment)
+	}
+	return readBlock(ctx, s.cfg.History, b)
 }
 
 func damaged(b blockRef, err error) error {

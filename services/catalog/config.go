@@ -48,6 +48,8 @@ type Config struct {
 	History segmentStore
 	// Archive says which rows are old.
 	Archive ArchiveConfig
+	// BackupDir is where a backup is written before a migration of the rows; none is when empty.
+	BackupDir string
 	// Leads reports whether this process does what only one of several catalogs on one database may. Default: always.
 	Leads func() bool
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
@@ -74,6 +76,7 @@ type Service struct {
 	tokens     tokenCache
 	refusals   audit.Refusals
 	auditBatch auditBatch
+	pause      pause
 	traces     sync.Map // deployment name -> trace.SpanContext, from its request to its command
 	ready      chan struct{}
 }
@@ -95,7 +98,7 @@ func New(cfg Config) *Service {
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
 	}
-	s := &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
+	s := &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{}), pause: newPause()}
 	if cfg.Leads == nil {
 		s.cfg.Leads = func() bool { return true }
 	}
@@ -158,6 +161,11 @@ func (s *Service) Run(ctx context.Context) error {
 		return unlessEnded(ctx, err)
 	}
 	close(s.ready)
+	return s.unlessPaused(ctx, s.work)
+}
+
+// work is what the catalog does beside answering, until ctx ends.
+func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.runOutbox(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })

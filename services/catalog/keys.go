@@ -25,7 +25,14 @@ const (
 	// keyPosition holds the revision up to which the outbox has published.
 	keyPosition = "outbox/position"
 
-	schemaVersion = "1"
+	// keyMigration is there while a migration is under way, see progress.
+	keyMigration = "meta/migration"
+	// keyRestoring is there while a backup is being restored: what else is there is half of it.
+	keyRestoring = "meta/restoring"
+	// keyBackupMark is there for a moment while a backup is made of an engine that knows no snapshots.
+	keyBackupMark = "meta/backup-mark"
+
+	schemaVersion = "2"
 )
 
 var (

@@ -18,6 +18,11 @@ type rowStore struct {
 
 // Commit implements store.KV.
 func (r rowStore) Commit(ctx context.Context, tx store.Tx) (int64, error) {
+	leave, err := r.s.pause.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	rev, err := r.s.commitAudited(ctx, r.KV, tx)
 	if key, conflict := store.ConflictKey(err); conflict && r.archive != nil && isArchived(key) {
 		if thawed, ok, terr := r.thaw(ctx, tx); terr != nil || ok {
@@ -28,6 +33,15 @@ func (r rowStore) Commit(ctx context.Context, tx store.Tx) (int64, error) {
 		}
 	}
 	return rev, err
+}
+
+// RunCompactor hands on what engines offer that need one of their users to keep the change log short.
+func (r rowStore) RunCompactor(ctx context.Context) error {
+	if c, ok := r.KV.(interface{ RunCompactor(context.Context) error }); ok {
+		return c.RunCompactor(ctx)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // thaw rewrites conditions on archived rows. Such a row never changes, so its revision is known to be the asked one, and what has
