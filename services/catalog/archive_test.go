@@ -27,14 +27,20 @@ import (
 // oldWorld is a catalog whose archive takes what is older than a day, when told to.
 func oldWorld(t *testing.T, kv store.KV, dir string, cfg catalog.ArchiveConfig, opts ...option) *world {
 	t.Helper()
-	segments, err := filehist.Open(dir)
-	must(t, err)
+	segments := mustOpen(t, dir)
 	cfg.After, cfg.Every = 24*time.Hour, time.Hour
 	leads := false // not by itself
 	w, _ := lightWorld(t, kv, append([]option{func(c *catalog.Config) {
 		c.History, c.Archive, c.Leads = segments, cfg, func() bool { return leads }
 	}}, opts...)...)
 	return w
+}
+
+func mustOpen(t *testing.T, dir string) *filehist.Store {
+	t.Helper()
+	s, err := filehist.Open(dir)
+	must(t, err)
+	return s
 }
 
 // past writes finished deployments of an environment, as old as age says.
