@@ -108,7 +108,9 @@ func TestABackupRestoresTheWholeCatalogElsewhere(t *testing.T) {
 	}
 
 	const other = "tow_another0admin0secret0of0the0suite"
-	b, bus := lightWorld(t, memkv.New(), historyIn(t), func(c *catalog.Config) { c.BootstrapToken = other })
+	b, bus := lightWorld(t, memkv.New(), historyIn(t), func(c *catalog.Config) {
+		c.BootstrapToken, c.Bus.(*lightBus).empty = other, true
+	})
 	b.as(other)
 	resp, err := b.restore(file)
 	must(t, err)
@@ -252,14 +254,18 @@ func TestABackupOfANewerVersionIsRefused(t *testing.T) {
 	wantError(t, err, codes.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD)
 }
 
-// dyingKV fails for good after some commits, as the store of a process that is killed.
+// dyingKV fails for good some commits after a restore has begun, as the store of a process that is killed.
 type dyingKV struct {
 	store.KV
-	left atomic.Int64
+	begun atomic.Bool
+	left  atomic.Int64
 }
 
 func (k *dyingKV) Commit(ctx context.Context, tx store.Tx) (int64, error) {
-	if len(tx.Ops) > 0 && k.left.Add(-1) < 0 {
+	if len(tx.Ops) > 0 && tx.Ops[0].Key == "meta/restoring" && !tx.Ops[0].Delete {
+		k.begun.Store(true)
+	}
+	if k.begun.Load() && len(tx.Ops) > 0 && k.left.Add(-1) < 0 {
 		return 0, store.Closed()
 	}
 	return k.KV.Commit(ctx, tx)
@@ -272,9 +278,8 @@ func TestARestoreThatWasCutShortLeavesAnEmptyCatalog(t *testing.T) {
 	}
 	a.app("shop")
 	file := a.backup()
-	for _, commits := range []int64{2, 3, 4, 5} {
+	for _, commits := range []int64{1, 2, 3, 4} {
 		kv := &dyingKV{KV: memkv.New()}
-		kv.left.Store(1 << 40)
 		b, _ := lightWorldThatDies(t, kv)
 		kv.left.Store(commits)
 		if _, err := b.restore(file); err == nil {
