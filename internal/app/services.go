@@ -38,8 +38,13 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	old, err := p.openHistory()
+	if err != nil {
+		return err
+	}
 	s := catalog.New(catalog.Config{
-		KV: kv, Bus: bus, Logger: p.Log,
+		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
+		BackupDir:      filepath.Join(p.DataDir, "catalog"),
 		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
