@@ -70,6 +70,10 @@ type Config struct {
 	Kubeconfig string
 	// CredentialsDir holds the files that repositories' credentials are named after.
 	CredentialsDir string
+	// History is where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT. DataDir/catalog/history by default.
+	History string
+	// ArchiveAfter is the age from which history goes there; 90 days.
+	ArchiveAfter time.Duration
 	// RepublishAfter is how long a deployment may be without effect before its command is looked for and sent again; 30 s.
 	RepublishAfter time.Duration
 	// AckWait is how long work that a killed process had begun waits until it is begun again; 30 s. A process that lives says

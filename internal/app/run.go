@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,7 @@ type process struct {
 	completed
 	registry *prometheus.Registry
 	authn    *lateAuth
+	auditors *auditors
 	server   *rpc.Server
 	nats     *events.Server
 	conns    map[Target]*grpc.ClientConn // with our own credentials
@@ -40,7 +42,7 @@ type process struct {
 // Run wires the targets, serves until ctx ends, and closes everything in reverse order. It gives nil after a cancel.
 func (a *App) Run(ctx context.Context) (err error) {
 	p := &process{
-		completed: a.cfg, registry: prometheus.NewRegistry(), authn: &lateAuth{},
+		completed: a.cfg, registry: prometheus.NewRegistry(), authn: &lateAuth{}, auditors: &auditors{},
 		conns: map[Target]*grpc.ClientConn{}, handlers: http.NewServeMux(),
 	}
 	defer func() {
@@ -92,9 +94,15 @@ func (p *process) newServer(context.Context) error {
 	}
 	cfg := rpc.ServerConfig{
 		Log: p.Log, Authenticator: newServiceAuth(p.ServiceToken, p.authn), Registerer: p.registry,
+		Auditor: p.auditors,
 	}
 	if p.runs[Gateway] {
-		cfg.Options = gateway.Proxy(byService(remote))
+		there := byService(remote)
+		cfg.Options = gateway.Proxy(there)
+		cfg.Elsewhere = func(fullMethod string) bool {
+			service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+			return there[service] != nil
+		}
 	}
 	var err error
 	if p.server, err = rpc.NewServer(cfg); err != nil {
@@ -116,8 +124,10 @@ func (p *process) newServer(context.Context) error {
 
 // serviceNames says which gRPC services a target serves.
 var serviceNames = map[Target][]string{
-	Catalog: {"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.VariableService",
-		"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService"},
+	Catalog: {
+		"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.VariableService",
+		"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService",
+	},
 	Renderer:  {"towpath.renderer.v1.RendererService"},
 	Committer: {"towpath.committer.v1.CommitterService"},
 	Drift:     {"towpath.drift.v1.DriftService"},

@@ -14,6 +14,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -35,14 +36,20 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	old, err := p.openHistory()
+	if err != nil {
+		return err
+	}
 	s := catalog.New(catalog.Config{
-		KV: kv, Bus: bus, Logger: p.Log,
+		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
+		BackupDir:      filepath.Join(p.DataDir, "catalog"),
 		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 	})
 	s.Register(p.server)
 	p.authn.set(s.Authenticator())
+	p.auditors.set(Catalog, s.Auditor())
 	p.running("catalog", s.Run)
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
 	return nil
@@ -131,6 +138,9 @@ func (p *process) newDrift(ctx context.Context) error {
 		return err
 	}
 	s.Register(p.server)
+	trail := audit.NewPublisher(bus, "drift", p.Log)
+	p.auditors.set(Drift, trail)
+	p.running("audit of drift", trail.Run)
 	p.running("drift", s.Run)
 	return nil
 }

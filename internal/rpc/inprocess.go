@@ -24,10 +24,31 @@ func (s *Server) InProcess(fallback grpc.ClientConnInterface) grpc.ClientConnInt
 	return inProcess{ours: s.ours, direct: s.direct, fallback: fallback}
 }
 
-func newDirect(c *chain) *inprocgrpc.Channel {
+func newDirect(unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor) *inprocgrpc.Channel {
 	ch := &inprocgrpc.Channel{}
-	return ch.WithServerUnaryInterceptor(c.unary).WithServerStreamInterceptor(c.stream).WithCloner(cloner{}).
+	return ch.WithServerUnaryInterceptor(chainUnary(unary)).WithServerStreamInterceptor(chainStream(stream)).WithCloner(cloner{}).
 		WithServerStatsHandler(otelgrpc.NewServerHandler())
+}
+
+// chainUnary makes one interceptor of several, the first outermost.
+func chainUnary(all []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	if len(all) == 1 {
+		return all[0]
+	}
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return all[0](ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			return chainUnary(all[1:])(ctx, req, info, handler)
+		})
+	}
+}
+
+func chainStream(all []grpc.StreamServerInterceptor) grpc.StreamServerInterceptor {
+	if len(all) == 1 {
+		return all[0]
+	}
+	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return all[0](srv, ss, info, func(srv any, ss grpc.ServerStream) error { return chainStream(all[1:])(srv, ss, info, handler) })
+	}
 }
 
 type inProcess struct {

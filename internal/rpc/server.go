@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -40,6 +41,11 @@ type ServerConfig struct {
 	Log *slog.Logger
 	// Authenticator finds the callers.
 	Authenticator auth.Authenticator
+	// Auditor records calls; none when nil.
+	Auditor Auditor
+	// Elsewhere reports the methods that are only handed on to another server, which finds the caller, decides and records by
+	// itself. May be nil.
+	Elsewhere func(fullMethod string) bool
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
 	// Options are added behind our own.
@@ -63,11 +69,15 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
-	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer)}
+	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer), elsewhere: cfg.Elsewhere}
+	unary, stream := []grpc.UnaryServerInterceptor{c.unary}, []grpc.StreamServerInterceptor{c.stream}
+	if a := cfg.Auditor; a != nil { // outermost, to see what all others refuse
+		unary, stream = slices.Insert(unary, 0, auditUnary(a)), slices.Insert(stream, 0, auditStream(a))
+	}
 	opts := append([]grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
-		grpc.UnaryInterceptor(c.unary),
-		grpc.StreamInterceptor(c.stream),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
 		grpc.MaxSendMsgSize(MaxMessageBytes),
 		// Workers that stay keep their grown stacks; a new goroutine grows its own at each call, about a tenth of a read's cost.
@@ -80,7 +90,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		Server: grpc.NewServer(opts...),
 		Health: health.NewServer(),
 		local:  bufconn.Listen(1 << 20),
-		direct: newDirect(c),
+		direct: newDirect(unary, stream),
 		ours:   map[string]bool{},
 	}
 	healthv1.RegisterHealthServer(s.Server, s.Health)

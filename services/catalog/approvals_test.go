@@ -29,7 +29,7 @@ func (w *world) as(person string) catalogv1.CatalogServiceClient {
 		TokenId: person, Token: &catalogv1.Token{Role: catalogv1.Token_ROLE_DEVELOPER},
 	})
 	must(w.t, err)
-	conn, err := w.dial(tok.GetSecret())
+	conn := w.dial(tok.GetSecret())
 	must(w.t, err)
 	w.t.Cleanup(func() { _ = conn.Close() })
 	return catalogv1.NewCatalogServiceClient(conn)

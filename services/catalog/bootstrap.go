@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/store"
@@ -40,7 +39,10 @@ func DefaultBootstrap() []proto.Message {
 
 // bootstrap brings the store to its beginning, once, and the bootstrap token to the configured one.
 func (s *Service) bootstrap(ctx context.Context) error {
-	if err := s.checkSchema(ctx); err != nil {
+	if err := s.finishRestore(ctx); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx, migrations); err != nil {
 		return err
 	}
 	if _, err := s.cfg.KV.Get(ctx, keyBootstrap); errors.Is(err, store.ErrNotFound) {
@@ -54,25 +56,6 @@ func (s *Service) bootstrap(ctx context.Context) error {
 		return nil
 	}
 	return s.putBootstrapToken(ctx)
-}
-
-func (s *Service) checkSchema(ctx context.Context) error {
-	e, err := s.cfg.KV.Get(ctx, keySchema)
-	if err == nil && string(e.Value) != schemaVersion {
-		return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
-			"the data was written by another version of towpathd (schema %q, this one knows %q); start that version, or restore a backup of this one's", e.Value, schemaVersion).
-			With("state", "SCHEMA")
-	}
-	if !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	var tx store.Tx
-	tx.If(store.IfAbsent(keySchema)).Put(keySchema, []byte(schemaVersion))
-	_, err = s.cfg.KV.Commit(ctx, tx)
-	if errors.Is(err, store.ErrConflict) { // another process was faster
-		return nil
-	}
-	return err
 }
 
 // makeFirst writes the first objects. What somebody has made meanwhile stays as it is.

@@ -14,6 +14,7 @@ import (
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/store"
 )
@@ -45,6 +46,14 @@ type Config struct {
 	SweepEvery time.Duration
 	// Elector decides which of several catalog processes on the store publishes. Default: the store's own, else this one alone.
 	Elector store.Elector
+	// History keeps old rows; they stay in the database when nil.
+	History segmentStore
+	// Archive says which rows are old.
+	Archive ArchiveConfig
+	// BackupDir is where a backup is written before a migration of the rows; none is when empty.
+	BackupDir string
+	// Leads reports whether this process does what only one of several catalogs on one database may. Default: always.
+	Leads func() bool
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -61,14 +70,18 @@ type bus interface {
 
 // Service is the catalog. Make it with New.
 type Service struct {
-	cfg    Config
-	log    *slog.Logger
-	envs   keyedMutex // one change of an environment at a time in this process
-	plans  planMemory
-	tokens tokenCache
+	cfg        Config
+	raw        store.KV // the database without audit and archive
+	log        *slog.Logger
+	envs       keyedMutex // one change of an environment at a time in this process
+	plans      planMemory
+	tokens     tokenCache
+	refusals   audit.Refusals
+	auditBatch auditBatch
+	pause      pause
+	traces     traceMemory
 	// definitions are contents of versions, which never change.
 	definitions definitionCache
-	traces      traceMemory
 	ready       chan struct{}
 }
 
@@ -95,7 +108,17 @@ func New(cfg Config) *Service {
 	if cfg.Failpoint == nil {
 		cfg.Failpoint = func(string) {}
 	}
-	return &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{})}
+	s := &Service{cfg: cfg, log: cfg.Logger.With("service", "catalog"), ready: make(chan struct{}), pause: newPause()}
+	if cfg.Leads == nil {
+		s.cfg.Leads = func() bool { return true }
+	}
+	s.cfg.Archive = cfg.Archive.withDefaults()
+	rows := rowStore{KV: cfg.KV, s: s}
+	if cfg.History != nil {
+		rows.archive = &archive{kv: cfg.KV, segments: cfg.History}
+	}
+	s.cfg.KV, s.raw = rows, cfg.KV
+	return s
 }
 
 // Register adds the catalog's services to a server.
@@ -148,9 +171,15 @@ func (s *Service) Run(ctx context.Context) error {
 		return unlessEnded(ctx, err)
 	}
 	close(s.ready)
+	return s.unlessPaused(ctx, s.work)
+}
+
+// work is what the catalog does beside answering, until ctx ends.
+func (s *Service) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.runLeader(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
+	g.Go(func() error { return s.runAuditIntake(ctx) })
 	return g.Wait()
 }
 

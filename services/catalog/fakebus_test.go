@@ -21,6 +21,7 @@ type lightBus struct {
 	mu      sync.Mutex
 	sent    []events.Message
 	handler chan events.Handler
+	empty   bool // it has lost what it had
 }
 
 func newLightBus() *lightBus { return &lightBus{handler: make(chan events.Handler, 1)} }
@@ -34,10 +35,17 @@ func (b *lightBus) Publish(_ context.Context, m events.Message) error {
 	return nil
 }
 
-func (b *lightBus) PendingCommand(context.Context, string) (bool, error) { return true, nil }
+func (b *lightBus) PendingCommand(context.Context, string) (bool, error) {
+	return !b.empty, nil
+}
 
-func (b *lightBus) Consume(ctx context.Context, _ events.ConsumerConfig, h events.Handler) error {
-	b.handler <- h
+func (b *lightBus) Consume(ctx context.Context, cfg events.ConsumerConfig, h events.Handler) error {
+	if cfg.Durable == "catalog" {
+		select {
+		case b.handler <- h:
+		case <-ctx.Done():
+		}
+	}
 	<-ctx.Done()
 	return nil
 }

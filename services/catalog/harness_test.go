@@ -53,8 +53,9 @@ type world struct {
 	conn      *grpc.ClientConn
 	api       catalogv1.CatalogServiceClient
 	access    catalogv1.AccessServiceClient
-	stop      func() // ends Run and the API
-	dial      func(token string) (*grpc.ClientConn, error)
+	dial      func(secret string) *grpc.ClientConn // connects as somebody else
+	stop      func()                               // ends Run and the API
+	mayFail   bool                                 // Run may
 }
 
 type option func(*catalog.Config)
@@ -105,7 +106,7 @@ func (w *world) start(opts ...option) {
 		o(&cfg)
 	}
 	w.svc = catalog.New(cfg)
-	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator()})
+	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator(), Auditor: w.svc.Auditor()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -114,15 +115,22 @@ func (w *world) start(opts ...option) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = srv.Serve(ctx, nil) })
 	running.Go(func() {
-		if err := w.svc.Run(ctx); err != nil {
+		if err := w.svc.Run(ctx); err != nil && !w.mayFail {
 			w.t.Errorf("Run: %v", err)
 		}
 	})
 	if w.conn, err = srv.DialLocal(rpc.WithToken(adminSecret)); err != nil {
 		w.t.Fatal(err)
 	}
-	w.dial = func(token string) (*grpc.ClientConn, error) { return srv.DialLocal(rpc.WithToken(token)) }
 	conn := w.conn
+	w.dial = func(secret string) *grpc.ClientConn {
+		c, err := srv.DialLocal(rpc.WithToken(secret))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
 	w.stop = sync.OnceFunc(func() {
 		_ = conn.Close()
 		cancel()

@@ -33,7 +33,14 @@ const (
 	// keyTimes is there when all deployments are in deploymentTimes.
 	keyTimes = "meta/byTime"
 
-	schemaVersion = "1"
+	// keyMigration is there while a migration is under way, see progress.
+	keyMigration = "meta/migration"
+	// keyRestoring is there while a backup is being restored: what else is there is half of it.
+	keyRestoring = "meta/restoring"
+	// keyBackupMark is there for a moment while a backup is made of an engine that knows no snapshots.
+	keyBackupMark = "meta/backup-mark"
+
+	schemaVersion = "2"
 )
 
 var (
@@ -71,6 +78,8 @@ var (
 	deploymentTimes = store.NewTable[*emptypb.Empty]("byTime/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
+	// auditEvents has the id of audit.NewID, in the order of time, and the payloads of auditrow.go.
+	auditEvents = store.NewTable[*catalogv1.AuditEvent](auditCollection)
 )
 
 // Rows that are no resources.
@@ -102,6 +111,8 @@ const (
 	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
 	// for users and then demands that the guard has not been written since, so that no user can slip in between.
 	guardPrefix = "guards/"
+	// archivePrefix + key of the last row in it + a zero byte: a block of old rows that is in a segment, see blockRef.
+	archivePrefix = "archive/"
 )
 
 func envKey(e rules.Env) string { return e.App + "/" + e.ID }

@@ -26,7 +26,8 @@ func (s *Service) runLeader(ctx context.Context) error {
 		g.Go(func() error { return s.runJanitor(ctx) })
 		g.Go(func() error { return s.runSweeper(ctx) })
 		g.Go(func() error { return s.runTimes(ctx) })
-		if c, ok := s.cfg.KV.(compactor); ok {
+		g.Go(func() error { return s.runArchive(ctx) })
+		if c, ok := s.raw.(compactor); ok {
 			g.Go(func() error { return c.RunCompactor(ctx) })
 		}
 		return g.Wait()

@@ -104,7 +104,7 @@ func (s *Service) historyOf(ctx context.Context, parent string) (app, env string
 	if err != nil {
 		return "", "", err
 	}
-	history, err := s.cfg.KV.Scan(ctx, store.ScanRange{Prefix: deployments.Key(envKey(one)) + "/", Limit: 1})
+	history, err := s.cfg.KV.Scan(ctx, store.ScanRange{Prefix: deployments.Key(envKey(one)) + "/", Limit: 1, Reverse: true})
 	if err == nil && len(history) == 0 { // no history: then the environment itself must be there
 		_, err = s.environment(ctx, one)
 	}

@@ -83,6 +83,9 @@ func onePlan(r *catalogv1.PlanDeploymentRequest) error {
 func (s *Service) plan(ctx context.Context, c current, next decision) (planned, error) {
 	p := planned{parts: rules.PartsOf(next.state.Intent)}
 	p.parts.Environment, p.parts.RollbackOf = c.env.Name(), next.restore.GetName()
+	if next.rerender != nil {
+		p.parts.RollbackOf = next.rerender.GetName() + " rendered again"
+	}
 	p.parts.Place = strings.Join([]string{c.site.repo.GetUrl(), c.site.repo.GetBranch(), c.site.path, c.site.target.GetName(), c.row.Msg.GetNamespace()}, "\n")
 	base, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{Repository: repositoryRef(c.site.repo), Path: c.site.path})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
@@ -50,7 +51,7 @@ func (e eventServer) WatchEvents(r *eventsv1.WatchEventsRequest, stream grpc.Ser
 			continue
 		}
 		kind := strings.TrimPrefix(d.Type, typePrefix)
-		if !strings.HasPrefix(kind, r.GetTypePrefix()) {
+		if !strings.HasPrefix(kind, r.GetTypePrefix()) || kind == audit.EventType { // the trail is not for everybody
 			continue
 		}
 		if err := stream.Send(e.response(kind, d)); err != nil {

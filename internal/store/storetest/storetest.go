@@ -55,6 +55,7 @@ func Run(t *testing.T, open Open) {
 		{"counters under concurrency lose no increment", counters},
 		{"concurrent writers get revisions of their own", writers},
 		{"a reader never sees half a transaction", transfers},
+		{"a snapshot is of one moment", snapshots},
 		{"any sequence of calls does what a map does", model},
 	}
 	for _, tt := range tests {

@@ -3,10 +3,7 @@ package rules
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -15,58 +12,14 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/jsonptr"
+	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
-// secretForms are forms of credentials that nobody writes by chance. They are refused wherever they stand.
-var secretForms = []struct {
-	what    string
-	pattern *regexp.Regexp
-}{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----`)},
-	{"an AWS access key", regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{"a GitHub token", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})`)},
-	{"a GitLab token", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`)},
-	{"a Slack token", regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`)},
-	{"a Google API key", regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
-	{"a Stripe key", regexp.MustCompile(`\b[sr]k_live_[0-9A-Za-z]{16,}`)},
-	{"an npm token", regexp.MustCompile(`\bnpm_[A-Za-z0-9]{36}\b`)},
-	{"a JSON Web Token", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`)},
-	{"a Towpath token", regexp.MustCompile(`\btow_[A-Za-z0-9]{20,}`)},
-	{"a URL with a password", regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@${]+@`)},
-}
-
-// secretName matches names of variables that hold nothing but secrets.
-var secretName = regexp.MustCompile(`(?i)(?:^|[_.-])(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|SECRET_?KEY|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|CREDENTIALS?)$`)
-
 // looksSecret says what a value looks like, "" when it looks like no secret.
-func looksSecret(value string) string {
-	for _, f := range secretForms {
-		if f.pattern.MatchString(value) {
-			return f.what
-		}
-	}
-	return ""
-}
+func looksSecret(value string) string { return secrets.Looks(value) }
 
-// looksSecretNamed also judges by the variable's name. A placeholder makes a reference of the value, and a number or a truth
-// value is a setting (MAX_TOKEN=100), unless a password is asked for.
-func looksSecretNamed(key, value string) string {
-	if what := looksSecret(value); what != "" {
-		return what
-	}
-	if value == "" || strings.Contains(value, "${") || !secretName.MatchString(key) {
-		return ""
-	}
-	if !strings.Contains(strings.ToUpper(key), "PASS") {
-		if _, err := strconv.ParseFloat(value, 64); err == nil {
-			return ""
-		}
-		if _, err := strconv.ParseBool(value); err == nil {
-			return ""
-		}
-	}
-	return "a secret by its name"
-}
+// looksSecretNamed also judges by the variable's name.
+func looksSecretNamed(key, value string) string { return secrets.LooksNamed(key, value) }
 
 // checkSecrets refuses a change that would put a plaintext secret into the catalog, from where it would reach Git. The value
 // is never shown again.
