@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,6 +28,7 @@ import (
 func TestTheCommittedTreeIsThePlannedOne(t *testing.T) {
 	t.Parallel()
 	s := apptest.Start(t)
+	draftsOverREST(t, s)
 	env := s.NewEnvironment(t, "planned/dev")
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -169,4 +172,33 @@ func somebodyPushes(t *testing.T, remote, folder string) {
 	gittest.Git(t, dir, "add", "-A")
 	gittest.Git(t, dir, "-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "mine")
 	gittest.Git(t, dir, "push", "-q", "origin", "HEAD:main")
+}
+
+// draftsOverREST checks that REST answers as gRPC does, errors included.
+func draftsOverREST(t *testing.T, s *apptest.System) {
+	t.Helper()
+	env := s.NewEnvironment(t, "drafts/dev")
+	d := s.DeployScore(t, env, apptest.Score("web", nil))
+	code, body := s.REST(t, "POST", "/v1/applications/drafts/drafts?draft_id=next", `{"environment":"`+env+`","operations":[
+		{"action":"ACTION_SET","path":"/workloads/web/containers/main/image","value":"registry.example.com/web:2"}]}`)
+	var made struct{ ResultSet, BaseSet string }
+	if code != http.StatusOK || json.Unmarshal([]byte(body), &made) != nil {
+		t.Fatalf("create: %d %s", code, body)
+	}
+	code, body = s.REST(t, "GET", "/v1/sets:diff?from="+d.GetIntent().GetSet()+"&to="+made.ResultSet, "")
+	if code != http.StatusOK || !strings.Contains(body, "web: image registry.example.com/web:1 -> registry.example.com/web:2") {
+		t.Errorf("diff: %d %s", code, body)
+	}
+	code, body = s.REST(t, "POST", "/v1/"+env+":setImage", `{"workload":"web","image":"registry.example.com/web:3"}`)
+	if code != http.StatusOK {
+		t.Fatalf("set image: %d %s", code, body)
+	}
+	code, body = s.REST(t, "POST", "/v1/applications/drafts/drafts/next:deploy", `{}`)
+	if code != http.StatusConflict || !strings.Contains(body, "DRAFT_CONFLICT") || !strings.Contains(body, "/workloads/web/containers/main/image") {
+		t.Errorf("deploy: %d %s", code, body)
+	}
+	code, body = s.REST(t, "DELETE", "/v1/applications/drafts/drafts/next", "")
+	if code != http.StatusOK {
+		t.Errorf("delete: %d %s", code, body)
+	}
 }

@@ -113,9 +113,12 @@ func (s *Service) draftOf(ctx context.Context, app string) (string, error) {
 
 // completeDraft fills in the base, checks the operations on it, and notes which set comes out. old is nil for a new draft.
 func (s *Service) completeDraft(ctx context.Context, tx *store.Tx, app, id string, old, d *catalogv1.Draft) error {
-	env, err := s.draftEnvironment(ctx, app, "draft.environment", d.GetEnvironment())
-	if err != nil {
-		return err
+	var env *catalogv1.Environment
+	if old.GetEnvironment() != d.GetEnvironment() || d.GetBaseSet() == "" { // else it was there; a draft outlives its environment
+		var err error
+		if env, err = s.draftEnvironment(ctx, app, "draft.environment", d.GetEnvironment()); err != nil {
+			return err
+		}
 	}
 	if d.GetBaseSet() == "" {
 		d.BaseSet = rules.EmptyState().Set.GetName()

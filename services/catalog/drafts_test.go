@@ -1,13 +1,16 @@
 package catalog_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -300,5 +303,67 @@ func TestAChangeOnAnOlderBaseIsRebased(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"api/main": "api:2", "web/main": "web:2"}, w.get(devEnv+"/deployments/latest").GetImages()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestADraftOutlivesItsEnvironment(t *testing.T) {
+	w, _ := shop(t)
+	w.env("shop", "empty")
+	const empty = "applications/shop/environments/empty"
+	d, err := w.drafts().CreateDraft(t.Context(), &catalogv1.CreateDraftRequest{
+		Parent: "applications/shop", DraftId: "left", Draft: &catalogv1.Draft{Environment: empty},
+	})
+	must(t, err)
+	_, err = w.api.DeleteEnvironment(t.Context(), &catalogv1.DeleteEnvironmentRequest{Name: empty})
+	must(t, err)
+	d, err = w.drafts().UpdateDraft(t.Context(), &catalogv1.UpdateDraftRequest{
+		Draft:      &catalogv1.Draft{Name: d.GetName(), Operations: []*rendererv1.Operation{setOp("/workloads/api", map[string]any{"x": "y"})}},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"operations"}},
+	})
+	must(t, err)
+	_, err = w.drafts().DeployDraft(t.Context(), &catalogv1.DeployDraftRequest{Name: d.GetName()})
+	wantField(t, err, "environment", "does not exist")
+	if _, err = w.drafts().DeployDraft(t.Context(), &catalogv1.DeployDraftRequest{Name: d.GetName(), Environment: devEnv}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Of edits and a deployment at once, the deployment has the draft as it was at one moment, and a deleted draft is not edited.
+func TestADraftIsDeployedAsItWasAtOneMoment(t *testing.T) {
+	w, d := drafted(t, setOp(apiImage, "api:0"), setOp(apiLevel, "0"))
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			_, err := w.drafts().UpdateDraft(context.Background(), &catalogv1.UpdateDraftRequest{
+				Draft:      &catalogv1.Draft{Name: d.GetName(), Operations: []*rendererv1.Operation{setOp(apiImage, fmt.Sprint("api:", i)), setOp(apiLevel, fmt.Sprint(i))}},
+				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"operations"}},
+			})
+			if status.Code(err) == codes.NotFound {
+				return
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	got, err := w.drafts().DeployDraft(t.Context(), &catalogv1.DeployDraftRequest{Name: d.GetName(), Delete: true})
+	close(stop)
+	running.Wait()
+	must(t, err)
+	set, err := w.api.GetSet(t.Context(), &catalogv1.GetSetRequest{Name: got.GetIntent().GetSet()})
+	must(t, err)
+	main := set.GetWorkloads()["api"].AsMap()["containers"].(map[string]any)["main"].(map[string]any)
+	if level := main["variables"].(map[string]any)["LOG_LEVEL"]; main["image"] != fmt.Sprint("api:", level) {
+		t.Errorf("image %v, level %v", main["image"], level)
+	}
+	if n := count(t, w.kv, "draftSets/") + count(t, w.kv, "drafts/"); n != 0 {
+		t.Errorf("%d rows are left", n)
 	}
 }
