@@ -86,7 +86,7 @@ func whyNamespace(ns *unstructured.Unstructured) []string {
 func (e *environment) announceHoldup(want *eventsv1.DesiredState, reason string, count int, now time.Time) {
 	e.svc.out.send(announcement{
 		env: e.name, typ: "deployment.waiting", resource: want.GetDeployment(), time: now,
-		id: want.GetDeployment() + "/waiting@" + strconv.FormatInt(now.UnixNano(), 10),
+		id:   want.GetDeployment() + "/waiting@" + strconv.FormatInt(now.UnixNano(), 10),
 		body: &eventsv1.DeploymentWaiting{Deployment: want.GetDeployment(), Stage: "sync", Reason: reason, Attempts: int32(count)},
 	})
 }
