@@ -21,6 +21,11 @@ func fakeEnvironments() []*catalogv1.Environment {
 				Sync: driftv1.SyncState_SYNC_STATE_SYNCED, Health: driftv1.Health_HEALTH_DEGRADED, Findings: 2,
 				Message: "Deployment/api: 0/1 ready", Generation: 2, Time: at(time.Minute),
 			},
+			Running: &catalogv1.Running{
+				Deployment: dev + "/deployments/2", Actor: "users/ada", Message: "the first", Since: at(2 * time.Hour), Commit: "0a1b2c3d4e", Version: "1.4.2",
+			},
+			ExpireTime: at(-50 * time.Hour), Lock: &catalogv1.Lock{Actor: "users/grace", Message: "release"},
+			Origin:     &catalogv1.Origin{Kind: catalogv1.Origin_KIND_CLONE, Source: "applications/shop/environments/prod/deployments/41"},
 			CreateTime: at(5 * 24 * time.Hour), CreateActor: "tokens/ada", Etag: "9",
 		},
 		{

@@ -18,6 +18,7 @@ func TestOutput(t *testing.T) {
 		"app-get":           "app get shop",
 		"app-describe":      "app describe shop",
 		"env-list":          "env list",
+		"env-list-wide":     "env list -o wide",
 		"env-describe":      "env describe shop/dev",
 		"status":            "status",
 		"status-wide":       "status -o wide",

@@ -184,11 +184,14 @@ func (w *sweeper) failures(ctx context.Context, env rules.Env, newest int64) (n 
 	const most = 10
 	for generation := newest; generation > 0 && n < most; generation-- {
 		d, err := w.deployment(ctx, env, generation)
-		if err != nil && !errs.Is(err, errs.NotFound) {
+		if errs.Is(err, errs.NotFound) {
+			break
+		}
+		if err != nil {
 			return n, last, err
 		}
-		if err != nil || !isRemoval(d) {
-			return n, last, nil
+		if !isRemoval(d) {
+			break
 		}
 		if last == nil {
 			last = d

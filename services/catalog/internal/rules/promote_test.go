@@ -116,7 +116,7 @@ func TestPromote(t *testing.T) {
 
 func wantField(t *testing.T, err error, field string) {
 	t.Helper()
-	e, ok := err.(*errs.Error) //nolint:errorlint // a rule's own error
+	e, ok := err.(*errs.Error)
 	if !ok || e.Reason != errorsv1.Reason_REASON_INVALID_FIELD || len(e.Fields) != 1 || e.Fields[0].Path != field {
 		t.Fatalf("error = %v, want a problem of the field %s", err, field)
 	}
