@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -208,7 +209,7 @@ func (s *Service) impact(ctx context.Context, change definitionChange, env rules
 	if isOutage(err) {
 		return nil, err
 	}
-	next, err := s.renderWith(ctx, c, after)
+	next, err := s.renderOrClaims(ctx, c, after, before)
 	switch {
 	case isOutage(err):
 		return nil, err
@@ -218,6 +219,28 @@ func (s *Service) impact(ctx context.Context, change definitionChange, env rules
 	}
 	out.Resources, out.Files = rules.Impact(before, next)
 	return out, nil
+}
+
+// renderOrClaims renders as renderWith does. Where a claim would be new, its outputs are not known yet; then it gives the claims
+// beside the files that stand before, because the rest can only be rendered when the cluster has fulfilled them.
+func (s *Service) renderOrClaims(ctx context.Context, c current, active activeVersions, before *rendererv1.RenderResponse) (*rendererv1.RenderResponse, error) {
+	resp, err := s.renderWith(ctx, c, active)
+	if errs.ReasonOf(err) != errorsv1.Reason_REASON_OUTPUTS_MISSING {
+		return resp, err
+	}
+	input, err := s.inputWith(ctx, c, active)
+	if err != nil {
+		return nil, err
+	}
+	if resp, err = s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input, ClaimsOnly: true}); err != nil {
+		return nil, rpc.FromStatus(err)
+	}
+	files := maps.Clone(before.GetBundle().GetFiles())
+	if files == nil {
+		files = map[string][]byte{}
+	}
+	maps.Copy(files, resp.GetBundle().GetFiles())
+	return &rendererv1.RenderResponse{Answers: resp.GetAnswers(), Bundle: &rendererv1.Bundle{Files: files}}, nil
 }
 
 // isOutage tells an error that says nothing about the environment.
@@ -231,6 +254,19 @@ func isOutage(err error) bool {
 
 // renderWith renders an environment's intent as its next deployment would, were these definitions active.
 func (s *Service) renderWith(ctx context.Context, c current, active activeVersions) (*rendererv1.RenderResponse, error) {
+	input, err := s.inputWith(ctx, c, active)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input})
+	if err != nil {
+		return nil, rpc.FromStatus(err)
+	}
+	return resp, nil
+}
+
+// inputWith makes what the renderer would get for an environment's next deployment, were these definitions active.
+func (s *Service) inputWith(ctx context.Context, c current, active activeVersions) (*rendererv1.RenderInput, error) {
 	intent, err := s.pin(ctx, c, c.state)
 	if err != nil {
 		return nil, err
@@ -241,7 +277,7 @@ func (s *Service) renderWith(ctx context.Context, c current, active activeVersio
 	if intent.Definitions, err = s.reachable(ctx, active, c.state); err != nil {
 		return nil, err
 	}
-	return s.render(ctx, c, rules.State{Intent: intent, Set: c.state.Set})
+	return s.input(ctx, c, rules.State{Intent: intent, Set: c.state.Set})
 }
 
 // ExplainMatch tells which definition answers a request in an environment, as it would be for its next deployment.

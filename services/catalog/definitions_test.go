@@ -63,7 +63,7 @@ func (f *definingRenderer) Render(_ context.Context, r *rendererv1.RenderRequest
 	f.mu.Lock()
 	f.rendered = append(f.rendered, in.GetApplication()+"/"+in.GetEnvironment())
 	f.mu.Unlock()
-	files, answers := map[string][]byte{}, map[string]string{}
+	files, answers, awaits := map[string][]byte{}, map[string]string{}, false
 	for name, w := range in.GetWorkloads() {
 		files[name+".yaml"] = []byte(name)
 		for res, body := range w.GetFields()["resources"].GetStructValue().GetFields() {
@@ -77,9 +77,20 @@ func (f *definingRenderer) Render(_ context.Context, r *rendererv1.RenderRequest
 					return nil, rpc.ToStatus(errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s cannot be made", uid), "").Err()
 				}
 				answer = d.GetName()
+				if d.GetInputs().GetFields()["awaits"] != nil {
+					awaits = true
+				}
 			}
 			answers[uid], files[typ+"-"+res+".yaml"] = answer, []byte(answer)
 		}
+	}
+	if awaits && !r.GetClaimsOnly() {
+		return nil, rpc.ToStatus(errs.New(errs.Precondition, errorsv1.Reason_REASON_OUTPUTS_MISSING, "outputs are missing"), "").Err()
+	}
+	if r.GetClaimsOnly() {
+		maps.DeleteFunc(files, func(_ string, content []byte) bool {
+			return !strings.HasPrefix(string(content), "resourceDefinitions/")
+		})
 	}
 	used := slices.Sorted(maps.Values(answers))
 	return &rendererv1.RenderResponse{Bundle: &rendererv1.Bundle{Files: files, Tree: treeID(files)}, RendererVersion: "v1",
@@ -500,6 +511,12 @@ func TestBlastRadius(t *testing.T) {
 	broken, s := w.plan(fails, false)
 	if s.GetBroken() != 28 || !strings.Contains(broken[0].GetError(), "cannot be made") {
 		t.Errorf("broken: %v %v", s, broken[0])
+	}
+	// A claim is new: what it will give is not known, so the claim itself is what changes.
+	awaits := w.propose("pg", content("postgres", map[string]any{"awaits": true})).GetName()
+	claims, s := w.plan(awaits, false)
+	if s.GetChanged() != 28 || s.GetBroken() != 0 || !slices.Equal(claims[0].GetFiles(), want.GetFiles()) || !slices.Equal(claims[0].GetResources(), want.GetResources()) {
+		t.Errorf("claims: %v %v", s, claims[0])
 	}
 	// The plan moves when another environment comes within reach.
 	w.asks("applications/shop/environments/env39", "postgres")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"sync"
@@ -202,7 +203,11 @@ func (d *Definition) make(req *Request) (Result, error) {
 			return Result{}, err
 		}
 	}
-	return d.driver.make(req)
+	result, err := d.driver.make(req)
+	if err == nil && measure(reflect.ValueOf(result.Outputs), maxArguments, 0) < 0 {
+		return Result{}, failed(req, "outputs", fmt.Sprintf("its outputs are larger than %d bytes", maxArguments))
+	}
+	return result, err
 }
 
 // Of gives the params for the resource that this comes with, whose id is own. Every reference in them names its id then, so that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,23 +101,27 @@ func absolute(v any, own string) any {
 	return v
 }
 
-// outputOf gives an output of another resource.
-type outputOf func(r Reference) (any, error)
-
 // expander replaces the references of one definition. Only those that its author wrote are known: what a parameter brings along
 // stays text.
 type expander struct {
 	known  map[string]Reference
-	output outputOf
+	output func(Reference) (any, error)
+	// spent counts what was put in. A value that holds others many times over counts as often as it would be written.
+	spent *int
 }
 
-func newExpander(known []Reference, output outputOf) expander {
-	e := expander{known: map[string]Reference{}, output: output}
+// maxExpanded is how much the references of one text or value may be replaced by, in bytes and values taken together.
+const maxExpanded = 4 << 20
+
+func newExpander(known []Reference, output func(Reference) (any, error)) expander {
+	e := expander{known: map[string]Reference{}, spent: new(int), output: output}
 	for _, r := range known {
 		e.known[r.Text] = r
 	}
 	return e
 }
+
+var errExpanded = fmt.Errorf("the outputs of other resources that it takes over are too large: %d bytes each, %d together", maxArguments, maxExpanded)
 
 // text replaces the references in a text. whole reports that the text was one reference alone; then v has the output's type.
 func (e expander) text(s string) (v any, whole bool, err error) {
@@ -124,7 +129,7 @@ func (e expander) text(s string) (v any, whole bool, err error) {
 		return s, false, nil
 	}
 	if r, ok := e.known[s]; ok {
-		v, err := e.output(r)
+		v, err := e.get(r)
 		return v, true, err
 	}
 	out := referenceForm.ReplaceAllStringFunc(s, func(m string) string {
@@ -133,15 +138,25 @@ func (e expander) text(s string) (v any, whole bool, err error) {
 			return m
 		}
 		var v any
-		if v, err = e.output(r); err != nil {
+		if v, err = e.get(r); err != nil {
 			return m
 		}
 		return ValueText(v)
 	})
-	if err == nil && len(out) > maxArguments {
-		err = errArguments
-	}
 	return out, false, err
+}
+
+// get gives an output, as long as all of them together stay within the limit.
+func (e expander) get(r Reference) (any, error) {
+	v, err := e.output(r)
+	if err != nil {
+		return nil, err
+	}
+	left := measure(reflect.ValueOf(v), maxArguments, 0)
+	if *e.spent += maxArguments - left; left < 0 || *e.spent > maxExpanded {
+		return nil, errExpanded
+	}
+	return v, nil
 }
 
 // value replaces the references in the strings of a value, at any depth.

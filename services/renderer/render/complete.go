@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
@@ -19,17 +20,9 @@ const maxResources = 5000
 // complete finds the definition of every resource and adds what definitions refer to or provision, until nothing is added any
 // more. The resources are taken in rounds, by uid, so that the outcome does not depend on the order of anything.
 func (g *graph) complete(find func(*resource) (*definition.Definition, error)) error {
-	for {
-		var round []*resource
-		for _, uid := range slices.Sorted(maps.Keys(g.byUID)) {
-			if g.byUID[uid].definition == nil {
-				round = append(round, g.byUID[uid])
-			}
-		}
-		if len(round) == 0 {
-			g.spreadUsers()
-			return nil
-		}
+	for round := slices.Collect(maps.Values(g.byUID)); len(round) > 0; round = g.added {
+		slices.SortFunc(round, func(a, b *resource) int { return strings.Compare(a.uid, b.uid) })
+		g.added = nil
 		for _, res := range round {
 			var err error
 			if res.definition, err = find(res); err != nil {
@@ -40,6 +33,8 @@ func (g *graph) complete(find func(*resource) (*definition.Definition, error)) e
 			}
 		}
 	}
+	g.spreadUsers()
+	return nil
 }
 
 // addOf adds what the definition of a resource refers to and provisions.
@@ -75,6 +70,7 @@ func (g *graph) want(by *resource, selector definition.Selector, params map[stri
 			res.id = by.id
 		}
 		g.byUID[uid] = res
+		g.added = append(g.added, res)
 	}
 	switch {
 	case params == nil:
@@ -88,17 +84,18 @@ func (g *graph) want(by *resource, selector definition.Selector, params map[stri
 
 // spreadUsers makes everybody who uses a resource a user of what its definition wants.
 func (g *graph) spreadUsers() {
-	for changed := true; changed; {
-		changed = false
-		for _, uid := range slices.Sorted(maps.Keys(g.byUID)) {
-			res := g.byUID[uid]
-			for _, wanted := range res.wants {
-				other := g.byUID[wanted]
-				for _, user := range res.users {
-					if !slices.Contains(other.users, user) {
-						other.users, changed = append(other.users, user), true
-					}
+	for todo := slices.Collect(maps.Values(g.byUID)); len(todo) > 0; {
+		res := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, wanted := range res.wants {
+			other, more := g.byUID[wanted], false
+			for _, user := range res.users {
+				if !slices.Contains(other.users, user) {
+					other.users, more = append(other.users, user), true
 				}
+			}
+			if more {
+				todo = append(todo, other)
 			}
 		}
 	}

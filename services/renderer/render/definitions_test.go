@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -234,4 +235,35 @@ func TestUsedDefinitionsAloneGiveTheSameBytes(t *testing.T) {
 			rt.Fatalf("the used definitions alone: %v", err)
 		}
 	})
+}
+
+// Definitions that take over one another's outputs several times make much of little; the deadline tells "soon" from "never".
+func TestOutputsThatGrowWithoutEndAreRefusedSoon(t *testing.T) {
+	for name, shape := range map[string]string{
+		"structures": `{o: ["${resources['%s'].outputs.o}", "${resources['%s'].outputs.o}"]}`,
+		"texts":      `{o: "${resources['%s'].outputs.o} ${resources['%s'].outputs.o}"}`,
+	} {
+		in := newInput(t, head+"containers: {main: {image: x}}\nresources: {db: {type: t00}}")
+		for i := range 60 {
+			next := fmt.Sprintf("t%02d", i+1)
+			in.Definitions = append(in.Definitions, define(t, fmt.Sprintf("d%d", i), fmt.Sprintf("type: t%02d\ndriver: DRIVER_STATIC\ninputs: {outputs: "+shape+"}", i, next, next)))
+		}
+		in.Definitions = append(in.Definitions, define(t, "last", "type: t60\ndriver: DRIVER_STATIC\ninputs: {outputs: {o: {a: [1, 2]}}}"))
+		start := time.Now()
+		_, err := render.Render(in)
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_DEFINITION_FAILED || !strings.Contains(err.Error(), "larger than") && !strings.Contains(err.Error(), "too large") {
+			t.Errorf("%s: %.300v", name, err)
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("%s took %s", name, took)
+		}
+	}
+	in := newInput(t, head+"containers: {main: {image: x}}\nresources: {db: {type: many}}")
+	in.Definitions = []*rendererv1.ResourceDefinition{
+		define(t, "many", "type: many\ndriver: DRIVER_TEMPLATE\ninputs: {manifests: '{{ range until 20000 }}- ${resources[''long''].outputs.o}\n{{ end }}'}"),
+		define(t, "long", "type: long\ndriver: DRIVER_TEMPLATE\ninputs: {outputs: 'o: {{ repeat 900000 \"x\" }}'}"),
+	}
+	if _, err := render.Render(in); errs.ReasonOf(err) != errorsv1.Reason_REASON_DEFINITION_FAILED {
+		t.Errorf("%.300v", err)
+	}
 }

@@ -49,6 +49,8 @@ type graph struct {
 	byUID map[string]*resource
 	// scopes are by workload; the set's own resources have the empty name.
 	scopes map[string]*scope
+	// added are the resources that definitions added in the present round of complete.
+	added []*resource
 	// order has every resource after those that its params refer to, ties by uid.
 	order []*resource
 }
