@@ -35,7 +35,7 @@ func (f *variableFlags) rolloutValue() (catalogv1.Rollout, error) {
 	switch {
 	case !f.rollout:
 		return catalogv1.Rollout_ROLLOUT_NEXT, nil
-	case f.variableScope.app == "":
+	case f.app == "":
 		return 0, usagef("--rollout is about an application's variable; give -a instead of -e")
 	default:
 		return catalogv1.Rollout_ROLLOUT_ALL, nil
@@ -187,7 +187,7 @@ func (t *tow) changeVariable(ctx context.Context, f *variableFlags, key string, 
 	if to != nil {
 		to.Name = name
 	}
-	if f.plan && f.variableScope.app == "" {
+	if f.plan && f.app == "" {
 		return t.showPlan(ctx, f.output, &catalogv1.PlanDeploymentRequest{Parent: envOf(name), Change: variableChange(key, to)})
 	}
 	if f.plan {
@@ -197,7 +197,7 @@ func (t *tow) changeVariable(ctx context.Context, f *variableFlags, key string, 
 	if err != nil {
 		return err
 	}
-	if f.variableScope.app == "" && len(r.GetDeployments()) == 1 {
+	if f.app == "" && len(r.GetDeployments()) == 1 {
 		return t.shipped(ctx, &f.shipment, r.GetDeployments()[0])
 	}
 	return t.rolledOut(ctx, f, p, r)

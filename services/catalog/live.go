@@ -224,5 +224,5 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 	if err := s.forgetOutputs(ctx, tx, env); err != nil {
 		return err
 	}
-	return s.dropVariables(ctx, tx, env, env.Deployment(removal))
+	return s.dropVariables(ctx, tx, env, removal)
 }

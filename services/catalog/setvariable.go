@@ -216,7 +216,7 @@ func (s *Service) writeApplicationVariable(ctx context.Context, o variableOrder)
 	tx.If(store.IfExists(applications.Key(o.scope.App)))
 	v := shownVariable(row) // with its etag, which a call that changes nothing leaves as it is
 	if to == nil || row.Rev == 0 || row.Msg.GetDeleted() || !rules.SameVariable(row.Msg, to) {
-		if v, err = s.putVariable(ctx, &tx, o.scope, o.key, row, to, ""); err != nil {
+		if v, err = s.putVariable(&tx, o.scope, o.key, row, to, "", actor(ctx)); err != nil {
 			return nil, 0, err
 		}
 	}

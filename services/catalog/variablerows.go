@@ -60,15 +60,15 @@ func (s *Service) variableRow(ctx context.Context, sc rules.Scope, key string) (
 }
 
 // putVariable adds the next version of a variable to tx: what to says, or that it is taken away when to is nil.
-func (s *Service) putVariable(ctx context.Context, tx *store.Tx, sc rules.Scope, key string, row store.Row[*catalogv1.Variable], to *catalogv1.Variable, deployment string) (*catalogv1.Variable, error) {
+func (s *Service) putVariable(tx *store.Tx, sc rules.Scope, key string, row store.Row[*catalogv1.Variable], to *catalogv1.Variable, deployment, by string) (*catalogv1.Variable, error) {
 	now := timestamppb.New(s.now())
 	next := &catalogv1.Variable{
 		Name: sc.Variable(key), Value: to.GetValue(), Secret: to.GetSecret(), Description: to.GetDescription(), Deleted: to == nil,
-		Version: row.Msg.GetVersion() + 1, Deployment: deployment, UpdateActor: actor(ctx), UpdateTime: now,
+		Version: row.Msg.GetVersion() + 1, Deployment: deployment, UpdateActor: by, UpdateTime: now,
 		CreateTime: row.Msg.GetCreateTime(), CreateActor: row.Msg.GetCreateActor(),
 	}
 	if row.Rev == 0 || row.Msg.GetDeleted() {
-		next.CreateTime, next.CreateActor = now, actor(ctx)
+		next.CreateTime, next.CreateActor = now, by
 	}
 	return next, errors.Join(
 		variables.Update(tx, variableKey(sc, key), row.Rev, next),
@@ -78,13 +78,13 @@ func (s *Service) putVariable(ctx context.Context, tx *store.Tx, sc rules.Scope,
 
 // putVariables adds to tx what makes an environment's variables of those of its intent: before, what it was, after, what it is
 // from now on by the named deployment.
-func (s *Service) putVariables(ctx context.Context, tx *store.Tx, env rules.Env, before, after *catalogv1.Intent, deployment string, describe map[string]string) error {
+func (s *Service) putVariables(ctx context.Context, tx *store.Tx, env rules.Env, before, after *catalogv1.Intent, d *catalogv1.Deployment, describe map[string]string) error {
 	rows, changes, err := s.variableChanges(ctx, env, before, after, describe)
 	if err != nil {
 		return err
 	}
 	for _, change := range changes {
-		if _, err := s.putVariable(ctx, tx, scopeOf(env), change.Key, rows[change.Key], change.To, deployment); err != nil {
+		if _, err := s.putVariable(tx, scopeOf(env), change.Key, rows[change.Key], change.To, d.GetName(), d.GetActor()); err != nil {
 			return err
 		}
 	}
@@ -113,7 +113,11 @@ func (s *Service) variableChanges(ctx context.Context, env rules.Env, was, inten
 }
 
 // dropVariables adds to tx that an environment that is gone has no variables. Their versions stay.
-func (s *Service) dropVariables(ctx context.Context, tx *store.Tx, env rules.Env, deployment string) error {
+func (s *Service) dropVariables(ctx context.Context, tx *store.Tx, env rules.Env, removal int64) error {
+	d, err := s.deployment(ctx, env, removal)
+	if err != nil {
+		return err
+	}
 	rows, err := s.variableRows(ctx, scopeOf(env))
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (s *Service) dropVariables(ctx context.Context, tx *store.Tx, env rules.Env
 		if row.Msg.GetDeleted() {
 			continue
 		}
-		if _, err := s.putVariable(ctx, tx, scopeOf(env), key, row, nil, deployment); err != nil {
+		if _, err := s.putVariable(tx, scopeOf(env), key, row, nil, d.GetName(), d.GetActor()); err != nil {
 			return err
 		}
 	}
