@@ -12,7 +12,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 )
 
-// ErrLeaseLost: the process no longer holds the lease under which it worked; another one may hold it. errs.Unavailable.
+// ErrLeaseLost means that the process no longer holds the lease under which it worked; another one may hold it. errs.Unavailable.
 var ErrLeaseLost = errors.New("store: the lease is lost")
 
 // Elector lets one of several processes on one store do what only one may do at a time. Engines of which a process is the
@@ -100,23 +100,25 @@ func Lead(ctx context.Context, e Elector, name string, log *slog.Logger, task fu
 	for {
 		l, err := e.Elect(ctx, name)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("lease %s: %w", name, err)
+			return unlessEnded(ctx, fmt.Errorf("lease %s: %w", name, err))
 		}
 		if l.Epoch() > 0 {
 			log.Info("this process leads", "lease", name, "epoch", l.Epoch())
 		}
 		lost, err := underLease(ctx, l, task)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if !lost && !errors.Is(err, ErrLeaseLost) {
-			return err
+		if ctx.Err() != nil || !lost && !errors.Is(err, ErrLeaseLost) {
+			return unlessEnded(ctx, err)
 		}
 		log.Warn("this process leads no longer; it stands by", "lease", name, "epoch", l.Epoch())
 	}
+}
+
+// unlessEnded gives nil where ctx has ended: then that is why something failed.
+func unlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // underLease runs the task and gives the lease back.

@@ -36,10 +36,10 @@ func (db *DB) conditions(conds []store.Cond) (compares []clientv3.Cmp, reads []c
 	for _, c := range conds {
 		key := db.rows + c.Key
 		revision := clientv3.ModRevision(key)
-		switch {
-		case c.Rev == store.AnyRev:
+		switch c.Rev {
+		case store.AnyRev:
 			compares = append(compares, clientv3.Compare(revision, ">", 0))
-		case c.Rev == 0:
+		case 0:
 			compares = append(compares, clientv3.Compare(revision, "=", 0))
 		default:
 			rev := c.Rev - db.meta.Offset

@@ -1,6 +1,6 @@
 // Package etcdkv is the store for several catalog processes: an etcd cluster, under a key prefix per installation.
 //
-// A row's revision is etcd's modification revision (plus a fixed offset after a migration, see Config of package transfer), a
+// A row's revision is etcd's modification revision (plus a fixed offset after a migration, see meta.go), a
 // transaction is one etcd transaction whose conditions are compares, and the change log is etcd's own history. So the
 // contract's order, isolation and durability are etcd's: reads are linearizable, and Commit returns when a majority of
 // members has the transaction on disk.

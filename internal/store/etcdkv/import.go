@@ -37,7 +37,7 @@ func (db *DB) prepareImport(ctx context.Context, after int64) error {
 	if err != nil {
 		return err
 	}
-	if !(found && m.Importing) && len(rows.Kvs) > 0 {
+	if ours := found && m.Importing; !ours && len(rows.Kvs) > 0 {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_ALREADY_EXISTS,
 			"the store %q is in use already; name another prefix, or stop what uses it and `etcdctl del --prefix %s`", db.cfg.Prefix, db.root)
 	}

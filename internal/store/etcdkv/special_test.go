@@ -124,7 +124,7 @@ func TestAnOutageIsUnavailableAndEndsNoWatch(t *testing.T) {
 	t.Parallel()
 	server := etcdtest.Start(t)
 	cfg := parse(t, server.URL("x"))
-	cfg.RequestTimeout = 500 * time.Millisecond
+	cfg.RequestTimeout = 3 * time.Second
 	db, err := etcdkv.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -31,7 +32,8 @@ type world struct {
 
 // model compares random sequences of calls with the map.
 func model(t *testing.T, kv store.KV) {
-	ctx := bounded(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*patience) // it is a hundred tests
+	defer cancel()
 	cases := 0
 	rapid.Check(t, func(t *rapid.T) {
 		cases++
