@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,18 @@ func mustOpen(t *testing.T, dir string) *filehist.Store {
 	must(t, err)
 	return s
 }
+
+// testClock is moved by a test while the catalog reads it.
+type testClock struct{ at atomic.Int64 }
+
+func newClock(at time.Time) *testClock {
+	c := &testClock{}
+	c.at.Store(at.UnixMicro())
+	return c
+}
+
+func (c *testClock) now() time.Time      { return time.UnixMicro(c.at.Load()) }
+func (c *testClock) add(d time.Duration) { c.at.Add(d.Microseconds()) }
 
 // past writes finished deployments of an environment, as old as age says.
 func past(t *testing.T, kv store.KV, app, env string, from, to int64, age time.Duration) {
@@ -188,13 +201,13 @@ func TestACrowdedHistoryMovesHoweverYoung(t *testing.T) {
 
 func TestOldAuditEventsAreReadAsBeforeFromSegments(t *testing.T) {
 	kv := memkv.New()
-	clock := time.Now().Add(-10 * 24 * time.Hour)
-	w := oldWorld(t, kv, t.TempDir(), catalog.ArchiveConfig{}, func(c *catalog.Config) { c.Clock = func() time.Time { return clock } })
+	clock := newClock(time.Now().Add(-10 * 24 * time.Hour))
+	w := oldWorld(t, kv, t.TempDir(), catalog.ArchiveConfig{}, func(c *catalog.Config) { c.Clock = clock.now })
 	for i := range 120 {
-		clock = clock.Add(time.Minute)
+		clock.add(time.Minute)
 		w.app(fmt.Sprintf("app-%03d", i))
 	}
-	clock = time.Now()
+	clock.at.Store(time.Now().UnixMicro())
 	w.app("young")
 	before, filtered := w.trail(""), w.trail(`resource = applications/app-007`)
 	n, err := w.svc.Archive(t.Context())
@@ -219,9 +232,9 @@ func TestOldAuditEventsAreReadAsBeforeFromSegments(t *testing.T) {
 func TestArchivingSurvivesACrashAtTheWorstMoment(t *testing.T) {
 	kv, dir := memkv.New(), t.TempDir()
 	ctx, die := context.WithCancel(t.Context())
-	clock := time.Now()
+	clock := newClock(time.Now())
 	w := oldWorld(t, kv, dir, catalog.ArchiveConfig{KeepDeployments: 5}, func(c *catalog.Config) {
-		c.Clock = func() time.Time { return clock }
+		c.Clock = clock.now
 		c.Failpoint = func(name string) {
 			if name == "segment_written" {
 				die()
@@ -246,7 +259,7 @@ func TestArchivingSurvivesACrashAtTheWorstMoment(t *testing.T) {
 	if n != 95 || segments() != 2 {
 		t.Errorf("%d rows moved and %d segments, want 95 and 2: an orphan may be of somebody who works", n, segments())
 	}
-	clock = clock.Add(2 * time.Hour)
+	clock.add(2 * time.Hour)
 	_, err = w.svc.Archive(t.Context())
 	must(t, err)
 	if segments() != 1 {

@@ -40,7 +40,7 @@ func audited(prefix string, m proto.Message) auditedKind {
 }
 
 // auditedKinds are the tables of resources that people change. What is not here is recorded all the same, without before and
-// after; a test finds a method of which that is so.
+// after.
 var auditedKinds = []auditedKind{
 	audited(deployments.Prefix(), &catalogv1.Deployment{}),
 	audited(environments.Prefix(), &catalogv1.Environment{}),
@@ -49,6 +49,12 @@ var auditedKinds = []auditedKind{
 	audited(targets.Prefix(), &catalogv1.Target{}),
 	audited(repositories.Prefix(), &catalogv1.Repository{}),
 	audited(tokens.Prefix(), &catalogv1.Token{}),
+	audited("access/roleBindings/", &catalogv1.RoleBinding{}),
+	audited("access/policies/", &catalogv1.Policy{}),
+	audited("drafts/", &catalogv1.Draft{}),
+	audited("variables/", &catalogv1.Variable{}),
+	audited("resourceDefinitions/", &catalogv1.ResourceDefinition{}),
+	audited("definitionVersions/", &catalogv1.DefinitionVersion{}),
 }
 
 func kindOfKey(key string) (auditedKind, bool) {

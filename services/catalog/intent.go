@@ -34,7 +34,7 @@ func putBase(tx *store.Tx, id string, base *catalogv1.Intent) error {
 // goAhead makes the environment what the deployment brings, and ends the earlier ones that wait for approval: their plans
 // were made without it.
 func (s *Service) goAhead(ctx context.Context, tx *store.Tx, env rules.Env, e *catalogv1.Environment, d *catalogv1.Deployment, describe map[string]string) error {
-	if err := s.putVariables(ctx, tx, env, e.GetIntent(), d.GetIntent(), d.GetName(), describe); err != nil {
+	if err := s.putVariables(ctx, tx, env, e.GetIntent(), d.GetIntent(), d, describe); err != nil {
 		return err
 	}
 	e.Intent = d.GetIntent()
@@ -105,7 +105,7 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 		return nil
 	}
 	reindex(tx, row.ID, row.Msg, e)
-	if err := s.putVariables(ctx, tx, env, row.Msg.GetIntent(), e.GetIntent(), carrier.GetName(), nil); err != nil {
+	if err := s.putVariables(ctx, tx, env, row.Msg.GetIntent(), e.GetIntent(), carrier, nil); err != nil {
 		return err
 	}
 	return environments.Update(tx, row.ID, row.Rev, e)

@@ -93,7 +93,7 @@ func (s *Store) Read(ctx context.Context, name string, offset, length int64) ([]
 	if err != nil {
 		return nil, s.failed(ctx, name, "read "+name, err)
 	}
-	defer o.Close()
+	defer func() { _ = o.Close() }() // it was only read
 	out := make([]byte, length)
 	if _, err := io.ReadFull(o, out); err != nil {
 		return nil, s.failed(ctx, name, "read "+name, err)

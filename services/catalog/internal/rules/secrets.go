@@ -15,10 +15,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
-// looksSecret says what a value looks like, "" when it looks like no secret.
-func looksSecret(value string) string { return secrets.Looks(value) }
-
-// looksSecretNamed also judges by the variable's name.
+// looksSecretNamed says what a value looks like, by its form and by the variable's name; "" when it looks like no secret.
 func looksSecretNamed(key, value string) string { return secrets.LooksNamed(key, value) }
 
 // checkSecrets refuses a change that would put a plaintext secret into the catalog, from where it would reach Git. The value
