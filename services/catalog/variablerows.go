@@ -77,7 +77,7 @@ func (s *Service) putVariable(tx *store.Tx, sc rules.Scope, key string, row stor
 }
 
 // putVariables adds to tx what makes an environment's variables of those of its intent: before, what it was, after, what it is
-// from now on by the named deployment.
+// from now on by d.
 func (s *Service) putVariables(ctx context.Context, tx *store.Tx, env rules.Env, before, after *catalogv1.Intent, d *catalogv1.Deployment, describe map[string]string) error {
 	rows, changes, err := s.variableChanges(ctx, env, before, after, describe)
 	if err != nil {
