@@ -35,6 +35,13 @@ type ServerConfig struct {
 	Log *slog.Logger
 	// Authenticator finds the callers.
 	Authenticator auth.Authenticator
+	// Authorizer decides what they may do.
+	Authorizer auth.Authorizer
+	// Limiter bounds how much a caller may ask; none when nil.
+	Limiter Limiter
+	// RecheckStreams is how long a stream may go on before it is decided again whether it may; 30 s when 0. So nobody goes on
+	// watching for long whose token was revoked or whose role was taken away.
+	RecheckStreams time.Duration
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
 	// Options are added behind our own.
@@ -55,7 +62,14 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
+	if cfg.Authorizer == nil {
+		return nil, errors.New("rpc: a server needs an Authorizer, policy.Static() where there is no catalog")
+	}
+	if cfg.RecheckStreams <= 0 {
+		cfg.RecheckStreams = 30 * time.Second
+	}
 	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer)}
+	c.authz, c.limiter, c.recheck = cfg.Authorizer, cfg.Limiter, cfg.RecheckStreams
 	opts := append([]grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.UnaryInterceptor(c.unary),

@@ -43,6 +43,8 @@ type Config struct {
 	// RepublishAfter is how long a command may stay without any effect before it is looked for, and sent again when the
 	// event server no longer has it. Default 1 minute.
 	RepublishAfter time.Duration
+	// Identities finds who a token of an identity provider belongs to; nobody when nil.
+	Identities identities
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -64,6 +66,8 @@ type Service struct {
 	envs   keyedMutex // one change of an environment at a time in this process
 	plans  planMemory
 	tokens tokenCache
+	access accessState
+	types  typeCache
 	traces sync.Map // deployment name -> trace.SpanContext, from its request to its command
 	ready  chan struct{}
 }
@@ -142,6 +146,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runOutbox(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runJanitor(ctx) })
+	g.Go(func() error { return s.runAccess(ctx) })
 	return g.Wait()
 }
 

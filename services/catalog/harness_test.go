@@ -104,7 +104,7 @@ func (w *world) start(opts ...option) {
 		o(&cfg)
 	}
 	w.svc = catalog.New(cfg)
-	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator()})
+	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator(), Authorizer: w.svc.Authorizer()})
 	if err != nil {
 		w.t.Fatal(err)
 	}

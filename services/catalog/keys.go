@@ -44,6 +44,9 @@ var (
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
+	// roleBindings and policies are under one prefix, because everybody who decides follows both.
+	roleBindings = store.NewTable[*catalogv1.RoleBinding](accessPrefix + "roleBindings/")
+	policies     = store.NewTable[*catalogv1.Policy](accessPrefix + "policies/")
 )
 
 // Rows that are no resources.
@@ -60,6 +63,11 @@ const (
 	ownerPathPrefix = "owners/paths/"
 	// ownerNamespacePrefix + target + namespace: the environment that owns the namespace.
 	ownerNamespacePrefix = "owners/namespaces/"
+	// accessPrefix is what decisions about access depend on.
+	accessPrefix = "access/"
+	// keyPolicyGuard is written with every policy, so that two of them that would only together lock out every admin cannot be
+	// written at the same moment.
+	keyPolicyGuard = accessPrefix + "guard"
 	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
 	// for users and then demands that the guard has not been written since, so that no user can slip in between.
 	guardPrefix = "guards/"
