@@ -14,8 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/failpoint"
+	"github.com/towpath-dev/towpath/internal/ratelimit"
 )
 
 // Target is a part of towpathd that a process can run.
@@ -62,6 +64,11 @@ type Config struct {
 	ServiceToken string
 	// AdminToken is the secret of the first admin token; made up and kept in DataDir/admin-token when empty.
 	AdminToken string
+	// Issuers are the identity providers whose tokens the catalog takes beside its own.
+	Issuers []oidc.Issuer
+	// Limits bound how many calls a subject may make, and how many without a valid token an address; DefaultLimits when nil. A
+	// limit of 0 is none.
+	Limits *ratelimit.Config
 	// Kubeconfig is the default cluster of targets that name none; in-cluster access when empty.
 	Kubeconfig string
 	// CredentialsDir holds the files that repositories' credentials are named after.
@@ -184,6 +191,9 @@ func needs(runs map[Target]bool) map[Target]bool {
 func (c *completed) fill() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	}
+	if c.Limits == nil {
+		c.Limits = DefaultLimits()
 	}
 	if c.RepublishAfter == 0 {
 		c.RepublishAfter = 30 * time.Second

@@ -14,6 +14,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -37,14 +38,19 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	people, err := oidc.New(p.Issuers, oidc.Options{Log: p.Log})
+	if err != nil {
+		return err
+	}
 	s := catalog.New(catalog.Config{
+		Identities: people,
 		KV: kv, Bus: bus, Logger: p.Log,
 		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 	})
 	s.Register(p.server)
-	p.authn.set(s.Authenticator())
+	p.authn.set(s.Authenticator(), s.Authorizer())
 	p.running("catalog", s.Run)
 	p.running("store", func(ctx context.Context) error { return untilBroken(ctx, kv.Err) })
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known
