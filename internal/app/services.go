@@ -44,7 +44,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 	}
 	s := catalog.New(catalog.Config{
 		Identities: people,
-		KV: kv, Bus: bus, Logger: p.Log,
+		KV:         kv, Bus: bus, Logger: p.Log,
 		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,

@@ -119,9 +119,9 @@ func TestResourceNamesAreOfTheirApplicationOrEnvironment(t *testing.T) {
 		"applications/shop/environments/dev/variables/A":   {Kind: auth.Environment, ID: "shop/dev"},
 		"environmentTypes/production":                      {Kind: auth.EnvironmentType, ID: "production"},
 		"resourceDefinitions/postgres/versions/3":          {Kind: auth.ResourceDefinition, ID: "postgres"},
-		"tokens/ci":                                        auth.Everything,
-		"sets/abc":                                         auth.Everything,
-		"//":                                               auth.Everything,
+		"tokens/ci": auth.Everything,
+		"sets/abc":  auth.Everything,
+		"//":        auth.Everything,
 	} {
 		want.Name = name
 		if got := auth.ParseResource(name); got != want {

@@ -105,7 +105,7 @@ func start(t *testing.T, impl *whoami, log *bytes.Buffer) func(token string) cat
 	t.Helper()
 	s, err := rpc.NewServer(rpc.ServerConfig{
 		Log:           slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Authorizer: policy.Static(),
+		Authorizer:    policy.Static(),
 		Authenticator: tokens{"v": {Subject: "tokens/viewer", Role: auth.Viewer}, "a": {Subject: "tokens/admin", Role: auth.Admin}},
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ type Options struct {
 	Clock func() time.Time
 	// Transport reaches issuers without a CA file of their own. Default: http.DefaultTransport.
 	Transport http.RoundTripper
-	// MinRefresh is the least time between two readings of an issuer's keys; 10 s when 0. A stream of tokens with made-up
+	// MinRefresh is the least time between two readings of an issuer's keys; 2 s when 0. A stream of tokens with made-up
 	// key ids must not become a stream of requests to the issuer.
 	MinRefresh time.Duration
 }
@@ -60,7 +60,7 @@ func New(cfg []Issuer, o Options) (*Verifier, error) {
 		o.Clock = time.Now
 	}
 	if o.MinRefresh == 0 {
-		o.MinRefresh = 10 * time.Second
+		o.MinRefresh = 2 * time.Second
 	}
 	if err := check(cfg); err != nil {
 		return nil, err
