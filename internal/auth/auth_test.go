@@ -89,7 +89,7 @@ func fieldsIn(doc string) []string {
 			for _, b := range regexp.MustCompile(`{([a-z_.]+)}`).FindAllStringSubmatch(q[1], -1) {
 				out = append(out, b[1])
 			}
-		case strings.ToLower(q[1]) == q[1]:
+		case q[1] != "-" && strings.ToLower(q[1]) == q[1]:
 			out = append(out, q[1])
 		}
 	}

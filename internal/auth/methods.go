@@ -109,7 +109,8 @@ var methods = map[string]map[string]Rule{
 		"LockEnvironment":    on(Lock, named("name")),
 		"UnlockEnvironment":  on(Unlock, named("name")),
 		"ExtendEnvironment":  on(ExtendEnvironment, named("name")),
-		"GetDeliveryMetrics": on(Read, named("parent")),
+		// A role on a type reads an application, but not the sum of its environments. Plan is what any role there has.
+		"GetDeliveryMetrics": on(Read, named("parent")).and(Plan, wildcard("parent")),
 
 		"GetSet":           on(ReadShared, named("name")),
 		"PlanDeployment":   on(Plan, plannedEnvironment).and(Read, source("promotion.from")).and(Read, source("creation.from")),

@@ -42,6 +42,14 @@ func source(path string) Place {
 	}}
 }
 
+// wildcard is like named, where the name stands for all environments of an application.
+func wildcard(path string) Place {
+	return Place{Doc: "`" + path + "`, where it ends with `-`", find: func(m protoreflect.Message) (Resource, bool) {
+		name := text(m, path)
+		return ParseResource(name), strings.HasSuffix(name, "/-")
+	}}
+}
+
 // child is for the id of something new.
 func child(collection, id string) Place {
 	return Place{Doc: "`" + collection + "{" + id + "}`", find: func(m protoreflect.Message) (Resource, bool) {

@@ -51,6 +51,7 @@ type world struct {
 	committer *fakeCommitter
 	svc       *catalog.Service
 	conn      *grpc.ClientConn
+	srv       *rpc.Server
 	api       catalogv1.CatalogServiceClient
 	access    catalogv1.AccessServiceClient
 	stop      func() // ends Run and the API
@@ -109,6 +110,7 @@ func (w *world) start(opts ...option) {
 		w.t.Fatal(err)
 	}
 	w.svc.Register(srv)
+	w.srv = srv
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = srv.Serve(ctx, nil) })

@@ -132,7 +132,8 @@ func (s *Set) evaluate(c auth.Caller, q question) auth.Decision {
 	for _, reason := range diag.Reasons {
 		d.Rules = append(d.Rules, string(reason.PolicyID))
 	}
-	d.Whole = d.Allowed && len(set.ids) == len(s.builtin.ids)
+	// Policies of an organisation may be about anything below, and seeing which applications there are is not seeing all of them.
+	d.Whole = d.Allowed && len(set.ids) == len(s.builtin.ids) && !slices.Equal(d.Rules, []string{"builtin/type-scope"})
 	return d
 }
 
