@@ -52,7 +52,7 @@ func New(ctx context.Context, conn *grpc.ClientConn) (http.Handler, error) {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(retryLater{w}, r)
 	}), nil
 }
 

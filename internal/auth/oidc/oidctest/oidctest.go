@@ -41,7 +41,7 @@ func Start(t testing.TB) *Issuer {
 	s := httptest.NewServer(http.HandlerFunc(i.serve))
 	t.Cleanup(s.Close)
 	i.URL = s.URL
-	i.Rotate(jose.RS256)
+	i.Rotate(jose.ES256) // RSA keys take long to make
 	return i
 }
 
