@@ -143,7 +143,7 @@ func (t *tow) newRoot() *cobra.Command {
 	t.add(root, groupDeploy, t.initCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd())
 	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.diffCmd(), t.driftCmd(), t.eventsCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd())
-	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.tokenCmd(), t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
+	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.authCmd(), t.tokenCmd(), t.roleBindingCmd(), t.policyCmd(), t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
 	root.AddCommand(helpTopics()...)
 	return root
 }
