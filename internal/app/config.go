@@ -157,6 +157,12 @@ func (c Config) Complete() (*App, error) {
 	if cfg.NATSURL == "" && !cfg.runs[Catalog] && (cfg.runs[Committer] || cfg.runs[Drift]) {
 		problem("--nats-url", "is needed: the event server is embedded only where the catalog runs")
 	}
+	if err := oidc.Check(cfg.Issuers); err != nil {
+		var e *errs.Error
+		if errors.As(err, &e) {
+			bad = append(bad, e.Fields...)
+		}
+	}
 	if len(bad) > 0 {
 		return nil, errs.InvalidFields(bad...)
 	}

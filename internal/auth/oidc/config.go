@@ -63,11 +63,11 @@ func Parse(b []byte) ([]Issuer, error) {
 	if len(doc.Issuers) == 0 {
 		return nil, errs.InvalidField("issuers", "is empty; name at least one issuer with its audiences")
 	}
-	return doc.Issuers, check(doc.Issuers)
+	return doc.Issuers, Check(doc.Issuers)
 }
 
-// check checks issuers and numbers them.
-func check(all []Issuer) error {
+// Check checks issuers; the error names every wrong place.
+func Check(all []Issuer) error {
 	var bad []errs.Field
 	seen := map[string]bool{}
 	for n := range all {

@@ -62,7 +62,7 @@ func New(cfg []Issuer, o Options) (*Verifier, error) {
 	if o.MinRefresh == 0 {
 		o.MinRefresh = 2 * time.Second
 	}
-	if err := check(cfg); err != nil {
+	if err := Check(cfg); err != nil {
 		return nil, err
 	}
 	v := &Verifier{issuers: map[string]*issuer{}, cache: newIdentityCache(), now: o.Clock}
