@@ -72,9 +72,10 @@ bench-deploy bench-drift: bin/devcluster bin/kubectl
 proto: tools .build/proto ## Generate Go, gateway and OpenAPI from proto/
 	bin/buf generate
 
-docs: build ## Generate the CLI and API reference and docs/benchmarks.md
+docs: build ## Generate the CLI and API reference, docs/benchmarks.md and the table of docs/access.md
 	@rm -rf docs/cli && bin/tow docs docs/cli
 	@go run ./bench docs
+	@go run ./scripts/accessdocs docs/access.md
 
 docs-bench:
 	@go run ./bench docs

@@ -55,7 +55,7 @@ func startStack(ctx context.Context) (s *stack, stop func(), err error) {
 	}
 	s.kubeconfig = strings.TrimSpace(string(b))
 	serverReady := filepath.Join(s.dir, "towpathd.ready")
-	err = s.spawn(ctx, "towpathd", serverReady, "serve", "--data-dir", filepath.Join(s.dir, "data"), "--kubeconfig", s.kubeconfig,
+	err = s.spawn(ctx, "towpathd", serverReady, "serve", "--rate-limit-reads", "0", "--rate-limit-writes", "0", "--data-dir", filepath.Join(s.dir, "data"), "--kubeconfig", s.kubeconfig,
 		"--ready-file", serverReady, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
 	if err != nil {
 		return s, stop, err

@@ -14,8 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/failpoint"
+	"github.com/towpath-dev/towpath/internal/ratelimit"
 	"github.com/towpath-dev/towpath/internal/store/etcdkv"
 )
 
@@ -66,6 +68,11 @@ type Config struct {
 	ServiceToken string
 	// AdminToken is the secret of the first admin token; made up and kept in DataDir/admin-token when empty.
 	AdminToken string
+	// Issuers are the identity providers whose tokens the catalog takes beside its own.
+	Issuers []oidc.Issuer
+	// Limits bound how many calls a subject may make, and how many without a valid token an address; DefaultLimits when nil. A
+	// limit of 0 is none.
+	Limits *ratelimit.Config
 	// Kubeconfig is the default cluster of targets that name none; in-cluster access when empty.
 	Kubeconfig string
 	// CredentialsDir holds the files that repositories' credentials are named after.
@@ -160,6 +167,12 @@ func (c Config) Complete() (*App, error) {
 		problem("--nats-url", "is needed: the event server is embedded only where the catalog runs")
 	}
 	cfg.checkStore(problem)
+	if err := oidc.Check(cfg.Issuers); err != nil {
+		var e *errs.Error
+		if errors.As(err, &e) {
+			bad = append(bad, e.Fields...)
+		}
+	}
 	if len(bad) > 0 {
 		return nil, errs.InvalidFields(bad...)
 	}
@@ -194,6 +207,9 @@ func needs(runs map[Target]bool) map[Target]bool {
 func (c *completed) fill() error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	}
+	if c.Limits == nil {
+		c.Limits = DefaultLimits()
 	}
 	if c.RepublishAfter == 0 {
 		c.RepublishAfter = 30 * time.Second

@@ -49,11 +49,15 @@ func (p *process) serveGit(repos *git.Repos) {
 		if err != nil {
 			return err
 		}
-		need, action := auth.Viewer, "reading a repository"
+		action := auth.ReadGit
 		if write {
-			need, action = auth.Developer, "pushing to a repository"
+			action = auth.PushGit
 		}
-		return auth.Require(caller, need, action)
+		d, err := p.authn.Decide(r.Context(), caller, action, auth.Everything)
+		if err != nil {
+			return err
+		}
+		return d.Err(caller)
 	})
 	p.handlers.Handle("/git/", http.StripPrefix("/git", h))
 }

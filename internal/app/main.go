@@ -60,6 +60,7 @@ type flags struct {
 	readyFile, logLevel, logFormat, tokenFile string
 	adminFile                                 string
 	addresses                                 map[Target]*string
+	access                                    accessFlags
 }
 
 // collectLess lets the heap grow to four times what lives before it is collected, unless GOGC says otherwise. What lives is
@@ -79,6 +80,9 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 			"  towpathd serve --data-dir /var/lib/towpath --target catalog,gateway --service-token-file /etc/towpath/service-token \\\n" +
 			"    --renderer-addr 10.0.0.2:7081 --committer-addr 10.0.0.3:7081 --drift-addr 10.0.0.4:7081",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.access.apply(cmd.Flags(), os.Getenv, &cfg); err != nil {
+				return err
+			}
 			collectLess()
 			return runServe(cmd.Context(), cfg, f, stderr)
 		},
@@ -104,6 +108,7 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	for _, t := range targets[:4] {
 		f.addresses[t] = fs.String(string(t)+"-addr", "", "gRPC address of the "+string(t)+" where it runs in another process")
 	}
+	f.access.add(fs)
 	fs.StringVar(&f.readyFile, "ready-file", "", "written, as shell variables, once everything listens; removed at the end")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&f.logFormat, "log-format", "json", "json or text")

@@ -8,18 +8,16 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
-	"github.com/towpath-dev/towpath/internal/auth"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/gateway"
+	"github.com/towpath-dev/towpath/internal/ratelimit"
 	"github.com/towpath-dev/towpath/internal/rpc"
 )
 
@@ -93,7 +91,8 @@ func (p *process) newServer(context.Context) error {
 		p.closing(p.conns[t].Close)
 	}
 	cfg := rpc.ServerConfig{
-		Log: p.Log, Authenticator: newServiceAuth(p.ServiceToken, p.authn), Registerer: p.registry,
+		Log: p.Log, Authenticator: newServiceAuth(p.ServiceToken, p.authn), Authorizer: p.authn, Registerer: p.registry,
+		Limiter: ratelimit.New(*p.Limits),
 		Auditor: p.auditors,
 	}
 	if p.runs[Gateway] {
@@ -117,7 +116,8 @@ func (p *process) newServer(context.Context) error {
 		p.conns[t] = local
 	}
 	if !p.runs[Catalog] {
-		p.authn.set(newRemoteAuth(remote[Catalog]))
+		r := newRemoteAuth(p.conns[Catalog])
+		p.authn.set(r, r)
 	}
 	return nil
 }
@@ -235,21 +235,4 @@ func (p *process) serveHTTP(ctx context.Context, l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("http server: %w", err)
-}
-
-// lateAuth is an authenticator that is known only after the server that needs it: the catalog both answers who a token
-// belongs to and is served by that server.
-type lateAuth struct {
-	next atomic.Pointer[auth.Authenticator]
-}
-
-func (l *lateAuth) set(a auth.Authenticator) { l.next.Store(&a) }
-
-// Authenticate asks the authenticator that was set.
-func (l *lateAuth) Authenticate(ctx context.Context, token string) (auth.Caller, error) {
-	a := l.next.Load()
-	if a == nil {
-		return auth.Caller{}, errs.New(errs.Unavailable, errorsv1.Reason_REASON_SERVICE_UNAVAILABLE, "the server is starting; try again")
-	}
-	return (*a).Authenticate(ctx, token)
 }

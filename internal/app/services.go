@@ -15,6 +15,7 @@ import (
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/audit"
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -40,15 +41,20 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	people, err := oidc.New(p.Issuers, oidc.Options{Log: p.Log})
+	if err != nil {
+		return err
+	}
 	s := catalog.New(catalog.Config{
 		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
 		BackupDir:      filepath.Join(p.DataDir, "catalog"),
+		Identities:     people,
 		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 	})
 	s.Register(p.server)
-	p.authn.set(s.Authenticator())
+	p.authn.set(s.Authenticator(), s.Authorizer())
 	p.auditors.set(Catalog, s.Auditor())
 	p.running("catalog", s.Run)
 	p.readied = append(p.readied, s.Ready()) // before, the admin's token is not known

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/towpath-dev/towpath/internal/auth"
 )
 
 // reads are the beginnings of the names of RPCs that change nothing. What does not begin so is recorded: a new RPC that is
@@ -28,28 +30,10 @@ func Mutates(fullMethod string) bool {
 	return true
 }
 
-// actions are the names of what RPCs do where these are not the RPC's own words.
-var actions = map[string]string{
-	"CreateDeployment": "deploy", "SetImage": "deploy", "ScaleWorkload": "deploy", "DeployDraft": "deploy", "RetryDeployment": "deploy",
-	"Rollback": "rollback", "Promote": "promote", "ApproveDeployment": "approve", "RejectDeployment": "approve", "CancelDeployment": "cancel",
-	"CommentDeployment": "comment", "LockEnvironment": "lock", "UnlockEnvironment": "unlock", "ExtendEnvironment": "extend",
-	"SyncEnvironment": "sync", "RevertFindings": "revert",
-}
-
-// Action gives the name of what a method does: deploy, rollback, create-application.
+// Action gives the action that a call of the method is checked for, as in docs/access.md: deploy, rollback.
 func Action(fullMethod string) string {
-	_, name := split(fullMethod)
-	if a, ok := actions[name]; ok {
-		return a
-	}
-	var b strings.Builder
-	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 {
-			b.WriteByte('-')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
+	rule, _ := auth.MethodRule(fullMethod)
+	return string(rule.Action)
 }
 
 // ShortMethod gives CatalogService/CreateApplication.

@@ -1,6 +1,8 @@
 package auth_test
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +15,6 @@ import (
 	_ "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	_ "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
-	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 // eachMethod calls f for every RPC of Towpath's protos.
@@ -40,42 +41,119 @@ func eachMethod(t *testing.T, f func(full, name string)) {
 
 func TestEveryMethodHasAnAccessRule(t *testing.T) {
 	eachMethod(t, func(full, _ string) {
-		if _, ok := auth.MethodRole(full); !ok {
+		rule, ok := auth.MethodRule(full)
+		if !ok {
 			t.Errorf("%s has no rule: add it to methods", full)
+			return
+		}
+		if !slices.Contains(auth.Actions, rule.Action) {
+			t.Errorf("%s has the action %q, which auth.Actions does not name", full, rule.Action)
 		}
 	})
 }
 
-func TestAViewerCanReadAndNothingElse(t *testing.T) {
-	viewer := auth.Caller{Subject: "tokens/eve", Role: auth.Viewer}
-	eachMethod(t, func(full, name string) {
-		reads := false
-		for _, p := range []string{"Get", "List", "Watch", "Plan", "WhoAmI", "Load", "Render", "Check", "Explain", "Find", "Diff"} {
-			reads = reads || strings.HasPrefix(name, p)
+// Each place names fields that the request has, and each list names rows that the response has.
+func TestEveryRuleFitsItsMessages(t *testing.T) {
+	eachMethod(t, func(full, _ string) {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(strings.ReplaceAll(strings.TrimPrefix(full, "/"), "/", ".")))
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, p := range []string{"Token", "RoleBinding", "Polic", "AuditEvent"} {
-			if strings.Contains(name, p) {
-				reads = false // who may do what, and who did, is for admins
+		m := d.(protoreflect.MethodDescriptor)
+		rule, _ := auth.MethodRule(full)
+		places := []auth.Place{rule.On}
+		for _, c := range rule.Also {
+			places = append(places, c.On)
+		}
+		for _, p := range places {
+			for _, f := range fieldsIn(p.Doc) {
+				if !hasField(m.Input(), f) {
+					t.Errorf("%s: %s has no field %s", full, m.Input().Name(), f)
+				}
 			}
 		}
-		if err := auth.Authorise(viewer, full); (err == nil) != reads {
-			t.Errorf("%s: a viewer got %v", full, err)
+		if rule.Rows != "" && m.Output().Fields().ByName(protoreflect.Name(rule.Rows)) == nil {
+			t.Errorf("%s: %s has no field %s", full, m.Output().Name(), rule.Rows)
 		}
 	})
 }
 
-func TestOnlyAdminsMakeTokensTargetsTypesAndRepositories(t *testing.T) {
-	dev := auth.Caller{Subject: "tokens/dev", Role: auth.Developer}
-	for _, m := range []string{"AccessService/CreateToken", "CatalogService/CreateTarget", "CatalogService/UpdateEnvironmentType", "CatalogService/DeleteRepository"} {
-		if err := auth.Authorise(dev, "/towpath.catalog.v1."+m); !errs.Is(err, errs.Denied) {
-			t.Errorf("%s: a developer got %v, want denied", m, err)
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// fieldsIn takes the fields out of a place's description.
+func fieldsIn(doc string) []string {
+	var out []string
+	for _, q := range quoted.FindAllStringSubmatch(doc, -1) {
+		switch {
+		case strings.Contains(q[1], "{"):
+			for _, b := range regexp.MustCompile(`{([a-z_.]+)}`).FindAllStringSubmatch(q[1], -1) {
+				out = append(out, b[1])
+			}
+		case q[1] != "-" && strings.ToLower(q[1]) == q[1]:
+			out = append(out, q[1])
+		}
+	}
+	return out
+}
+
+func hasField(m protoreflect.MessageDescriptor, path string) bool {
+	first, rest, more := strings.Cut(path, ".")
+	fd := m.Fields().ByName(protoreflect.Name(first))
+	if fd == nil || !more {
+		return fd != nil
+	}
+	return fd.Message() != nil && hasField(fd.Message(), rest)
+}
+
+func TestResourceNamesAreOfTheirApplicationOrEnvironment(t *testing.T) {
+	for name, want := range map[string]auth.Resource{
+		"":                                   auth.Everything,
+		"applications/-":                     auth.Everything,
+		"applications/-/environments/-":      auth.Everything,
+		"applications/shop":                  {Kind: auth.Application, ID: "shop"},
+		"applications/shop/environments/-":   {Kind: auth.Application, ID: "shop"},
+		"applications/shop/drafts/next":      {Kind: auth.Application, ID: "shop"},
+		"applications/shop/variables/A":      {Kind: auth.Application, ID: "shop"},
+		"applications/shop/environments/dev": {Kind: auth.Environment, ID: "shop/dev"},
+		"applications/shop/environments/dev/deployments/7": {Kind: auth.Environment, ID: "shop/dev"},
+		"applications/shop/environments/dev/variables/A":   {Kind: auth.Environment, ID: "shop/dev"},
+		"environmentTypes/production":                      {Kind: auth.EnvironmentType, ID: "production"},
+		"resourceDefinitions/postgres/versions/3":          {Kind: auth.ResourceDefinition, ID: "postgres"},
+		"tokens/ci": auth.Everything,
+		"sets/abc":  auth.Everything,
+		"//":        auth.Everything,
+	} {
+		want.Name = name
+		if got := auth.ParseResource(name); got != want {
+			t.Errorf("%q: got %+v, want %+v", name, got, want)
 		}
 	}
 }
 
-func TestAnUnknownMethodIsRefusedEvenToAdmins(t *testing.T) {
-	err := auth.Authorise(auth.Caller{Role: auth.Admin}, "/towpath.catalog.v1.CatalogService/Forgotten")
-	if !errs.Is(err, errs.Denied) {
-		t.Fatalf("got %v, want denied", err)
+func TestAGreaterRoleEverywhereSwallowsLesserGrants(t *testing.T) {
+	c := auth.Caller{Subject: "users/ada"}.WithRole(auth.Viewer, "applications/shop").WithRole(auth.Operator, "environmentTypes/staging").
+		WithRole(auth.Deployer, "environmentTypes/staging").WithRole(auth.Developer)
+	if len(c.Grants) != 1 || c.Grants[0] != (auth.Grant{Role: auth.Operator, Scope: "environmentTypes/staging"}) || c.Role != auth.Developer {
+		t.Errorf("got %+v", c)
 	}
+	if c.Greatest() != auth.Operator {
+		t.Errorf("greatest is %s", c.Greatest())
+	}
+	if other := c.WithRole(auth.Operator, "environmentTypes/production"); other.Key() == c.Key() || c.Sealed().Key() != c.Key() {
+		t.Error("the key does not tell grants apart")
+	}
+}
+
+func FuzzParseResource(f *testing.F) {
+	f.Add("applications/shop/environments/dev/deployments/1")
+	f.Add("applications/-/environments/-")
+	f.Fuzz(func(t *testing.T, name string) {
+		r := auth.ParseResource(name)
+		if r.ID == "" || r.Name != name {
+			t.Errorf("%q: %+v", name, r)
+		}
+		if r.Kind == auth.Environment && !strings.HasPrefix(name, "applications/"+strings.Replace(r.ID, "/", "/environments/", 1)) {
+			t.Errorf("%q became %+v", name, r)
+		}
+	})
 }

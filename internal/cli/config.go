@@ -30,6 +30,10 @@ type config struct {
 type serverContext struct {
 	Server string `yaml:"server"`
 	Token  string `yaml:"token,omitempty"`
+	// TokenPath is a file that the token is read from each time, TokenExec a command that writes it: for tokens of identity
+	// providers, which do not live long.
+	TokenPath string   `yaml:"token-path,omitempty"`
+	TokenExec []string `yaml:"token-exec,omitempty"`
 	// TLS asks for an encrypted connection; CAFile names the authority that signed the server's certificate.
 	TLS    bool   `yaml:"tls,omitempty"`
 	CAFile string `yaml:"ca-file,omitempty"`
@@ -131,10 +135,13 @@ func (t *tow) connection() (serverContext, error) {
 	if out.Server == "" {
 		out.Server = defaultServer
 	}
-	if token := t.Getenv("TOW_TOKEN"); token != "" {
+	switch token, path := t.Getenv("TOW_TOKEN"), t.Getenv("TOW_TOKEN_FILE"); {
+	case token != "":
 		out.Token = token
+	case path != "":
+		out.Token, out.TokenPath, out.TokenExec = "", path, nil
 	}
-	return out, nil
+	return t.withToken(out)
 }
 
 func firstOf(values ...string) string {

@@ -28,7 +28,7 @@ const (
 
 var kindCodes = map[errs.Kind]int{
 	errs.NotFound: exitNotFound, errs.Denied: exitNotAllowed, errs.Unauthenticated: exitNotAllowed, errs.Timeout: exitTimeout,
-	errs.Conflict: exitConflict, errs.Precondition: exitConflict, errs.AlreadyExists: exitConflict, errs.Unavailable: exitUnavailable,
+	errs.Conflict: exitConflict, errs.Precondition: exitConflict, errs.AlreadyExists: exitConflict, errs.Unavailable: exitUnavailable, errs.Exhausted: exitUnavailable,
 }
 
 // usageError is a mistake in the command line itself; nothing was done.
@@ -93,7 +93,9 @@ func hintFor(e *errs.Error) string {
 	case errorsv1.Reason_REASON_UNAUTHENTICATED:
 		return "tow login --server HOST:PORT --token-file FILE, or set TOW_TOKEN"
 	case errorsv1.Reason_REASON_PERMISSION_DENIED:
-		return "tow whoami shows who you are; an admin makes tokens with `tow token create`"
+		return "tow whoami shows who you are, tow auth can-i what you may do; an admin gives roles with `tow role-binding create`"
+	case errorsv1.Reason_REASON_RATE_LIMITED:
+		return "wait " + e.Meta["retry_after"] + " s, or make fewer calls"
 	case errorsv1.Reason_REASON_ETAG_MISMATCH, errorsv1.Reason_REASON_PUSH_CONFLICT:
 		return "somebody else was faster; run the command again"
 	case errorsv1.Reason_REASON_PLAN_MOVED:

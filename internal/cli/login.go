@@ -18,6 +18,7 @@ import (
 
 type loginFlags struct {
 	token, tokenFile, caFile string
+	path, exec               string
 	stdin, tls               bool
 }
 
@@ -29,7 +30,8 @@ func (t *tow) loginCmd() *cobra.Command {
 current one. The file is ~/.config/tow/config.yaml, or what TOW_CONFIG names; only its owner can read it.
 
 Give --token-file or --token-stdin rather than --token, which other users of the machine can see. In a terminal without any of
-them, tow asks for the token. The server that towpathd starts with has its first token in the file admin-token of its data folder.`,
+them, tow asks for the token. The token of an identity provider does not live long: give --token-path or --token-exec, and tow gets
+a fresh one each time. The server that towpathd starts with has its first token in the file admin-token of its data folder.`,
 		Example: `  tow login --server 127.0.0.1:7081 --token-file .towpath/data/admin-token
   tow login --server towpath.example.com:443 --tls --context production --token-stdin < token`,
 		RunE: t.run(func(ctx context.Context, _ []string) error { return t.login(ctx, f) }),
@@ -37,26 +39,34 @@ them, tow asks for the token. The server that towpathd starts with has its first
 	cmd.Flags().StringVar(&f.token, "token", "", "the token itself")
 	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "read the token from this file")
 	cmd.Flags().BoolVar(&f.stdin, "token-stdin", false, "read the token from standard input")
+	cmd.Flags().StringVar(&f.path, "token-path", "", "read the token from this file at every call, and store only the path: for tokens that are renewed")
+	cmd.Flags().StringVar(&f.exec, "token-exec", "", "run this command (split at spaces) for the token at every call, and store only the command: a credential helper")
 	cmd.Flags().BoolVar(&f.tls, "tls", false, "connect with TLS, as to a server behind a proxy that does it")
 	cmd.Flags().StringVar(&f.caFile, "ca-file", "", "PEM file of the authority that signed the server's certificate (implies --tls)")
-	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "token-stdin")
+	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "token-stdin", "token-path", "token-exec")
 	return cmd
 }
 
 func (t *tow) login(ctx context.Context, f loginFlags) error {
-	token, err := t.readToken(f)
+	to, got, err := f.source()
 	if err != nil {
 		return err
+	}
+	if !got {
+		if to.Token, err = t.readToken(f); err != nil {
+			return err
+		}
 	}
 	cfg, err := t.loadConfig()
 	if err != nil {
 		return err
 	}
-	to := serverContext{
-		Server: firstOf(t.server, t.Getenv("TOW_SERVER"), defaultServer), Token: token,
-		TLS: f.tls || f.caFile != "", CAFile: f.caFile,
+	to.Server, to.TLS, to.CAFile = firstOf(t.server, t.Getenv("TOW_SERVER"), defaultServer), f.tls || f.caFile != "", f.caFile
+	now, err := t.withToken(to)
+	if err != nil {
+		return err
 	}
-	if t.client, err = t.dial(to); err != nil {
+	if t.client, err = t.dial(now); err != nil {
 		return err
 	}
 	who, err := t.client.access.WhoAmI(ctx, &catalogv1.WhoAmIRequest{})
@@ -73,7 +83,7 @@ func (t *tow) login(ctx context.Context, f loginFlags) error {
 	if err != nil {
 		return err
 	}
-	t.printf("logged in to %s as %s (%s)\ncontext %s in %s\n", to.Server, who.GetSubject(), roleName(who.GetRole()), name, path)
+	t.printf("logged in to %s as %s (%s)%s\ncontext %s in %s\n", to.Server, who.GetSubject(), roleName(who.GetRole()), to.asWhom(), name, path)
 	return nil
 }
 
@@ -118,7 +128,7 @@ func (t *tow) whoamiCmd() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "whoami", Short: "Show whom the server takes you for", Args: noArgs,
-		Long:    "Shows the token that you call with, its role, and the server that says so.",
+		Long:    "Shows who you are to the server, your greatest role, your groups, and which roles you have where.",
 		Example: "  tow whoami\n  tow whoami -o json",
 		RunE: t.run(func(ctx context.Context, _ []string) error {
 			p, err := t.printer(format)
@@ -137,11 +147,27 @@ func (t *tow) whoamiCmd() *cobra.Command {
 				return err
 			}
 			t.printf("%s (%s) at %s\n", who.GetSubject(), roleName(who.GetRole()), api.server)
+			t.printWho(who)
 			return nil
 		}),
 	}
 	t.outputFlag(cmd, &format)
 	return cmd
+}
+
+// printWho shows what there is to know beside subject and role; a plain token has nothing of it.
+func (t *tow) printWho(who *catalogv1.WhoAmIResponse) {
+	if people := strings.TrimSpace(who.GetDisplayName() + " " + who.GetEmail()); people != "" && who.GetMethod() != "token" {
+		t.printf("name    %s\n", clean(people))
+	}
+	if len(who.GetGroups()) > 0 {
+		t.printf("groups  %s\n", clean(strings.Join(who.GetGroups(), ", ")))
+	}
+	for _, g := range who.GetGrants() {
+		if g.GetScope() != "" || len(who.GetGrants()) > 1 {
+			t.printf("role    %s: %s\n", roleName(g.GetRole()), firstOf(g.GetScope(), "everywhere"))
+		}
+	}
 }
 
 func (t *tow) contextCmd() *cobra.Command {

@@ -17,6 +17,8 @@ const (
 	targets          = "targets"
 	repositories     = "repositories"
 	tokens           = "tokens"
+	roleBindings     = "roleBindings"
+	policies         = "policies"
 )
 
 // anyEnvironment stands for all environments of all applications.
@@ -35,6 +37,7 @@ func nameIn(collection, what string) func(string) (string, error) {
 
 var exampleIDs = map[string]string{
 	applications: "shop", environmentTypes: "development", targets: "default", repositories: "default", tokens: "ci",
+	roleBindings: "checkout", policies: "production",
 }
 
 // orEmpty lets an empty argument through: a flag that was not given.
@@ -53,6 +56,9 @@ var (
 	targetName = nameIn(targets, "a target")
 	repoName   = nameIn(repositories, "a repository")
 	tokenName  = nameIn(tokens, "a token")
+
+	bindingName = nameIn(roleBindings, "a role binding")
+	policyName  = nameIn(policies, "a policy")
 )
 
 // envName makes an environment's full name of shop/dev.

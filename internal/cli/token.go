@@ -16,6 +16,7 @@ type token = *catalogv1.Token
 var tokenColumns = []column[token]{
 	{"NAME", false, func(_ *printer, m token) string { return short(m.GetName()) }},
 	{"ROLE", false, func(_ *printer, m token) string { return roleName(m.GetRole()) }},
+	{"WHERE", false, func(_ *printer, m token) string { return clip(scopesText(m.GetScopes()), 60) }},
 	{"EXPIRES", false, func(p *printer, m token) string {
 		if m.GetExpireTime() == nil {
 			return "never"
@@ -28,12 +29,13 @@ var tokenColumns = []column[token]{
 }
 
 func (t *tow) tokenCmd() *cobra.Command {
-	return t.group("token", "Let people and programs in", "A token lets its holder in, with a role: viewer reads, developer also deploys, reverts and syncs, admin does everything.",
+	return t.group("token", "Let people and programs in", "A token lets its holder in, with a role: viewer, deployer, developer, operator or admin, each with all that the ones before it may.\nWith --scope it has the role in applications or on environment types only.",
 		"  tow token create ci --role developer --expires 720h\n  tow token list", t.createTokenCmd(), t.listTokensCmd(), t.deleteTokenCmd())
 }
 
 type tokenFlags struct {
 	role, description, format string
+	scopes                    []string
 	expires                   time.Duration
 }
 
@@ -43,13 +45,14 @@ func (t *tow) createTokenCmd() *cobra.Command {
 		Use: "create NAME --role ROLE", Short: "Create a token and show its secret once", Args: exactArgs("the name of the new token"),
 		Long: `Creates a token. The secret is printed to standard output and to nowhere else; the server keeps only its hash, so it cannot
 be shown again.`,
-		Example: "  tow token create ci --role developer --expires 720h --description \"build server\" > token",
+		Example: "  tow token create ci --role deployer --scope environmentTypes/staging --expires 720h --description \"build server\" > token",
 	}
-	cmd.Flags().StringVar(&f.role, "role", "", "what its holder may do: viewer, developer or admin")
+	cmd.Flags().StringVar(&f.role, "role", "", "what its holder may do: "+strings.Join(roleNames, ", "))
+	cmd.Flags().StringSliceVar(&f.scopes, "scope", nil, "where: applications/APP or environmentTypes/TYPE, everywhere when left out; can be repeated")
 	cmd.Flags().StringVar(&f.description, "description", "", "what it is for")
 	cmd.Flags().DurationVar(&f.expires, "expires", 0, "how long it is valid, such as 720h; for ever when left out")
 	t.outputFlag(cmd, &f.format)
-	complete(cmd, "role", cobra.FixedCompletions([]string{"viewer", "developer", "admin"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "role", cobra.FixedCompletions(roleNames, cobra.ShellCompDirectiveNoFileComp))
 	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error { return t.createToken(ctx, args[0], f) })
 	return cmd
@@ -64,11 +67,15 @@ func (t *tow) createToken(ctx context.Context, arg string, f tokenFlags) error {
 	if err != nil {
 		return err
 	}
-	role, ok := catalogv1.Token_Role_value["ROLE_"+strings.ToUpper(f.role)]
-	if !ok || role == 0 {
-		return usagef("--role %q is none of viewer, developer, admin", f.role)
+	role, err := parseRole("--role", f.role)
+	if err != nil {
+		return err
 	}
-	m := &catalogv1.Token{Role: catalogv1.Token_Role(role), Description: f.description}
+	scopes, err := scopeNames(f.scopes)
+	if err != nil {
+		return err
+	}
+	m := &catalogv1.Token{Role: role, Description: f.description, Scopes: scopes}
 	if f.expires < 0 {
 		return usagef("--expires is negative; give a duration such as 720h")
 	}

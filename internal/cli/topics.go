@@ -27,6 +27,8 @@ func helpTopics() []*cobra.Command {
   TOW_CONFIG   path of the config file (default $XDG_CONFIG_HOME/tow/config.yaml or ~/.config/tow/config.yaml)
   TOW_SERVER   the server's gRPC address, host:port; a token from the config file is sent only to the server it was stored for
   TOW_TOKEN    the token; better than --token, which other users of the machine can see
+  TOW_TOKEN_FILE
+               a file that holds the token, read at every call
   TOW_RETRY    how long to try again when the server cannot be reached (default 5s; 0s for not at all)
   NO_COLOR     no colours, whatever its value
   TERM         no colours when it is dumb

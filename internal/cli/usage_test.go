@@ -49,7 +49,7 @@ func TestUsageErrors(t *testing.T) {
 		`drift show abc`:                             `give -e, such as -e shop/dev`,
 		`events --since yesterday`:                   `neither a duration such as 1h nor a time`,
 		`events -o yaml`:                             `is none of table, json`,
-		`token create ci`:                            `none of viewer, developer, admin`,
+		`token create ci`:                            `none of viewer, deployer, developer, operator, admin`,
 		`target create eu --engine spaceship`:        `--engine "spaceship" is not known`,
 		`render`:                                     `give -f, such as -f score.yaml`,
 		`app delete shop`:                            `this would delete the application shop; there is no terminal to ask at, so say --yes`,

@@ -40,11 +40,13 @@ const (
 	Timeout
 	// Cancelled means that the caller went away.
 	Cancelled
+	// Exhausted means that the caller asks too much: retry later, metadata "retry_after" says in how many seconds.
+	Exhausted
 )
 
 var kindNames = [...]string{
 	"internal", "invalid", "not found", "already exists", "conflict", "precondition", "unavailable",
-	"unauthenticated", "denied", "out of range", "timeout", "cancelled",
+	"unauthenticated", "denied", "out of range", "timeout", "cancelled", "exhausted",
 }
 
 // String gives the kind in words, for logs.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -23,6 +24,10 @@ func writeError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler,
 		err = badRequest(s.Message())
 	} else {
 		err = rpc.FromStatus(err)
+	}
+	var e *errs.Error
+	if errors.As(err, &e) && e.Kind == errs.Exhausted {
+		w.Header().Set("Retry-After", e.Meta["retry_after"])
 	}
 	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, rpc.ToStatus(err, r.Header.Get(rpc.RequestIDHeader)).Err())
 }
@@ -52,4 +57,25 @@ func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Mar
 		out = &runtime.HTTPStatusError{HTTPStatus: code, Err: out}
 	}
 	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, out)
+}
+
+// retryLater gives every 429 a Retry-After, also the ones of streams, whose errors are written without our doing.
+type retryLater struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w retryLater) WriteHeader(code int) {
+	if code == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets streams flush.
+func (w retryLater) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush implements http.Flusher, which the streams of grpc-gateway ask for by type.
+func (w retryLater) Flush() {
+	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
 }

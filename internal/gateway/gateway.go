@@ -68,7 +68,7 @@ func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, erro
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBodyBytes)
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(retryLater{w}, r)
 	}), nil
 }
 

@@ -26,6 +26,7 @@ import (
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/auth/policy"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/gateway"
 	"github.com/towpath-dev/towpath/internal/portal"
@@ -74,7 +75,7 @@ func (s *stub) Authenticate(_ context.Context, token string) (auth.Caller, error
 // serve starts the stub with the portal in front, as towpathd composes them.
 func serve(t *testing.T, s *stub) *httptest.Server {
 	t.Helper()
-	server, err := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Authenticator: s})
+	server, err := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Authenticator: s, Authorizer: policy.Static()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,15 @@ package rpc
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -18,6 +21,9 @@ const Domain = "towpath.dev"
 
 // reasonPrefix is what proto enum values carry and ErrorInfo reasons do not (AIP-193).
 const reasonPrefix = "REASON_"
+
+// retryAfter is the metadata of errs.Exhausted: seconds.
+const retryAfter = "retry_after"
 
 var kindCodes = map[errs.Kind]codes.Code{
 	errs.Internal:        codes.Internal,
@@ -32,6 +38,7 @@ var kindCodes = map[errs.Kind]codes.Code{
 	errs.OutOfRange:      codes.OutOfRange,
 	errs.Timeout:         codes.DeadlineExceeded,
 	errs.Cancelled:       codes.Canceled,
+	errs.Exhausted:       codes.ResourceExhausted,
 }
 
 // ReasonName gives a reason as it stands in ErrorInfo and in events: without its prefix.
@@ -56,6 +63,9 @@ func ToStatus(err error, requestID string) *status.Status {
 				br.FieldViolations = append(br.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Path, Description: f.Problem})
 			}
 			details = append(details, br)
+		}
+		if wait, err := strconv.Atoi(e.Meta[retryAfter]); err == nil && kind == errs.Exhausted {
+			details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(wait) * time.Second)})
 		}
 	case kind == errs.Cancelled:
 		msg = "the caller went away"

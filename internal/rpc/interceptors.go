@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -16,7 +15,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
 	"github.com/towpath-dev/towpath/internal/errs"
 )
@@ -37,6 +35,10 @@ func RequestID(ctx context.Context) string {
 // call is one RPC, unary or streaming, as the interceptors see it: what to run, and how a stream's messages are checked.
 type call struct {
 	method string
+	// request is the message of a unary call. That of a stream comes later, so it is authorised then.
+	request any
+	// later says that run sees to authorisation itself.
+	later bool
 	// run does the rest of the call under the given context.
 	run func(ctx context.Context) error
 }
@@ -49,14 +51,19 @@ type chain struct {
 	validator protovalidate.Validator
 	metrics   *Metrics
 	elsewhere func(fullMethod string) bool
+	authz     auth.Authorizer
+	limiter   Limiter
+	recheck   time.Duration
 }
 
 func (c *chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	err = c.serve(ctx, call{method: info.FullMethod, run: func(ctx context.Context) error {
+	err = c.serve(ctx, call{method: info.FullMethod, request: req, run: func(ctx context.Context) error {
 		if err := c.validate(req); err != nil {
 			return err
 		}
-		resp, err = handler(ctx, req)
+		if resp, err = handler(ctx, req); err == nil {
+			_, err = c.filterRows(ctx, info.FullMethod, resp)
+		}
 		return err
 	}})
 	if err != nil {
@@ -66,8 +73,12 @@ func (c *chain) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 }
 
 func (c *chain) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return c.serve(ss.Context(), call{method: info.FullMethod, run: func(ctx context.Context) error {
-		return handler(srv, &checkedStream{ServerStream: ss, ctx: ctx, validate: c.validate})
+	return c.serve(ss.Context(), call{method: info.FullMethod, later: true, run: func(ctx context.Context) error {
+		s, err := c.checked(ctx, srv == nil, info.FullMethod, ss)
+		if err != nil {
+			return err
+		}
+		return handler(srv, s)
 	}})
 }
 
@@ -114,9 +125,15 @@ func (c *chain) guarded(ctx *context.Context, cl call) (caller auth.Caller, err 
 		return caller, err
 	}
 	noteCaller(*ctx, caller.Subject)
+	auth.NoteCaller(*ctx, caller)
 	*ctx = auth.WithCaller(*ctx, caller)
-	if err = auth.Authorise(caller, cl.method); err != nil {
+	if err = c.limit(caller, cl.method); err != nil {
 		return caller, err
+	}
+	if !cl.later {
+		if *ctx, err = c.authorise(*ctx, caller, cl.method, cl.request); err != nil {
+			return caller, err
+		}
 	}
 	return caller, cl.run(*ctx)
 }
@@ -125,18 +142,7 @@ func (c *chain) authenticate(ctx context.Context, method string) (auth.Caller, e
 	if auth.Public(method) {
 		return auth.Caller{Subject: "anyone"}, nil
 	}
-	token := ""
-	if v := metadata.ValueFromIncomingContext(ctx, "authorization"); len(v) > 0 {
-		scheme, rest, _ := strings.Cut(v[0], " ")
-		if strings.EqualFold(scheme, "bearer") {
-			token = strings.TrimSpace(rest)
-		}
-	}
-	if token == "" {
-		return auth.Caller{Subject: "unknown"}, errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
-			"no bearer token in the authorization header; make one with `tow token create`, then `tow login`")
-	}
-	return c.authn.Authenticate(ctx, token)
+	return c.identify(ctx)
 }
 
 // validate checks a message against the rules in its proto.
@@ -168,22 +174,4 @@ func incomingRequestID(ctx context.Context) string {
 		return v[0]
 	}
 	return rand.Text()
-}
-
-// checkedStream validates each message that a client sends and carries the interceptors' context.
-type checkedStream struct {
-	grpc.ServerStream
-	ctx      context.Context
-	validate func(any) error
-}
-
-// Context gives the context with caller and request id.
-func (s *checkedStream) Context() context.Context { return s.ctx }
-
-// RecvMsg receives and validates.
-func (s *checkedStream) RecvMsg(m any) error {
-	if err := s.ServerStream.RecvMsg(m); err != nil {
-		return err
-	}
-	return s.validate(m)
 }

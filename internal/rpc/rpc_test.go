@@ -20,6 +20,7 @@ import (
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/auth/policy"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/rpc"
 )
@@ -104,6 +105,7 @@ func start(t *testing.T, impl *whoami, log *bytes.Buffer) func(token string) cat
 	t.Helper()
 	s, err := rpc.NewServer(rpc.ServerConfig{
 		Log:           slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Authorizer:    policy.Static(),
 		Authenticator: tokens{"v": {Subject: "tokens/viewer", Role: auth.Viewer}, "a": {Subject: "tokens/admin", Role: auth.Admin}},
 	})
 	if err != nil {

@@ -46,6 +46,13 @@ type ServerConfig struct {
 	// Elsewhere reports the methods that are only handed on to another server, which finds the caller, decides and records by
 	// itself. May be nil.
 	Elsewhere func(fullMethod string) bool
+	// Authorizer decides what they may do.
+	Authorizer auth.Authorizer
+	// Limiter bounds how much a caller may ask; none when nil.
+	Limiter Limiter
+	// RecheckStreams is how long a stream may go on before it is decided again whether it may; 30 s when 0. So nobody goes on
+	// watching for long whose token was revoked or whose role was taken away.
+	RecheckStreams time.Duration
 	// Registerer gets the metrics; none when nil.
 	Registerer prometheus.Registerer
 	// Options are added behind our own.
@@ -69,7 +76,16 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("protovalidate: %w", err)
 	}
-	c := &chain{log: cfg.Log, authn: cfg.Authenticator, validator: v, metrics: newMetrics(cfg.Registerer), elsewhere: cfg.Elsewhere}
+	if cfg.Authorizer == nil {
+		return nil, errors.New("rpc: a server needs an Authorizer, policy.Static() where there is no catalog")
+	}
+	if cfg.RecheckStreams <= 0 {
+		cfg.RecheckStreams = 30 * time.Second
+	}
+	c := &chain{
+		log: cfg.Log, authn: cfg.Authenticator, authz: cfg.Authorizer, limiter: cfg.Limiter, recheck: cfg.RecheckStreams, validator: v,
+		metrics: newMetrics(cfg.Registerer), elsewhere: cfg.Elsewhere,
+	}
 	unary, stream := []grpc.UnaryServerInterceptor{c.unary}, []grpc.StreamServerInterceptor{c.stream}
 	if a := cfg.Auditor; a != nil { // outermost, to see what all others refuse
 		unary, stream = slices.Insert(unary, 0, auditUnary(a)), slices.Insert(stream, 0, auditStream(a))

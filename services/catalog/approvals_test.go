@@ -22,11 +22,11 @@ const (
 	cancelled = catalogv1.Deployment_STATE_CANCELLED
 )
 
-// as gives the API as somebody else sees it.
-func (w *world) as(person string) catalogv1.CatalogServiceClient {
+// person gives the API as somebody else sees it.
+func (w *world) person(id string) catalogv1.CatalogServiceClient {
 	w.t.Helper()
 	tok, err := w.access.CreateToken(w.t.Context(), &catalogv1.CreateTokenRequest{
-		TokenId: person, Token: &catalogv1.Token{Role: catalogv1.Token_ROLE_DEVELOPER},
+		TokenId: id, Token: &catalogv1.Token{Role: catalogv1.Token_ROLE_OPERATOR},
 	})
 	must(w.t, err)
 	conn := w.dial(tok.GetSecret())
@@ -85,7 +85,7 @@ func sentTo(t testing.TB, b *lightBus, n int) []string {
 func TestDeploymentGoesAheadWithTheApprovalsThatItsTypeAsksFor(t *testing.T) {
 	w, b := shop(t)
 	w.needApprovals(2, false)
-	bob, eve := w.as("bob"), w.as("eve")
+	bob, eve := w.person("bob"), w.person("eve")
 	d := w.deploy(devEnv, score("api", "api:1"))
 	if d.GetState() != awaiting || d.GetPlanHash() == "" || d.GetApprovalsRequired() != 2 || d.GetWaitingReason() != "0 of 2 approvals given" {
 		t.Fatalf("accepted as %v", d)
@@ -126,7 +126,7 @@ func TestDeploymentGoesAheadWithTheApprovalsThatItsTypeAsksFor(t *testing.T) {
 func TestVotesThatDoNotCount(t *testing.T) {
 	w, _ := shop(t)
 	w.needApprovals(2, false)
-	bob := w.as("bob")
+	bob := w.person("bob")
 	d, err := bob.CreateDeployment(t.Context(), &catalogv1.CreateDeploymentRequest{Parent: devEnv, Change: variable("A", "1")})
 	must(t, err)
 	_, err = bob.ApproveDeployment(t.Context(), &catalogv1.ApproveDeploymentRequest{Name: d.GetName()})
@@ -138,7 +138,7 @@ func TestVotesThatDoNotCount(t *testing.T) {
 	if e := wantError(t, err, codes.FailedPrecondition, errorsv1.Reason_REASON_CANNOT_APPROVE); e.Meta["because"] != "voted" {
 		t.Errorf("meta = %v", e.Meta)
 	}
-	_, err = w.as("eve").ApproveDeployment(t.Context(), &catalogv1.ApproveDeploymentRequest{Name: d.GetName(), PlanHash: "of another plan"})
+	_, err = w.person("eve").ApproveDeployment(t.Context(), &catalogv1.ApproveDeploymentRequest{Name: d.GetName(), PlanHash: "of another plan"})
 	wantError(t, err, codes.FailedPrecondition, errorsv1.Reason_REASON_PLAN_MOVED)
 
 	w.needApprovals(1, true)
@@ -160,7 +160,7 @@ func TestVotesThatDoNotCount(t *testing.T) {
 func TestMovedPlanVoidsApprovals(t *testing.T) {
 	w, b := shop(t)
 	w.needApprovals(2, false)
-	bob, eve := w.as("bob"), w.as("eve")
+	bob, eve := w.person("bob"), w.person("eve")
 	d := w.deploy(devEnv, variable("A", "1"))
 	approve(bob, w, d.GetName())
 	w.setType(&catalogv1.EnvironmentType{Defaults: &rendererv1.EnvironmentDefaults{Replicas: 7}}, "defaults")
@@ -185,7 +185,7 @@ func TestWaitingDeploymentIsPlannedOnWhatWentAheadBeforeIt(t *testing.T) {
 	w, b := shop(t)
 	handle := <-b.handler
 	w.needApprovals(1, false)
-	bob := w.as("bob")
+	bob := w.person("bob")
 	first := w.deploy(devEnv, &catalogv1.Change{Scores: score("api", "api:1").GetScores(), Variables: map[string]string{"A": "1"}})
 	second := w.deploy(devEnv, &catalogv1.Change{Scores: score("web", "web:1").GetScores(), Variables: map[string]string{"B": "1"}})
 	approve(bob, w, first.GetName())
@@ -224,7 +224,7 @@ func TestWhatNeverReachedGitIsNotInTheNextDeployment(t *testing.T) {
 			}
 		},
 		"failed before Git": func(t *testing.T, w *world, b *lightBus, fail func(string, string)) {
-			approve(w.as("bob"), w, dep(2))
+			approve(w.person("bob"), w, dep(2))
 			sentTo(t, b, 2)
 			fail(dep(2), "PUSH_REFUSED")
 			if got := w.get(dep(2)); got.GetState() != catalogv1.Deployment_STATE_FAILED || !strings.Contains(got.GetError().GetRemedy(), "tow retry -e shop/dev 2") {
@@ -263,7 +263,7 @@ func TestRemovalWaitsForApprovalToo(t *testing.T) {
 	if d.GetState() != awaiting || w.getEnv(devEnv).GetState() != catalogv1.Environment_STATE_ACTIVE {
 		t.Fatalf("removal %s, environment %s", d.GetState(), w.getEnv(devEnv).GetState())
 	}
-	approve(w.as("bob"), w, d.GetName())
+	approve(w.person("bob"), w, d.GetName())
 	if got := w.getEnv(devEnv).GetState(); got != catalogv1.Environment_STATE_DELETING {
 		t.Errorf("environment %s", got)
 	}
@@ -273,7 +273,7 @@ func TestRemovalWaitsForApprovalToo(t *testing.T) {
 func TestCommentsAreAddedAndChangeNothingElse(t *testing.T) {
 	w, _ := shop(t)
 	d := w.deploy(devEnv, variable("A", "1"))
-	got, err := w.as("bob").CommentDeployment(t.Context(), &catalogv1.CommentDeploymentRequest{Name: d.GetName(), Text: "looks slow"})
+	got, err := w.person("bob").CommentDeployment(t.Context(), &catalogv1.CommentDeploymentRequest{Name: d.GetName(), Text: "looks slow"})
 	must(t, err)
 	if len(got.GetComments()) != 1 || got.GetComments()[0].GetActor() != "tokens/bob" || got.GetComments()[0].GetText() != "looks slow" {
 		t.Errorf("comments = %v", got.GetComments())

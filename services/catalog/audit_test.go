@@ -57,7 +57,7 @@ func TestAuditTellsWhatAChangeDid(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	w.app("shop")
-	created := w.oneEvent(`action = create-application`)
+	created := w.oneEvent(`method = "CatalogService/CreateApplication"`)
 	if created.GetResource() != "applications/shop" || created.GetActor() != "tokens/bootstrap-admin" || created.GetCode() != "OK" ||
 		created.GetMethod() != "CatalogService/CreateApplication" || created.GetBefore() != nil || created.GetPeer() == "" || created.GetUserAgent() == "" {
 		t.Errorf("event of a creation = %v", created)
@@ -89,7 +89,7 @@ func TestAuditTellsWhatAChangeDid(t *testing.T) {
 	must(t, err)
 	_, err = w.access.DeleteToken(ctx, &catalogv1.DeleteTokenRequest{Name: "tokens/ci"})
 	must(t, err)
-	gone := w.oneEvent(`action = delete-token`)
+	gone := w.oneEvent(`method = "AccessService/DeleteToken"`)
 	if gone.GetBefore().GetFields()["name"].GetStringValue() != "tokens/ci" || gone.GetAfter() != nil {
 		t.Errorf("event of a removal = %v", gone)
 	}
@@ -131,9 +131,9 @@ func TestAuditHasWhatWasRefused(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"denied":  "tokens/reader PERMISSION_DENIED PERMISSION_DENIED create-application applications/shop",
-		"nobody":  "unknown UNAUTHENTICATED UNAUTHENTICATED delete-application applications/shop",
-		"invalid": "tokens/bootstrap-admin INVALID_ARGUMENT INVALID_FIELD create-application applications/No Such Id",
+		"denied":  "tokens/reader PERMISSION_DENIED PERMISSION_DENIED manageApplications applications/shop",
+		"nobody":  "unknown UNAUTHENTICATED UNAUTHENTICATED manageApplications applications/shop",
+		"invalid": "tokens/bootstrap-admin INVALID_ARGUMENT INVALID_FIELD manageApplications applications/No Such Id",
 		"missing": "tokens/bootstrap-admin NOT_FOUND NOT_FOUND rollback applications/shop/environments/dev",
 	} {
 		e := w.oneEvent("request_id = " + id)
@@ -343,7 +343,7 @@ func TestAuditIsListedInPagesNewestFirst(t *testing.T) {
 	var names []string
 	token := ""
 	for {
-		l, err := w.access.ListAuditEvents(ctx, &catalogv1.ListAuditEventsRequest{PageSize: 10, PageToken: token, Filter: `action = create-application`})
+		l, err := w.access.ListAuditEvents(ctx, &catalogv1.ListAuditEventsRequest{PageSize: 10, PageToken: token, Filter: `method = "CatalogService/CreateApplication"`})
 		must(t, err)
 		for _, e := range l.GetAuditEvents() {
 			names = append(names, e.GetResource())

@@ -322,7 +322,7 @@ func TestABackupWhileOthersWriteIsOfOneMoment(t *testing.T) {
 		b, _ := lightWorld(t, memkv.New())
 		_, err := b.restore(file)
 		must(t, err)
-		apps, events := rowsUnder(t, b.kv, "applications/"), len(b.trail("action = create-application"))
+		apps, events := rowsUnder(t, b.kv, "applications/"), len(b.trail(`method = "CatalogService/CreateApplication"`))
 		if apps != events {
 			t.Errorf("%d applications and %d events of their creation", apps, events)
 		}

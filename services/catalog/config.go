@@ -54,6 +54,8 @@ type Config struct {
 	BackupDir string
 	// Leads reports whether this process does what only one of several catalogs on one database may. Default: always.
 	Leads func() bool
+	// Identities finds who a token of an identity provider belongs to; nobody when nil.
+	Identities identities
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
 	// event server has the command. Tests kill the process there. May be nil.
 	Failpoint func(name string)
@@ -79,6 +81,8 @@ type Service struct {
 	refusals   audit.Refusals
 	auditBatch auditBatch
 	pause      pause
+	access     accessState
+	types      typeCache
 	traces     traceMemory
 	// definitions are contents of versions, which never change.
 	definitions definitionCache
@@ -180,6 +184,7 @@ func (s *Service) work(ctx context.Context) error {
 	g.Go(func() error { return s.runLeader(ctx) })
 	g.Go(func() error { return s.runProjection(ctx) })
 	g.Go(func() error { return s.runAuditIntake(ctx) })
+	g.Go(func() error { return s.runAccess(ctx) })
 	return g.Wait()
 }
 

@@ -51,6 +51,7 @@ type world struct {
 	committer *fakeCommitter
 	svc       *catalog.Service
 	conn      *grpc.ClientConn
+	srv       *rpc.Server
 	api       catalogv1.CatalogServiceClient
 	access    catalogv1.AccessServiceClient
 	dial      func(secret string) *grpc.ClientConn // connects as somebody else
@@ -106,11 +107,14 @@ func (w *world) start(opts ...option) {
 		o(&cfg)
 	}
 	w.svc = catalog.New(cfg)
-	srv, err := rpc.NewServer(rpc.ServerConfig{Log: quiet(), Authenticator: w.svc.Authenticator(), Auditor: w.svc.Auditor()})
+	srv, err := rpc.NewServer(rpc.ServerConfig{
+		Log: quiet(), Authenticator: w.svc.Authenticator(), Authorizer: w.svc.Authorizer(), Auditor: w.svc.Auditor(),
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.svc.Register(srv)
+	w.srv = srv
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = srv.Serve(ctx, nil) })

@@ -1,14 +1,12 @@
 package catalog_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
@@ -17,10 +15,6 @@ import (
 	"github.com/towpath-dev/towpath/internal/store/memkv"
 	"github.com/towpath-dev/towpath/services/catalog"
 )
-
-func withHeader(ctx context.Context, key, value string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, key, value)
-}
 
 // listed gives the names of a list, page by page, without what all have in common.
 func (w *world) listed(parent, filter string, size int32) []string {

@@ -80,6 +80,9 @@ var (
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 	// auditEvents has the id of audit.NewID, in the order of time, and the payloads of auditrow.go.
 	auditEvents = store.NewTable[*catalogv1.AuditEvent](auditCollection)
+	// roleBindings and policies are under one prefix, because everybody who decides follows both.
+	roleBindings = store.NewTable[*catalogv1.RoleBinding](accessPrefix + "roleBindings/")
+	policies     = store.NewTable[*catalogv1.Policy](accessPrefix + "policies/")
 )
 
 // Rows that are no resources.
@@ -108,6 +111,11 @@ const (
 	expiryPrefix = "expiries/"
 	// removalPrefix + an environment's id: it is being removed. What the sweeper looks after, however many environments there are.
 	removalPrefix = "removals/"
+	// accessPrefix is what decisions about access depend on.
+	accessPrefix = "access/"
+	// keyPolicyGuard is written with every policy, so that two of them that would only together lock out every admin cannot be
+	// written at the same moment.
+	keyPolicyGuard = accessPrefix + "guard"
 	// guardPrefix + key of a row: written by everybody who begins to refer to that row. Who removes or moves the row looks
 	// for users and then demands that the guard has not been written since, so that no user can slip in between.
 	guardPrefix = "guards/"

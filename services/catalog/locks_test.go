@@ -53,7 +53,7 @@ func TestDeploymentsWaitForTheEndOfALock(t *testing.T) {
 	if len(b.commands()) != 0 {
 		t.Errorf("sent in spite of the lock: %v", b.commands())
 	}
-	e, err := w.as("bob").UnlockEnvironment(t.Context(), &catalogv1.UnlockEnvironmentRequest{Name: devEnv})
+	e, err := w.person("bob").UnlockEnvironment(t.Context(), &catalogv1.UnlockEnvironmentRequest{Name: devEnv})
 	must(t, err)
 	if e.GetLock() != nil {
 		t.Errorf("lock = %v", e.GetLock())
@@ -92,7 +92,7 @@ func TestLockThatRefuses(t *testing.T) {
 	sentTo(t, b, 1)
 	must(t, handle(t.Context(), committedAt(1, 10)))
 	w.lock(&catalogv1.Lock{Message: "audit", Hold: catalogv1.Hold_HOLD_REFUSE})
-	bob := w.as("bob")
+	bob := w.person("bob")
 	for name, call := range map[string]func() error{
 		"change": func() error {
 			_, err := bob.CreateDeployment(t.Context(), &catalogv1.CreateDeploymentRequest{Parent: devEnv, Change: variable("B", "1")})

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/store"
@@ -28,33 +27,17 @@ func hashSecret(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-var roles = map[catalogv1.Token_Role]auth.Role{
-	catalogv1.Token_ROLE_VIEWER: auth.Viewer, catalogv1.Token_ROLE_DEVELOPER: auth.Developer, catalogv1.Token_ROLE_ADMIN: auth.Admin,
-}
-
-// WhoAmI tells whom the server takes the caller for.
-func (a accessServer) WhoAmI(ctx context.Context, _ *catalogv1.WhoAmIRequest) (*catalogv1.WhoAmIResponse, error) {
-	c, ok := auth.CallerFrom(ctx)
-	if !ok {
-		return nil, unauthenticated("the call carries no token; make one with `tow token create`, then `tow login`")
-	}
-	out := &catalogv1.WhoAmIResponse{Subject: c.Subject}
-	for role, r := range roles {
-		if r == c.Role {
-			out.Role = role
-		}
-	}
-	return out, nil
-}
-
 // CreateToken makes a token. Its secret is in this answer and nowhere else.
 func (a accessServer) CreateToken(ctx context.Context, r *catalogv1.CreateTokenRequest) (*catalogv1.Token, error) {
 	s := a.s
 	if err := rules.CheckID("token_id", r.GetTokenId(), rules.MaxID); err != nil {
 		return nil, err
 	}
-	if _, ok := roles[r.GetToken().GetRole()]; !ok {
-		return nil, errs.InvalidField("token.role", "is missing; give ROLE_VIEWER, ROLE_DEVELOPER or ROLE_ADMIN")
+	if auth.RoleOf(r.GetToken().GetRole()) == auth.Nobody {
+		return nil, errs.InvalidField("token.role", "is missing; give ROLE_VIEWER, ROLE_DEPLOYER, ROLE_DEVELOPER, ROLE_OPERATOR or ROLE_ADMIN")
+	}
+	if err := rules.CheckScopes("token.scopes", r.GetToken().GetScopes()); err != nil {
+		return nil, err
 	}
 	if end := r.GetToken().GetExpireTime(); end != nil && !end.AsTime().After(s.now()) {
 		return nil, errs.InvalidField("token.expire_time", "is in the past; give a later time, or none")
@@ -62,7 +45,7 @@ func (a accessServer) CreateToken(ctx context.Context, r *catalogv1.CreateTokenR
 	secret := secretPrefix + rand.Text()
 	t := &catalogv1.Token{
 		Description: r.GetToken().GetDescription(), Role: r.GetToken().GetRole(), ExpireTime: r.GetToken().GetExpireTime(),
-		Secret: hashSecret(secret),
+		Secret: hashSecret(secret), Scopes: r.GetToken().GetScopes(),
 	}
 	s.stampNew(ctx, t, "tokens/"+r.GetTokenId())
 	var tx store.Tx
@@ -132,6 +115,9 @@ func (a authenticator) Authenticate(ctx context.Context, token string) (auth.Cal
 	if token == "" {
 		return auth.Caller{}, unauthenticated("the call carries no token; make one with `tow token create`, then `tow login`")
 	}
+	if s.cfg.Identities != nil && isJWT(token) {
+		return s.authenticateIdentity(ctx, token)
+	}
 	hash := hashSecret(token)
 	known, epoch, ok := s.tokens.get(hash, s.now())
 	if !ok {
@@ -139,7 +125,7 @@ func (a authenticator) Authenticate(ctx context.Context, token string) (auth.Cal
 		if err != nil {
 			return auth.Caller{}, err
 		}
-		known = knownToken{caller: auth.Caller{Subject: t.GetName(), Role: roles[t.GetRole()]}, until: s.now().Add(cacheFor)}
+		known = knownToken{caller: tokenCaller(t), until: s.now().Add(cacheFor)}
 		if t.GetExpireTime() != nil {
 			known.expires = t.GetExpireTime().AsTime()
 		}
@@ -166,8 +152,12 @@ func (s *Service) tokenByHash(ctx context.Context, hash string) (*catalogv1.Toke
 	return nil, err
 }
 
-func unauthenticated(format string, args ...any) error {
-	return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED, format, args...)
+func unauthenticated(format string, args ...any) error { return auth.Unauthenticated(format, args...) }
+
+// tokenCaller gives who a token lets in. Scopes that make no sense any more must not turn into "everywhere".
+func tokenCaller(t *catalogv1.Token) auth.Caller {
+	c := auth.Caller{Subject: t.GetName(), Method: auth.MethodToken, DisplayName: t.GetDescription()}
+	return c.WithRole(auth.RoleOf(t.GetRole()), t.GetScopes()...).Sealed()
 }
 
 const (
