@@ -251,7 +251,7 @@ func (s *stub) env(name string) (*catalogv1.Environment, error) {
 
 func (s *stub) WhoAmI(ctx context.Context, _ *catalogv1.WhoAmIRequest) (*catalogv1.WhoAmIResponse, error) {
 	c, _ := auth.CallerFrom(ctx)
-	return &catalogv1.WhoAmIResponse{Subject: c.Subject, Role: catalogv1.Token_Role(c.Role)}, nil
+	return &catalogv1.WhoAmIResponse{Subject: c.Subject, Role: catalogv1.Token_Role(catalogv1.Token_Role_value["ROLE_"+strings.ToUpper(c.Role.String())])}, nil
 }
 
 func (s *stub) ListApplications(context.Context, *catalogv1.ListApplicationsRequest) (*catalogv1.ListApplicationsResponse, error) {

@@ -2,10 +2,10 @@
 import { call, get, link, onLink } from "./api.js";
 import { busy, field, h, render, short, word } from "./ui.js";
 
-const RANK = { ROLE_VIEWER: 1, ROLE_DEVELOPER: 2, ROLE_ADMIN: 3 };
+const RANK = { ROLE_VIEWER: 1, ROLE_DEPLOYER: 2, ROLE_DEVELOPER: 2, ROLE_OPERATOR: 3, ROLE_ADMIN: 4 };
 export const me = { subject: "", role: "" };
 // mayChange tells whether to offer what changes something. The server decides again.
-export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEVELOPER;
+export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
   const who = await get("/v1/whoami");
