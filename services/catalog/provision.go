@@ -49,7 +49,7 @@ func (s *Service) goOn(ctx context.Context, env rules.Env) error {
 			return err
 		}
 		row, err := deployments.Get(ctx, s.cfg.KV, depKey(env, c.row.Msg.GetGeneration()))
-		if err != nil || !rules.Provisioning(row.Msg) {
+		if err != nil || !rules.Provisioning(row.Msg) || row.Msg.GetCancellation() != nil {
 			return err
 		}
 		return s.provisioned(ctx, c, row)

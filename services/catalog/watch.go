@@ -250,3 +250,74 @@ func (s *Service) watchDeployments(parent string) (watched[*catalogv1.Deployment
 	}
 	return w, nil
 }
+
+// watchDrafts is the list of drafts of one application, or of all.
+func (s *Service) watchDrafts(parent string) (watched[*catalogv1.Draft], error) {
+	draftName := func(id string) string {
+		app, draft, _ := strings.Cut(id, "/")
+		return "applications/" + app + "/drafts/" + draft
+	}
+	w := watched[*catalogv1.Draft]{
+		name: "drafts", logs: []string{drafts.Prefix()},
+		get: func(ctx context.Context, id string) (*catalogv1.Draft, error) {
+			row, _, err := s.draftRow(ctx, "name", draftName(id))
+			return row.Msg, err
+		},
+		gone: func(id string) *catalogv1.Draft { return &catalogv1.Draft{Name: draftName(id)} },
+	}
+	if parent != "applications/-" {
+		app, err := rules.ParseName("parent", "applications", parent)
+		if err != nil {
+			return w, err
+		}
+		w.under = app + "/"
+	}
+	return w, nil
+}
+
+// watchDefinitions is the list of resource definitions.
+func (s *Service) watchDefinitions() watched[*catalogv1.ResourceDefinition] {
+	return definitionKind.watch(s)
+}
+
+// watchVariables is the list of variables that hold in an application or environment. An environment's own hide the
+// application's, so that both are followed.
+func (s *Service) watchVariables(parent string) (watched[*catalogv1.Variable], error) {
+	w := watched[*catalogv1.Variable]{name: "variables " + parent}
+	sc, err := rules.ParseScope("parent", parent)
+	if err != nil {
+		return w, err
+	}
+	scopes := []rules.Scope{sc}
+	if sc.Env != "" {
+		scopes = append(scopes, rules.Scope{App: sc.App})
+	}
+	for _, one := range scopes {
+		w.logs = append(w.logs, variables.Key(scopeKey(one)))
+	}
+	w.get = func(ctx context.Context, key string) (*catalogv1.Variable, error) {
+		all, err := s.mergedVariables(ctx, sc)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(all, func(v *catalogv1.Variable) bool { return variableID(v) == key })
+		if i < 0 {
+			return nil, store.ErrNotFound
+		}
+		return all[i], nil
+	}
+	w.first = func(ctx context.Context, each func(id string) error) error {
+		all, err := s.mergedVariables(ctx, sc)
+		if err != nil {
+			return err
+		}
+		for _, v := range all {
+			if err := each(variableID(v)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w.gone = func(key string) *catalogv1.Variable { return &catalogv1.Variable{Name: sc.Variable(key)} }
+	return w, nil
+}

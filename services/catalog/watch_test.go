@@ -113,6 +113,12 @@ func TestEveryListOfTheCatalogCanBeWatched(t *testing.T) {
 	w.app("shop")
 	env := w.env("shop", "dev")
 	waiting := w.deploy(env.GetName(), setVariable("A", "1"))
+	draftAPI, variableAPI, definitionAPI := catalogv1.NewDraftServiceClient(w.conn), catalogv1.NewVariableServiceClient(w.conn), catalogv1.NewDefinitionServiceClient(w.conn)
+	definition := func(id string) *catalogv1.ResourceDefinition {
+		m, err := definitionAPI.CreateResourceDefinition(ctx, &catalogv1.CreateResourceDefinitionRequest{ResourceDefinitionId: id})
+		must(t, err)
+		return m
+	}
 	for name, tc := range map[string]struct {
 		first  string
 		watch  func(context.Context) (func() (name string, caughtUp bool, err error), error)
@@ -145,6 +151,19 @@ func TestEveryListOfTheCatalogCanBeWatched(t *testing.T) {
 		"deployments": {waiting.GetName(), watching(w.api.WatchDeployments, &catalogv1.WatchDeploymentsRequest{Parent: "applications/shop/environments/-"}, func(m *catalogv1.WatchDeploymentsResponse) string {
 			return m.GetDeployment().GetName()
 		}), func() string { return w.deploy(env.GetName(), setVariable("A", "2")).GetName() }},
+		"drafts": {w.draft("one").GetName(), watching(draftAPI.WatchDrafts, &catalogv1.WatchDraftsRequest{Parent: "applications/shop"}, func(m *catalogv1.WatchDraftsResponse) string {
+			return m.GetDraft().GetName()
+		}), func() string { return w.draft("two").GetName() }},
+		"variables": {env.GetName() + "/variables/A", watching(variableAPI.WatchVariables, &catalogv1.WatchVariablesRequest{Parent: env.GetName()}, func(m *catalogv1.WatchVariablesResponse) string {
+			return m.GetVariable().GetName()
+		}), func() string {
+			m, err := variableAPI.SetVariable(ctx, &catalogv1.SetVariableRequest{Variable: &catalogv1.Variable{Name: "applications/shop/variables/REGION", Value: "eu"}})
+			must(t, err)
+			return m.GetVariable().GetName()
+		}},
+		"resource definitions": {definition("cache").GetName(), watching(definitionAPI.WatchResourceDefinitions, &catalogv1.WatchResourceDefinitionsRequest{}, func(m *catalogv1.WatchResourceDefinitionsResponse) string {
+			return m.GetResourceDefinition().GetName()
+		}), func() string { return definition("queue").GetName() }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

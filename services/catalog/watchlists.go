@@ -55,3 +55,32 @@ func (s catalogServer) WatchDeployments(r *catalogv1.WatchDeploymentsRequest, st
 		return stream.Send(&catalogv1.WatchDeploymentsResponse{Deployment: x.item, Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
 	})
 }
+
+// WatchDrafts streams the list.
+func (s draftServer) WatchDrafts(r *catalogv1.WatchDraftsRequest, stream grpc.ServerStreamingServer[catalogv1.WatchDraftsResponse]) error {
+	w, err := s.watchDrafts(r.GetParent())
+	if err != nil {
+		return err
+	}
+	return w.run(stream.Context(), s.Service, r.GetResumeToken(), func(x sighting[*catalogv1.Draft]) error {
+		return stream.Send(&catalogv1.WatchDraftsResponse{Draft: x.item, Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
+	})
+}
+
+// WatchVariables streams the list.
+func (s variableServer) WatchVariables(r *catalogv1.WatchVariablesRequest, stream grpc.ServerStreamingServer[catalogv1.WatchVariablesResponse]) error {
+	w, err := s.watchVariables(r.GetParent())
+	if err != nil {
+		return err
+	}
+	return w.run(stream.Context(), s.Service, r.GetResumeToken(), func(x sighting[*catalogv1.Variable]) error {
+		return stream.Send(&catalogv1.WatchVariablesResponse{Variable: x.item, Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
+	})
+}
+
+// WatchResourceDefinitions streams the list.
+func (s definitionServer) WatchResourceDefinitions(r *catalogv1.WatchResourceDefinitionsRequest, stream grpc.ServerStreamingServer[catalogv1.WatchResourceDefinitionsResponse]) error {
+	return s.watchDefinitions().run(stream.Context(), s.Service, r.GetResumeToken(), func(x sighting[*catalogv1.ResourceDefinition]) error {
+		return stream.Send(&catalogv1.WatchResourceDefinitionsResponse{ResourceDefinition: x.item, Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
+	})
+}

@@ -57,6 +57,22 @@ func TestClaimsStandBesideWhatIsThereUntilTheDeploymentItselfComes(t *testing.T)
 	})
 }
 
+// Claims in Git are not the deployment: who cancels while their outputs are awaited is told that it is cancelled.
+func TestADeploymentOfWhichOnlyTheClaimsAreInGitIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	w := embedded(t)
+	cmd := w.change("dev", 1, map[string]string{"claim.yaml": "kind: C\n"}, claims)
+	w.send(cmd)
+	w.claimed(cmd.GetDeployment())
+	w.settled()
+	w.cancel(cmd)
+	w.withdrawn(cmd.GetDeployment())
+	w.settled()
+	if w.has("deployment.committed", cmd.GetDeployment()) || w.commits() != 1 {
+		t.Errorf("seen: %s", w.summary())
+	}
+}
+
 func TestClaimsOfAnOvertakenDeploymentAreSuperseded(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.send(w.change("dev", 3, map[string]string{"web.yaml": "kind: A\n"}))

@@ -77,6 +77,8 @@ func (s *Service) withdraw(ctx context.Context, d events.Delivery) error {
 	}
 	o, err := s.lanes.submit(ctx, t)
 	switch {
+	case err == nil && o.state.Claims: // its claims are in Git and stay there; it is not
+		err = s.cancelled(ctx, t)
 	case err == nil:
 		err = s.announceCommitted(ctx, t, o)
 	case permanent(err):
