@@ -63,7 +63,7 @@ func (l *lateAuth) Authenticate(ctx context.Context, token string) (auth.Caller,
 // Decide asks the authorizer that was set.
 func (l *lateAuth) Decide(ctx context.Context, c auth.Caller, action auth.Action, r auth.Resource) (auth.Decision, error) {
 	if a := l.next.Load(); a != nil {
-		return a.Authorizer.Decide(ctx, c, action, r)
+		return a.Decide(ctx, c, action, r)
 	}
 	return auth.Decision{Action: action, Resource: r.Name}, errStarting
 }

@@ -98,7 +98,6 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		grpc.MaxSendMsgSize(MaxMessageBytes),
 		// Workers that stay keep their grown stacks; a new goroutine grows its own at each call, about a tenth of a read's cost.
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0) * workersPerCPU)),
-		grpc.SharedWriteBuffer(true),
 		// Clients may keep idle connections alive through load balancers.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}, cfg.Options...)

@@ -176,7 +176,7 @@ func (s *Service) followPrefix(ctx context.Context, prefix string, start func(co
 	for {
 		err := s.followOnce(ctx, prefix, start, each)
 		if ctx.Err() != nil || errors.Is(err, store.ErrClosed) {
-			return nil
+			return nil //nolint:nilerr // that is how it is stopped
 		}
 		s.log.Warn("changes cannot be followed; it is tried again", "prefix", prefix, "error", err)
 		select {

@@ -88,7 +88,7 @@ func (s *Service) untilPause(ctx context.Context, work func(context.Context) err
 		return false, err
 	case r := <-s.pause.asked:
 		cancel()
-		_ = <-ended // it ends because it was cancelled
+		<-ended // it ends because it was cancelled
 		close(r.begun)
 		<-r.over
 		s.tokens.purge()
