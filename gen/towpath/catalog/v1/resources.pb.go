@@ -1116,7 +1116,7 @@ type Environment struct {
 	ActiveDeployment string `protobuf:"bytes,10,opt,name=active_deployment,json=activeDeployment,proto3" json:"active_deployment,omitempty"`
 	// What the cluster says.
 	Live *Live `protobuf:"bytes,11,opt,name=live,proto3" json:"live,omitempty"`
-	// When it is deleted by itself; unset for never. Comes from a TTL: see CreateEnvironment and ExtendEnvironment.
+	// When it is deleted by itself; unset for never. Given on create, here or as a ttl; after that by ExtendEnvironment.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Keeps it as it is; see LockEnvironment.
 	Lock *Lock `protobuf:"bytes,13,opt,name=lock,proto3" json:"lock,omitempty"`
