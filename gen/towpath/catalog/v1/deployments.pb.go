@@ -370,8 +370,8 @@ func (x *Change) GetBaseSet() string {
 	return ""
 }
 
-// Deployment is one attempt to change an environment, kept for ever. Once it has ended, comments and the times in which it is
-// what runs are all that changes.
+// Deployment is one attempt to change an environment, kept for ever. Once it has ended it gets comments and the times in which it
+// is what runs, and from DEGRADED it becomes HEALTHY when its cluster recovers; nothing else changes.
 type Deployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/environments/{environment}/deployments/{number}.
@@ -1096,7 +1096,7 @@ type CreateDeploymentRequest struct {
 	Change *Change `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
 	// Why; shown in history and commit.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Idempotency key: a second call with the same one gets the first call's deployment. Made up when empty.
+	// Idempotency key: a second call with the same one within 7 days gets the first call's deployment. Made up when empty.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Hold to this plan: fail with PLAN_MOVED when anything that it was made on is different now.
 	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
