@@ -440,7 +440,7 @@ type Deployment struct {
 	AuthorMayApprove bool `protobuf:"varint,32,opt,name=author_may_approve,json=authorMayApprove,proto3" json:"author_may_approve,omitempty"`
 	// Hash of the plan that an approval is for.
 	PlanHash string `protobuf:"bytes,33,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
-	// By which way it came, such as cli or api, as the client says; it decides nothing.
+	// By which way it came: cli, portal or api, or another word that the client says; sweeper for what Towpath deletes by itself.
 	Origin string `protobuf:"bytes,34,opt,name=origin,proto3" json:"origin,omitempty"`
 	// The deployment whose set a promotion brings.
 	PromotionOf string `protobuf:"bytes,35,opt,name=promotion_of,json=promotionOf,proto3" json:"promotion_of,omitempty"`
