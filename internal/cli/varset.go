@@ -125,7 +125,7 @@ func (t *tow) varRestoreCmd() *cobra.Command {
 		Example: "  tow var versions LOG_LEVEL -e shop/dev\n  tow var restore LOG_LEVEL --version 2 -e shop/dev --wait",
 	}
 	f.bindChange(t, cmd)
-	cmd.Flags().Int64Var(&version, "version", 0, "the version, as in `tow var versions`")
+	cmd.Flags().Int64Var(&version, "version", 0, "the version, as tow var versions lists them")
 	complete(cmd, "version", noCompletion)
 	cmd.ValidArgsFunction = completeOnce(t.completeVariables(&f.variableScope))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

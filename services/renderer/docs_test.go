@@ -13,6 +13,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 	files "github.com/towpath-dev/towpath/services/renderer/document"
 
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
@@ -32,7 +33,7 @@ func TestTheExamplesOfTheDocumentation(t *testing.T) {
 		counts[words[0]]++
 		x.take(words[0], words[1:], m[3])
 	}
-	for kind, least := range map[string]int{"definition": 6, "score": 6, "file": 1, "error": 1, "explain": 1, "guardrails": 1, "verdicts": 1, "claim": 1} {
+	for kind, least := range map[string]int{"definition": 6, "score": 6, "file": 1, "error": 1, "explain": 1, "guardrails": 1, "verdicts": 1, "claims": 1} {
 		if counts[kind] < least {
 			t.Errorf("the page has %d examples of %s, want %d", counts[kind], kind, least)
 		}
@@ -46,6 +47,7 @@ type example struct {
 	definitions []*rendererv1.ResourceDefinition
 	guardrails  []*rendererv1.Guardrail
 	done        bool // the workload was rendered: the next definition begins another example
+	input       *rendererv1.RenderInput
 	resp        *rendererv1.RenderResponse
 	err         error
 }
@@ -55,9 +57,8 @@ func (x *example) take(kind string, args []string, text string) {
 	switch kind {
 	case "definition":
 		x.define(args[0], text)
-	case "claim":
-		_, err := files.Definition([]byte(text))
-		x.check(err)
+	case "claims":
+		x.claims(args[0], text)
 	case "guardrails":
 		x.definitions = nil
 		var err error
@@ -102,10 +103,11 @@ func (x *example) render(text string) {
 	x.check(x.err)
 	loaded, err := x.svc.LoadWorkloads(x.t.Context(), &rendererv1.LoadWorkloadsRequest{Files: []*rendererv1.ScoreFile{{Content: []byte(text)}}})
 	x.check(err)
-	x.resp, x.err = x.svc.Render(x.t.Context(), &rendererv1.RenderRequest{Guardrails: x.guardrails, Input: &rendererv1.RenderInput{
+	x.input = &rendererv1.RenderInput{
 		Application: "shop", Environment: "dev", EnvironmentType: "development", Namespace: "shop-dev",
 		Workloads: loaded.GetWorkloads(), Definitions: x.definitions,
-	}})
+	}
+	x.resp, x.err = x.svc.Render(x.t.Context(), &rendererv1.RenderRequest{Guardrails: x.guardrails, Input: x.input})
 	if x.done = true; x.err != nil {
 		return
 	}
@@ -114,6 +116,19 @@ func (x *example) render(text string) {
 			x.t.Errorf("the example does not use the definition %s", d.GetName())
 		}
 	}
+}
+
+// claims checks that the workload before waits for outputs, and that one of its claims is what the page says.
+func (x *example) claims(file, want string) {
+	x.t.Helper()
+	var e *errs.Error
+	if !errors.As(x.err, &e) || e.Reason != errorsv1.Reason_REASON_OUTPUTS_MISSING {
+		x.t.Errorf("want a workload that waits for outputs, got %v", x.err)
+	}
+	resp, err := x.svc.Render(x.t.Context(), &rendererv1.RenderRequest{Input: x.input, ClaimsOnly: true})
+	x.check(err)
+	x.same(want, string(resp.GetBundle().GetFiles()[file]))
+	x.err = nil
 }
 
 func (x *example) explain(typ, id, want string) {

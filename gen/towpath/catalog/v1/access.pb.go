@@ -616,8 +616,9 @@ type ListAuditEventsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Continue a listing.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Which ones: terms joined by AND of actor, method, action, resource, code, time, as in
-	// `actor = "users/ada" AND code = "PERMISSION_DENIED"`; resource matches what is below it too.
+	// Which ones: up to 32 terms joined by AND of actor, method, action, resource, code, reason, peer and request_id with = and !=,
+	// and time also with <, <=, > and >=, as in `actor = "users/ada" AND code = "PERMISSION_DENIED"`; resource matches what is below
+	// it too. A page may then have fewer events than asked for and still a next page.
 	Filter        string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -82,7 +82,7 @@ type AccessServiceClient interface {
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// GetAuditEvent gives one event of the audit trail.
 	GetAuditEvent(ctx context.Context, in *GetAuditEventRequest, opts ...grpc.CallOption) (*AuditEvent, error)
-	// WatchAuditEvents streams the list: what is there now, then each change. It can be resumed.
+	// WatchAuditEvents streams the newest 1,000 events, the oldest of them first, then each new one. It can be resumed.
 	WatchAuditEvents(ctx context.Context, in *WatchAuditEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAuditEventsResponse], error)
 	// Backup streams everything that the catalog knows, as it is at one moment.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
@@ -359,7 +359,7 @@ type AccessServiceServer interface {
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// GetAuditEvent gives one event of the audit trail.
 	GetAuditEvent(context.Context, *GetAuditEventRequest) (*AuditEvent, error)
-	// WatchAuditEvents streams the list: what is there now, then each change. It can be resumed.
+	// WatchAuditEvents streams the newest 1,000 events, the oldest of them first, then each new one. It can be resumed.
 	WatchAuditEvents(*WatchAuditEventsRequest, grpc.ServerStreamingServer[WatchAuditEventsResponse]) error
 	// Backup streams everything that the catalog knows, as it is at one moment.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error

@@ -1403,11 +1403,11 @@ type CreateEnvironmentRequest struct {
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// applications/{application}.
 	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
-	// Environment or deployment to copy: its set, its variables and its overlay. Nothing when empty.
+	// Environment or deployment of the same application to copy: its set, its own variables and its overlay. Nothing when empty.
 	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
 	// Changes on top, deployed with it.
 	Change *Change `protobuf:"bytes,6,opt,name=change,proto3" json:"change,omitempty"`
-	// How long it lives; the type's default when unset.
+	// How long it lives, 1 minute to 10 years; the type's default when unset.
 	Ttl *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Why; shown in history and commit.
 	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
@@ -1927,7 +1927,7 @@ type ExtendEnvironmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/environments/{environment}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// From now on; ignored with keep.
+	// From now on, 1 minute to 10 years; ignored with keep.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Keep it for ever.
 	Keep          bool `protobuf:"varint,3,opt,name=keep,proto3" json:"keep,omitempty"`
@@ -2042,7 +2042,7 @@ type WatchApplicationsResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no application.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2162,7 +2162,7 @@ type WatchEnvironmentTypesResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no environment type.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2282,7 +2282,7 @@ type WatchTargetsResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no target.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2402,7 +2402,7 @@ type WatchRepositoriesResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no repository.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2531,7 +2531,7 @@ type WatchEnvironmentsResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no environment.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2601,7 +2601,7 @@ type WatchDeploymentsRequest struct {
 	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
 	// back to it: then begin anew.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Whose; "-" stands for any.
+	// Whose: an environment, applications/{application}/environments/- or applications/-/environments/-.
 	Parent        string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2654,13 +2654,13 @@ func (x *WatchDeploymentsRequest) GetParent() string {
 // WatchDeploymentsResponse is one deployment as it is, or the end of the first listing.
 type WatchDeploymentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The deployment; only its name when removed. Unset where caught_up is set.
+	// The deployment. Unset where caught_up is set.
 	Deployment *Deployment `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
-	// It was removed.
+	// Not in use: history is kept.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no deployment.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

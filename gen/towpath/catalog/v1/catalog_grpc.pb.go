@@ -129,7 +129,7 @@ type CatalogServiceClient interface {
 	// DeleteEnvironment takes an environment out of Git and its cluster; its history stays. The answer is the deployment that
 	// does it.
 	DeleteEnvironment(ctx context.Context, in *DeleteEnvironmentRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// GetSet gives an immutable set.
+	// GetSet gives an immutable set: one of a deployment, or what a draft makes as long as the draft is there.
 	GetSet(ctx context.Context, in *GetSetRequest, opts ...grpc.CallOption) (*Set, error)
 	// CreateDeployment accepts a change and answers at once; WatchDeployment tells how it goes on.
 	CreateDeployment(ctx context.Context, in *CreateDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
@@ -137,7 +137,8 @@ type CatalogServiceClient interface {
 	PlanDeployment(ctx context.Context, in *PlanDeploymentRequest, opts ...grpc.CallOption) (*Plan, error)
 	// Rollback restores what an earlier deployment made, by a new deployment: the same tree, no history rewritten.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// Promote brings the set of another environment to this one, by a new deployment.
+	// Promote brings the set of another environment of the application to this one, by a new deployment. Variables and overlay
+	// stay this one's.
 	Promote(ctx context.Context, in *PromoteRequest, opts ...grpc.CallOption) (*Deployment, error)
 	// SetImage gives one container another image, by a new deployment.
 	SetImage(ctx context.Context, in *SetImageRequest, opts ...grpc.CallOption) (*Deployment, error)
@@ -150,35 +151,38 @@ type CatalogServiceClient interface {
 	// CancelDeployment withdraws a deployment that is not in Git yet. Where the committer has it already, its answer decides:
 	// the deployment ends as cancelled or goes on.
 	CancelDeployment(ctx context.Context, in *CancelDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment.
+	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment. Refused where that
+	// would undo a later one.
 	RetryDeployment(ctx context.Context, in *RetryDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// CommentDeployment adds a comment to a deployment; the rest of it stays as it is.
+	// CommentDeployment adds a comment to a deployment, 100 at the most; the rest of it stays as it is.
 	CommentDeployment(ctx context.Context, in *CommentDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires.
+	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires: changes, rollbacks and removals. Who
+	// locked it can say the lock anew; somebody else has to unlock it first.
 	LockEnvironment(ctx context.Context, in *LockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
 	// UnlockEnvironment takes the lock away; deployments that waited go on.
 	UnlockEnvironment(ctx context.Context, in *UnlockEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
 	// ExtendEnvironment moves the time at which an environment is deleted, or keeps it for ever.
 	ExtendEnvironment(ctx context.Context, in *ExtendEnvironmentRequest, opts ...grpc.CallOption) (*Environment, error)
-	// GetDeliveryMetrics gives the DORA figures of an environment, computed from its history.
+	// GetDeliveryMetrics gives the DORA figures of an environment, or of several, computed from history.
 	GetDeliveryMetrics(ctx context.Context, in *GetDeliveryMetricsRequest, opts ...grpc.CallOption) (*DeliveryMetrics, error)
 	// GetDeployment gives a deployment.
 	GetDeployment(ctx context.Context, in *GetDeploymentRequest, opts ...grpc.CallOption) (*Deployment, error)
-	// ListDeployments gives an environment's history, newest first.
+	// ListDeployments gives the history of an environment, or of several, newest first.
 	ListDeployments(ctx context.Context, in *ListDeploymentsRequest, opts ...grpc.CallOption) (*ListDeploymentsResponse, error)
 	// WatchDeployment streams a deployment: as it is now, then after each change until its end.
 	WatchDeployment(ctx context.Context, in *WatchDeploymentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentResponse], error)
-	// WatchApplications streams the list: what is there now, then each change. It can be resumed.
+	// WatchApplications streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchApplications(ctx context.Context, in *WatchApplicationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApplicationsResponse], error)
-	// WatchEnvironmentTypes streams the list: what is there now, then each change. It can be resumed.
+	// WatchEnvironmentTypes streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchEnvironmentTypes(ctx context.Context, in *WatchEnvironmentTypesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentTypesResponse], error)
-	// WatchTargets streams the list: what is there now, then each change. It can be resumed.
+	// WatchTargets streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchTargets(ctx context.Context, in *WatchTargetsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTargetsResponse], error)
-	// WatchRepositories streams the list: what is there now, then each change. It can be resumed.
+	// WatchRepositories streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchRepositories(ctx context.Context, in *WatchRepositoriesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRepositoriesResponse], error)
-	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
+	// WatchEnvironments streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchEnvironments(ctx context.Context, in *WatchEnvironmentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEnvironmentsResponse], error)
-	// WatchDeployments streams the deployments that have not ended, then each change of any. It can be resumed.
+	// WatchDeployments streams the deployments that have not ended, then each one that changed, as it is by then; what ended
+	// before is in ListDeployments. It can be resumed.
 	WatchDeployments(ctx context.Context, in *WatchDeploymentsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeploymentsResponse], error)
 }
 
@@ -810,7 +814,7 @@ type CatalogServiceServer interface {
 	// DeleteEnvironment takes an environment out of Git and its cluster; its history stays. The answer is the deployment that
 	// does it.
 	DeleteEnvironment(context.Context, *DeleteEnvironmentRequest) (*Deployment, error)
-	// GetSet gives an immutable set.
+	// GetSet gives an immutable set: one of a deployment, or what a draft makes as long as the draft is there.
 	GetSet(context.Context, *GetSetRequest) (*Set, error)
 	// CreateDeployment accepts a change and answers at once; WatchDeployment tells how it goes on.
 	CreateDeployment(context.Context, *CreateDeploymentRequest) (*Deployment, error)
@@ -818,7 +822,8 @@ type CatalogServiceServer interface {
 	PlanDeployment(context.Context, *PlanDeploymentRequest) (*Plan, error)
 	// Rollback restores what an earlier deployment made, by a new deployment: the same tree, no history rewritten.
 	Rollback(context.Context, *RollbackRequest) (*Deployment, error)
-	// Promote brings the set of another environment to this one, by a new deployment.
+	// Promote brings the set of another environment of the application to this one, by a new deployment. Variables and overlay
+	// stay this one's.
 	Promote(context.Context, *PromoteRequest) (*Deployment, error)
 	// SetImage gives one container another image, by a new deployment.
 	SetImage(context.Context, *SetImageRequest) (*Deployment, error)
@@ -831,35 +836,38 @@ type CatalogServiceServer interface {
 	// CancelDeployment withdraws a deployment that is not in Git yet. Where the committer has it already, its answer decides:
 	// the deployment ends as cancelled or goes on.
 	CancelDeployment(context.Context, *CancelDeploymentRequest) (*Deployment, error)
-	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment.
+	// RetryDeployment deploys what a failed, rejected or cancelled deployment meant to, by a new deployment. Refused where that
+	// would undo a later one.
 	RetryDeployment(context.Context, *RetryDeploymentRequest) (*Deployment, error)
-	// CommentDeployment adds a comment to a deployment; the rest of it stays as it is.
+	// CommentDeployment adds a comment to a deployment, 100 at the most; the rest of it stays as it is.
 	CommentDeployment(context.Context, *CommentDeploymentRequest) (*Deployment, error)
-	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires.
+	// LockEnvironment keeps an environment as it is until it is unlocked or the lock expires: changes, rollbacks and removals. Who
+	// locked it can say the lock anew; somebody else has to unlock it first.
 	LockEnvironment(context.Context, *LockEnvironmentRequest) (*Environment, error)
 	// UnlockEnvironment takes the lock away; deployments that waited go on.
 	UnlockEnvironment(context.Context, *UnlockEnvironmentRequest) (*Environment, error)
 	// ExtendEnvironment moves the time at which an environment is deleted, or keeps it for ever.
 	ExtendEnvironment(context.Context, *ExtendEnvironmentRequest) (*Environment, error)
-	// GetDeliveryMetrics gives the DORA figures of an environment, computed from its history.
+	// GetDeliveryMetrics gives the DORA figures of an environment, or of several, computed from history.
 	GetDeliveryMetrics(context.Context, *GetDeliveryMetricsRequest) (*DeliveryMetrics, error)
 	// GetDeployment gives a deployment.
 	GetDeployment(context.Context, *GetDeploymentRequest) (*Deployment, error)
-	// ListDeployments gives an environment's history, newest first.
+	// ListDeployments gives the history of an environment, or of several, newest first.
 	ListDeployments(context.Context, *ListDeploymentsRequest) (*ListDeploymentsResponse, error)
 	// WatchDeployment streams a deployment: as it is now, then after each change until its end.
 	WatchDeployment(*WatchDeploymentRequest, grpc.ServerStreamingServer[WatchDeploymentResponse]) error
-	// WatchApplications streams the list: what is there now, then each change. It can be resumed.
+	// WatchApplications streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchApplications(*WatchApplicationsRequest, grpc.ServerStreamingServer[WatchApplicationsResponse]) error
-	// WatchEnvironmentTypes streams the list: what is there now, then each change. It can be resumed.
+	// WatchEnvironmentTypes streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchEnvironmentTypes(*WatchEnvironmentTypesRequest, grpc.ServerStreamingServer[WatchEnvironmentTypesResponse]) error
-	// WatchTargets streams the list: what is there now, then each change. It can be resumed.
+	// WatchTargets streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchTargets(*WatchTargetsRequest, grpc.ServerStreamingServer[WatchTargetsResponse]) error
-	// WatchRepositories streams the list: what is there now, then each change. It can be resumed.
+	// WatchRepositories streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchRepositories(*WatchRepositoriesRequest, grpc.ServerStreamingServer[WatchRepositoriesResponse]) error
-	// WatchEnvironments streams the list: what is there now, then each change. It can be resumed.
+	// WatchEnvironments streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchEnvironments(*WatchEnvironmentsRequest, grpc.ServerStreamingServer[WatchEnvironmentsResponse]) error
-	// WatchDeployments streams the deployments that have not ended, then each change of any. It can be resumed.
+	// WatchDeployments streams the deployments that have not ended, then each one that changed, as it is by then; what ended
+	// before is in ListDeployments. It can be resumed.
 	WatchDeployments(*WatchDeploymentsRequest, grpc.ServerStreamingServer[WatchDeploymentsResponse]) error
 	mustEmbedUnimplementedCatalogServiceServer()
 }

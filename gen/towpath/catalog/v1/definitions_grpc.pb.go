@@ -50,9 +50,9 @@ type DefinitionServiceClient interface {
 	ListResourceDefinitions(ctx context.Context, in *ListResourceDefinitionsRequest, opts ...grpc.CallOption) (*ListResourceDefinitionsResponse, error)
 	// UpdateResourceDefinition changes the named fields of a resource definition.
 	UpdateResourceDefinition(ctx context.Context, in *UpdateResourceDefinitionRequest, opts ...grpc.CallOption) (*ResourceDefinition, error)
-	// DeleteResourceDefinition removes a resource definition.
+	// DeleteResourceDefinition removes a resource definition of which no version is active and to which no environment is pinned.
 	DeleteResourceDefinition(ctx context.Context, in *DeleteResourceDefinitionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// WatchResourceDefinitions streams the list: what is there now, then each change. It can be resumed.
+	// WatchResourceDefinitions streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchResourceDefinitions(ctx context.Context, in *WatchResourceDefinitionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResourceDefinitionsResponse], error)
 	// CreateDefinitionVersion proposes a new version; nothing uses it until it is activated.
 	CreateDefinitionVersion(ctx context.Context, in *CreateDefinitionVersionRequest, opts ...grpc.CallOption) (*DefinitionVersion, error)
@@ -253,9 +253,9 @@ type DefinitionServiceServer interface {
 	ListResourceDefinitions(context.Context, *ListResourceDefinitionsRequest) (*ListResourceDefinitionsResponse, error)
 	// UpdateResourceDefinition changes the named fields of a resource definition.
 	UpdateResourceDefinition(context.Context, *UpdateResourceDefinitionRequest) (*ResourceDefinition, error)
-	// DeleteResourceDefinition removes a resource definition.
+	// DeleteResourceDefinition removes a resource definition of which no version is active and to which no environment is pinned.
 	DeleteResourceDefinition(context.Context, *DeleteResourceDefinitionRequest) (*emptypb.Empty, error)
-	// WatchResourceDefinitions streams the list: what is there now, then each change. It can be resumed.
+	// WatchResourceDefinitions streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchResourceDefinitions(*WatchResourceDefinitionsRequest, grpc.ServerStreamingServer[WatchResourceDefinitionsResponse]) error
 	// CreateDefinitionVersion proposes a new version; nothing uses it until it is activated.
 	CreateDefinitionVersion(context.Context, *CreateDefinitionVersionRequest) (*DefinitionVersion, error)

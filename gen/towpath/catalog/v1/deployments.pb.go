@@ -118,7 +118,7 @@ const (
 	Deployment_STATE_REJECTED Deployment_State = 11
 	// Ended: somebody cancelled it before it was in Git.
 	Deployment_STATE_CANCELLED Deployment_State = 12
-	// In an open pull request.
+	// Not in use yet: in an open pull request.
 	Deployment_STATE_PULL_REQUEST_OPEN Deployment_State = 13
 )
 
@@ -257,7 +257,7 @@ type Change struct {
 	OverlayOperations []*v1.Operation `protobuf:"bytes,5,rep,name=overlay_operations,json=overlayOperations,proto3" json:"overlay_operations,omitempty"`
 	// Paths whose operation is to leave the overlay.
 	OverlayDrops []string `protobuf:"bytes,6,rep,name=overlay_drops,json=overlayDrops,proto3" json:"overlay_drops,omitempty"`
-	// Variables to set. Not for secrets: a value that looks like one is refused.
+	// Variables to set; an environment has 200 at the most. Not for secrets: a value that looks like one is refused.
 	Variables map[string]string `protobuf:"bytes,7,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Variables to take away, secret ones too.
 	VariableDrops []string `protobuf:"bytes,8,rep,name=variable_drops,json=variableDrops,proto3" json:"variable_drops,omitempty"`
@@ -370,7 +370,8 @@ func (x *Change) GetBaseSet() string {
 	return ""
 }
 
-// Deployment is one attempt to change an environment; immutable once finished and kept for ever.
+// Deployment is one attempt to change an environment, kept for ever. Once it has ended it gets comments and the times in which it
+// is what runs, and from DEGRADED it becomes HEALTHY when its cluster recovers; nothing else changes.
 type Deployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/environments/{environment}/deployments/{number}.
@@ -431,7 +432,7 @@ type Deployment struct {
 	PlannedTree string `protobuf:"bytes,28,opt,name=planned_tree,json=plannedTree,proto3" json:"planned_tree,omitempty"`
 	// The plan that it holds to: the tree that must stand before, "absent" for none, empty for any.
 	PlannedBaseTree string `protobuf:"bytes,29,opt,name=planned_base_tree,json=plannedBaseTree,proto3" json:"planned_base_tree,omitempty"`
-	// Votes on it, in order.
+	// Votes on it, in order; the newest 100.
 	Approvals []*Approval `protobuf:"bytes,30,rep,name=approvals,proto3" json:"approvals,omitempty"`
 	// How many approvals it needs; pinned when it was accepted.
 	ApprovalsRequired int32 `protobuf:"varint,31,opt,name=approvals_required,json=approvalsRequired,proto3" json:"approvals_required,omitempty"`
@@ -439,13 +440,13 @@ type Deployment struct {
 	AuthorMayApprove bool `protobuf:"varint,32,opt,name=author_may_approve,json=authorMayApprove,proto3" json:"author_may_approve,omitempty"`
 	// Hash of the plan that an approval is for.
 	PlanHash string `protobuf:"bytes,33,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
-	// By which way it came, such as cli, portal, api, sweeper.
+	// By which way it came: cli, portal or api, or another word that the client says; sweeper for what Towpath deletes by itself.
 	Origin string `protobuf:"bytes,34,opt,name=origin,proto3" json:"origin,omitempty"`
 	// The deployment whose set a promotion brings.
 	PromotionOf string `protobuf:"bytes,35,opt,name=promotion_of,json=promotionOf,proto3" json:"promotion_of,omitempty"`
 	// The deployment that this one tries again.
 	RetryOf string `protobuf:"bytes,36,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
-	// What people said about it later, in order.
+	// What people said about it later, in order, 100 at the most.
 	Comments []*Comment `protobuf:"bytes,37,rep,name=comments,proto3" json:"comments,omitempty"`
 	// Commit that brought the claims, where outputs had to be awaited.
 	ClaimsCommit string `protobuf:"bytes,38,opt,name=claims_commit,json=claimsCommit,proto3" json:"claims_commit,omitempty"`
@@ -1095,7 +1096,7 @@ type CreateDeploymentRequest struct {
 	Change *Change `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
 	// Why; shown in history and commit.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Idempotency key: a second call with the same one gets the first call's deployment. Made up when empty.
+	// Idempotency key: a second call with the same one within 7 days gets the first call's deployment. Made up when empty.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Hold to this plan: fail with PLAN_MOVED when anything that it was made on is different now.
 	PlanHash      string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
@@ -1271,7 +1272,8 @@ func (x *PlanDeploymentRequest) GetCreation() *NewEnvironment {
 // Promotion brings the set of one environment to another.
 type Promotion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/environments/{environment} whose running deployment is meant, or a deployment's name.
+	// applications/{application}/environments/{environment} whose running deployment is meant, or a deployment's name; of the
+	// same application.
 	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
 	// Workloads to bring, with the shared resources that they use; all of the set when empty.
 	Workloads     []string `protobuf:"bytes,2,rep,name=workloads,proto3" json:"workloads,omitempty"`
@@ -1328,7 +1330,7 @@ type NewEnvironment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The environment.
 	Environment *Environment `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
-	// Environment or deployment to copy: its set, its variables and its overlay. Nothing when empty.
+	// Environment or deployment of the same application to copy: its set, its own variables and its overlay. Nothing when empty.
 	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
 	// Changes on top.
 	Change *Change `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
@@ -1485,11 +1487,11 @@ type Plan struct {
 	SetOperations []*v1.Operation `protobuf:"bytes,10,rep,name=set_operations,json=setOperations,proto3" json:"set_operations,omitempty"`
 	// Objects created, changed and removed.
 	Objects []*ObjectChange `protobuf:"bytes,11,rep,name=objects,proto3" json:"objects,omitempty"`
-	// Differences field by field.
+	// Differences field by field, 2,000 at the most.
 	Fields []*FieldChange `protobuf:"bytes,12,rep,name=fields,proto3" json:"fields,omitempty"`
 	// Guardrails that do not hold.
 	Verdicts []*v1.Verdict `protobuf:"bytes,13,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
-	// What drifts now, one line each: "Service web spec.ports[port=80] added by kubectl".
+	// What drifts now, one line each, 100 at the most: "Service web spec.ports[port=80] added by kubectl".
 	Drift []string `protobuf:"bytes,14,rep,name=drift,proto3" json:"drift,omitempty"`
 	// Approvals that a deployment of it would need.
 	ApprovalsRequired int32 `protobuf:"varint,15,opt,name=approvals_required,json=approvalsRequired,proto3" json:"approvals_required,omitempty"`
@@ -1827,15 +1829,16 @@ func (x *GetDeploymentRequest) GetName() string {
 // ListDeploymentsRequest asks for an environment's history.
 type ListDeploymentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/environments/{environment}, also of one that was deleted; "-" stands for all, then the order is
-	// by time.
+	// applications/{application}/environments/{environment}, also of one that was deleted; "-" stands for all in either place,
+	// then the order is by time.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// At most so many, 50 when 0.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Continue a listing.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Which ones: terms joined by AND of state, kind, actor, create_time, origin, as in
-	// `state = FAILED AND actor = "users/ada" AND create_time >= "2026-01-31T00:00:00Z"`.
+	// Which ones: up to 32 terms joined by AND of state, kind, actor and origin with = and !=, and create_time also with <, <=, >
+	// and >=, as in `state = FAILED AND actor = "users/ada" AND create_time >= "2026-01-31T00:00:00Z"`. A page may then have fewer
+	// rows than asked for, or none, and still a next page.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2523,7 +2526,8 @@ func (x *ScaleWorkloadRequest) GetPlanHash() string {
 // GetDeliveryMetricsRequest asks how well an environment is delivered to.
 type GetDeliveryMetricsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// applications/{application}/environments/{environment}; "-" stands for all.
+	// applications/{application}/environments/{environment}; "-" stands for all in either place, for callers whose role reaches
+	// that far.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// From when; 30 days before end_time when unset.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
@@ -2584,10 +2588,11 @@ func (x *GetDeliveryMetricsRequest) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// DeliveryMetrics are the DORA figures, computed from history. Rollbacks, promotions and changes count, removals do not.
+// DeliveryMetrics are the DORA figures, computed from history. Rollbacks, promotions and changes count, removals do not. A
+// deployment belongs to the time at which it was accepted.
 type DeliveryMetrics struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From when.
+	// From when. Later than asked for where there were more than 20,000 deployments since: the figures are of the newest ones.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Until when.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
@@ -2601,7 +2606,7 @@ type DeliveryMetrics struct {
 	LeadTimeP95 *durationpb.Duration `protobuf:"bytes,6,opt,name=lead_time_p95,json=leadTimeP95,proto3" json:"lead_time_p95,omitempty"`
 	// Share of ended deployments that failed or degraded, 0 to 1. Superseded, rejected and cancelled ones do not count.
 	ChangeFailureRate float64 `protobuf:"fixed64,7,opt,name=change_failure_rate,json=changeFailureRate,proto3" json:"change_failure_rate,omitempty"`
-	// Median time from a bad end to the next healthy deployment of the same environment.
+	// Median time from a first bad end to the next healthy deployment of the same environment.
 	TimeToRestoreMedian *durationpb.Duration `protobuf:"bytes,8,opt,name=time_to_restore_median,json=timeToRestoreMedian,proto3" json:"time_to_restore_median,omitempty"`
 	// Deployments that ended badly.
 	Failures      int64 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`
@@ -2707,7 +2712,7 @@ type RollbackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/environments/{environment}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The deployment to restore; the last good one before the newest when empty.
+	// The deployment to restore; when empty the last one that ran and had another tree than the newest.
 	Deployment string `protobuf:"bytes,2,opt,name=deployment,proto3" json:"deployment,omitempty"`
 	// Why.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
@@ -2715,7 +2720,8 @@ type RollbackRequest struct {
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Hold to this plan, as in CreateDeployment.
 	PlanHash string `protobuf:"bytes,5,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
-	// Render the old intent with today's definitions and defaults instead of putting back the tree of then.
+	// Render the old intent, with its variables, by today's definitions, defaults and renderer instead of putting back the tree of
+	// then.
 	Rerender      bool `protobuf:"varint,6,opt,name=rerender,proto3" json:"rerender,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -27,20 +27,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Draft is a mutable change in preparation: operations on a base set.
+// Draft is a mutable change in preparation: operations on a base set. An application has 500 at the most; one has 1 MiB at the
+// most, and the set that comes out 2 MiB.
 type Draft struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/drafts/{draft}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Name for people.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// sets/{digest} that the operations are for; on create the set of `environment`, or the empty set.
+	// sets/{digest} that the operations are for: one of a deployment, or the empty set. When empty the set of `environment`, or the
+	// empty set.
 	BaseSet string `protobuf:"bytes,3,opt,name=base_set,json=baseSet,proto3" json:"base_set,omitempty"`
 	// The operations in order. A whole workload is /workloads/{name}, a shared resource /resources/{name}.
 	Operations []*v1.Operation `protobuf:"bytes,4,rep,name=operations,proto3" json:"operations,omitempty"`
 	// applications/{application}/environments/{environment} that it is meant for; may be empty.
 	Environment string `protobuf:"bytes,5,opt,name=environment,proto3" json:"environment,omitempty"`
-	// The set that comes out.
+	// The set that comes out. It can be read and compared as long as a draft makes it, and is stored when it is deployed.
 	ResultSet string `protobuf:"bytes,6,opt,name=result_set,json=resultSet,proto3" json:"result_set,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -280,7 +282,7 @@ type ListDraftsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Continue a listing.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Whose.
+	// applications/{application}; applications/- for all.
 	Parent        string `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -567,7 +569,7 @@ type WatchDraftsResponse struct {
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no draft.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -47,7 +47,7 @@ type DraftServiceClient interface {
 	UpdateDraft(ctx context.Context, in *UpdateDraftRequest, opts ...grpc.CallOption) (*Draft, error)
 	// DeleteDraft removes a draft.
 	DeleteDraft(ctx context.Context, in *DeleteDraftRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// WatchDrafts streams the list: what is there now, then each change. It can be resumed.
+	// WatchDrafts streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchDrafts(ctx context.Context, in *WatchDraftsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDraftsResponse], error)
 	// RebaseDraft moves a draft to another base; ABORTED with the paths that both changed. What the new base has already is left out.
 	RebaseDraft(ctx context.Context, in *RebaseDraftRequest, opts ...grpc.CallOption) (*Draft, error)
@@ -180,7 +180,7 @@ type DraftServiceServer interface {
 	UpdateDraft(context.Context, *UpdateDraftRequest) (*Draft, error)
 	// DeleteDraft removes a draft.
 	DeleteDraft(context.Context, *DeleteDraftRequest) (*emptypb.Empty, error)
-	// WatchDrafts streams the list: what is there now, then each change. It can be resumed.
+	// WatchDrafts streams the list: what is there now, then each one that changed, as it is by then. It can be resumed.
 	WatchDrafts(*WatchDraftsRequest, grpc.ServerStreamingServer[WatchDraftsResponse]) error
 	// RebaseDraft moves a draft to another base; ABORTED with the paths that both changed. What the new base has already is left out.
 	RebaseDraft(context.Context, *RebaseDraftRequest) (*Draft, error)

@@ -30,15 +30,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Hold says what happens to deployments that come while an environment is locked or its type is frozen.
+// Hold says what happens to deployments that come while an environment is locked or its type is frozen. A lock holds all of
+// them, a freeze all but rollbacks.
 type Hold int32
 
 const (
-	// HOLD_QUEUE.
+	// As HOLD_QUEUE.
 	Hold_HOLD_UNSPECIFIED Hold = 0
 	// They wait and go on by themselves.
 	Hold_HOLD_QUEUE Hold = 1
-	// They are refused.
+	// They are refused, with LOCKED or FROZEN; those that were accepted before wait.
 	Hold_HOLD_REFUSE Hold = 2
 )
 
@@ -248,15 +249,15 @@ type Token_Role int32
 const (
 	// Refused.
 	Token_ROLE_UNSPECIFIED Token_Role = 0
-	// Read everything.
+	// Read and plan.
 	Token_ROLE_VIEWER Token_Role = 1
-	// Read everything, deploy, revert and sync.
+	// What a deployer may, keep applications, environments, drafts and variables, lock, and revert drift.
 	Token_ROLE_DEVELOPER Token_Role = 2
 	// Everything.
 	Token_ROLE_ADMIN Token_Role = 3
-	// Read everything and deploy, roll back and sync, where it is bound: for pipelines.
+	// What a viewer may, deploy, roll back, promote, cancel, comment and sync: for pipelines.
 	Token_ROLE_DEPLOYER Token_Role = 4
-	// What a developer may, approve, unlock, and keep types, targets, repositories and definitions.
+	// What a developer may, approve, reject, unlock, and keep types, targets, repositories and definitions.
 	Token_ROLE_OPERATOR Token_Role = 5
 )
 
@@ -448,7 +449,7 @@ type EnvironmentType struct {
 	Freezes []*FreezeWindow `protobuf:"bytes,9,rep,name=freezes,proto3" json:"freezes,omitempty"`
 	// Rules on what may be deployed.
 	Guardrails []*v1.Guardrail `protobuf:"bytes,10,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
-	// How long a deployment waits for resource outputs before it fails; 10 minutes when unset.
+	// How long a deployment waits for resource outputs before it fails, 30 days at the most; 10 minutes when unset.
 	ProvisioningDeadline *durationpb.Duration `protobuf:"bytes,11,opt,name=provisioning_deadline,json=provisioningDeadline,proto3" json:"provisioning_deadline,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -734,7 +735,7 @@ func (x *Lock) GetHold() Hold {
 	return Hold_HOLD_UNSPECIFIED
 }
 
-// FreezeWindow is a time in which nothing is deployed: once, from start_time to end_time, or every week.
+// FreezeWindow is a time in which nothing but rollbacks is deployed: once, from start_time to end_time, or every week.
 type FreezeWindow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it is called: lower-case letters, digits and hyphens.
@@ -743,7 +744,7 @@ type FreezeWindow struct {
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// End of one that happens once.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// Every week, "Fri 16:00 - Mon 08:00".
+	// Every week, by the clocks of time_zone: "Fri 16:00 - Mon 08:00".
 	Weekly string `protobuf:"bytes,4,opt,name=weekly,proto3" json:"weekly,omitempty"`
 	// IANA time zone of weekly; UTC when empty.
 	TimeZone string `protobuf:"bytes,5,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
@@ -1115,7 +1116,7 @@ type Environment struct {
 	ActiveDeployment string `protobuf:"bytes,10,opt,name=active_deployment,json=activeDeployment,proto3" json:"active_deployment,omitempty"`
 	// What the cluster says.
 	Live *Live `protobuf:"bytes,11,opt,name=live,proto3" json:"live,omitempty"`
-	// When it is deleted by itself; unset for never. See ExtendEnvironment.
+	// When it is deleted by itself; unset for never. Given on create, here or as a ttl; after that by ExtendEnvironment.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Keeps it as it is; see LockEnvironment.
 	Lock *Lock `protobuf:"bytes,13,opt,name=lock,proto3" json:"lock,omitempty"`

@@ -33,7 +33,8 @@ const (
 	Rollout_ROLLOUT_UNSPECIFIED Rollout = 0
 	// None: each with its next deployment.
 	Rollout_ROLLOUT_NEXT Rollout = 1
-	// Every environment whose workloads read it, by a deployment each.
+	// Every environment whose workloads read it, by a deployment each: 100 environments at the most. Where one could not be
+	// rendered with it, or more read it, nothing is written.
 	Rollout_ROLLOUT_ALL Rollout = 2
 )
 
@@ -78,7 +79,7 @@ func (Rollout) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_catalog_v1_variables_proto_rawDescGZIP(), []int{0}
 }
 
-// Variable is one value, or the reference to a secret one.
+// Variable is one value, or the reference to a secret one. An application, and each environment, has 200 at the most.
 type Variable struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{application}/variables/{key} or applications/{application}/environments/{environment}/variables/{key}. A key has
@@ -980,7 +981,7 @@ type WatchVariablesRequest struct {
 	// Go on behind this token of an earlier response instead of listing everything. OUT_OF_RANGE when the log no longer reaches
 	// back to it: then begin anew.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Whose; "-" stands for any.
+	// Application or environment; an environment's list has the application's that it does not override.
 	Parent        string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1033,13 +1034,14 @@ func (x *WatchVariablesRequest) GetParent() string {
 // WatchVariablesResponse is one variable as it is, or the end of the first listing.
 type WatchVariablesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The variable; only its name when removed. Unset where caught_up is set.
+	// The variable; only its key below `parent` when removed. Unset where caught_up is set. Where an environment's own value is taken
+	// away and the application has one, that one is sent.
 	Variable *Variable `protobuf:"bytes,1,opt,name=variable,proto3" json:"variable,omitempty"`
 	// It was removed.
 	Removed bool `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
 	// Everything that was there at the beginning has been sent; sent once, with no variable.
 	CaughtUp bool `protobuf:"varint,3,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
-	// For resuming behind this response.
+	// For resuming behind this response; empty before caught_up.
 	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -51,7 +51,8 @@ type VariableServiceClient interface {
 	ListVariableVersions(ctx context.Context, in *ListVariableVersionsRequest, opts ...grpc.CallOption) (*ListVariableVersionsResponse, error)
 	// FindVariableUses tells which workloads read a variable, in which environments.
 	FindVariableUses(ctx context.Context, in *FindVariableUsesRequest, opts ...grpc.CallOption) (*FindVariableUsesResponse, error)
-	// WatchVariables streams the list: what is there now, then each change. It can be resumed.
+	// WatchVariables streams the list that ListVariables gives: what is there now, then each one that changed, as it is by then. It
+	// can be resumed.
 	WatchVariables(ctx context.Context, in *WatchVariablesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchVariablesResponse], error)
 }
 
@@ -174,7 +175,8 @@ type VariableServiceServer interface {
 	ListVariableVersions(context.Context, *ListVariableVersionsRequest) (*ListVariableVersionsResponse, error)
 	// FindVariableUses tells which workloads read a variable, in which environments.
 	FindVariableUses(context.Context, *FindVariableUsesRequest) (*FindVariableUsesResponse, error)
-	// WatchVariables streams the list: what is there now, then each change. It can be resumed.
+	// WatchVariables streams the list that ListVariables gives: what is there now, then each one that changed, as it is by then. It
+	// can be resumed.
 	WatchVariables(*WatchVariablesRequest, grpc.ServerStreamingServer[WatchVariablesResponse]) error
 	mustEmbedUnimplementedVariableServiceServer()
 }
