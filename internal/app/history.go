@@ -12,9 +12,11 @@ import (
 )
 
 // openHistory opens the place of old history that the configuration names. Keys of an object store are in no flag: they come from
-// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine's own identity.
+// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from the machine's own identity. It is nil where history stays in the store.
 func (p *process) openHistory() (history.Store, error) {
 	switch {
+	case p.History == "" && p.etcd != nil:
+		return nil, nil // a folder of this process's own would hide from the others what it has moved
 	case p.History == "":
 		return filehist.Open(filepath.Join(p.DataDir, "catalog", "history"))
 	case !strings.HasPrefix(p.History, "s3://"):

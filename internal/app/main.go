@@ -100,7 +100,7 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	fs.StringVar(&cfg.NATSCreds, "nats-creds", "", "credentials file for --nats-url, instead of --nats-seeds")
 	fs.StringVar(&cfg.Kubeconfig, "kubeconfig", "", "cluster of targets that name none (default: the one this process runs in)")
 	fs.StringVar(&cfg.CredentialsDir, "credentials-dir", "", "folder with the Git credentials, one file each (default DATA-DIR/credentials)")
-	fs.StringVar(&cfg.History, "history", "", "where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT (default DATA-DIR/catalog/history)")
+	fs.StringVar(&cfg.History, "history", "", "where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT (default DATA-DIR/catalog/history; with --store it stays in the store)")
 	fs.DurationVar(&cfg.ArchiveAfter, "archive-after", 0, "age from which history goes there (default 2160h, which is 90 days)")
 	fs.DurationVar(&cfg.RepublishAfter, "republish-after", 0, "how long a deployment may have no effect before its command is looked for (default 30s)")
 	fs.DurationVar(&cfg.AckWait, "ack-wait", 0, "how long work that a killed process had begun waits until it is begun again (default 30s)")

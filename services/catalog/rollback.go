@@ -198,9 +198,6 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	if c.row.Msg.GetLatestDeployment() == "" {
 		return d, s.removeUnused(ctx, o, c, d)
 	}
-	if err := s.hold(ctx, o, c, next, d); err != nil {
-		return nil, err
-	}
 	return d, s.commitDeployment(ctx, o, c, next, d)
 }
 
