@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 )
@@ -289,18 +292,24 @@ func (t *tow) driftWatchCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		open := openFindings{}
+		open, token := openFindings{}, ""
 		return t.reconnecting(ctx, func(ctx context.Context) (bool, error) {
-			stream, err := c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent})
+			stream, err := c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent, ResumeToken: token})
 			for got := false; ; got = true {
 				var r *driftv1.WatchFindingsResponse
 				if err == nil {
 					r, err = stream.Recv()
 				}
+				if status.Code(err) == codes.OutOfRange && token != "" { // the server is another one: begin anew
+					token = ""
+					stream, err = c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent})
+					continue
+				}
 				if err != nil {
 					return got, err
 				}
-				if !open.news(r.GetFinding()) {
+				token = cmp.Or(r.GetResumeToken(), token)
+				if r.GetFinding() == nil || !open.news(r.GetFinding()) {
 					continue
 				}
 				if err := p.findingLine(r.GetFinding()); err != nil {

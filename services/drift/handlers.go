@@ -82,14 +82,33 @@ func (s *Service) GetFinding(_ context.Context, req *driftv1.GetFindingRequest) 
 
 // WatchFindings streams open findings, then changes.
 func (s *Service) WatchFindings(req *driftv1.WatchFindingsRequest, stream grpc.ServerStreamingServer[driftv1.WatchFindingsResponse]) error {
-	changes, stop := s.hub.watch()
+	missed, token, changes, stop, err := s.hub.watch(req.GetResumeToken())
+	if err != nil {
+		return err
+	}
 	defer stop()
-	for _, f := range s.open(req.GetParent()) {
-		if err := stream.Send(&driftv1.WatchFindingsResponse{Finding: f}); err != nil {
+	want := strings.Split(req.GetParent(), "/")
+	send := func(c change) error {
+		if !matches(want, strings.Split(c.env, "/")) {
+			return nil
+		}
+		return stream.Send(&driftv1.WatchFindingsResponse{Finding: c.finding, ResumeToken: s.hub.token(c.seq)})
+	}
+	if req.GetResumeToken() == "" {
+		for _, f := range s.open(req.GetParent()) {
+			if err := stream.Send(&driftv1.WatchFindingsResponse{Finding: f}); err != nil {
+				return err
+			}
+		}
+		if err := stream.Send(&driftv1.WatchFindingsResponse{CaughtUp: true, ResumeToken: token}); err != nil {
 			return err
 		}
 	}
-	want := strings.Split(req.GetParent(), "/")
+	for _, c := range missed {
+		if err := send(c); err != nil {
+			return err
+		}
+	}
 	for {
 		select {
 		case <-stream.Context().Done():
@@ -98,10 +117,7 @@ func (s *Service) WatchFindings(req *driftv1.WatchFindingsRequest, stream grpc.S
 			if !ok {
 				return errs.New(errs.Unavailable, errorsv1.Reason_REASON_SERVICE_UNAVAILABLE, "the watcher was too slow; watch again")
 			}
-			if !matches(want, strings.Split(c.env, "/")) {
-				continue
-			}
-			if err := stream.Send(&driftv1.WatchFindingsResponse{Finding: c.finding}); err != nil {
+			if err := send(c); err != nil {
 				return err
 			}
 		}

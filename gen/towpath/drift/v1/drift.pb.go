@@ -823,7 +823,10 @@ func (x *GetFindingRequest) GetName() string {
 type WatchFindingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{app}/environments/{env}; "-" stands for any.
-	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Go on behind this token of an earlier response instead of listing what is open. OUT_OF_RANGE when the process no longer
+	// knows what has changed since, as after its restart: then begin anew.
+	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,11 +868,22 @@ func (x *WatchFindingsRequest) GetParent() string {
 	return ""
 }
 
-// WatchFindingsResponse is one change.
+func (x *WatchFindingsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// WatchFindingsResponse is one change, or the end of the first listing.
 type WatchFindingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The finding; resolve_time tells that it is gone.
-	Finding       *Finding `protobuf:"bytes,1,opt,name=finding,proto3" json:"finding,omitempty"`
+	// The finding; resolve_time tells that it is gone. Unset where caught_up is set.
+	Finding *Finding `protobuf:"bytes,1,opt,name=finding,proto3" json:"finding,omitempty"`
+	// All that was open at the beginning has been sent; sent once, with no finding.
+	CaughtUp bool `protobuf:"varint,2,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// For resuming behind this response; empty before caught_up.
+	ResumeToken   string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -909,6 +923,20 @@ func (x *WatchFindingsResponse) GetFinding() *Finding {
 		return x.Finding
 	}
 	return nil
+}
+
+func (x *WatchFindingsResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+func (x *WatchFindingsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
 }
 
 // RevertFindingsRequest says what to put back.
@@ -1185,11 +1213,14 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\bfindings\x18\x01 \x03(\v2\x19.towpath.drift.v1.FindingR\bfindings\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n" +
 	"\x11GetFindingRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe0A\x02\xbaH:r826^applications/[^/]+/environments/[^/]+/findings/[^/]+$R\x04name\"a\n" +
+	"\x04name\x18\x01 \x01(\tB@\xe0A\x02\xbaH:r826^applications/[^/]+/environments/[^/]+/findings/[^/]+$R\x04name\"\x8e\x01\n" +
 	"\x14WatchFindingsRequest\x12I\n" +
-	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\"L\n" +
+	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x12+\n" +
+	"\fresume_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vresumeToken\"\x8c\x01\n" +
 	"\x15WatchFindingsResponse\x123\n" +
-	"\afinding\x18\x01 \x01(\v2\x19.towpath.drift.v1.FindingR\afinding\"\xa8\x01\n" +
+	"\afinding\x18\x01 \x01(\v2\x19.towpath.drift.v1.FindingR\afinding\x12\x1b\n" +
+	"\tcaught_up\x18\x02 \x01(\bR\bcaughtUp\x12!\n" +
+	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\"\xa8\x01\n" +
 	"\x15RevertFindingsRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x12\x1f\n" +
 	"\x05names\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05names\x12#\n" +
