@@ -76,7 +76,7 @@ func sampleRows(b *testing.B, w *world, bus *lightBus) (app, env map[string][]by
 		table, _, _ := strings.Cut(e.Key, "/")
 		switch {
 		case table == "deployments" || table == "byTime" || table == "auditEvents":
-		case strings.Contains(e.Key, sampleEnv):
+		case strings.Contains(e.Key, sampleEnv) && strings.Contains(e.Key, sampleApp):
 			env[e.Key] = e.Value
 		case strings.Contains(e.Key, sampleApp):
 			app[e.Key] = e.Value
