@@ -40,6 +40,8 @@ type filler struct {
 	kv    *boltkv.DB
 	tx    store.Tx
 	group errgroup.Group
+	// flushed counts the transactions.
+	flushed int
 }
 
 func (f *filler) put(key string, value []byte) {
@@ -49,10 +51,18 @@ func (f *filler) put(key string, value []byte) {
 	}
 }
 
+// flush writes what there is. Now and then it cuts the log, else the file would be twice as large, and half of it free in the end.
 func (f *filler) flush() {
 	tx := f.tx
-	f.tx = store.Tx{}
-	f.group.Go(func() error { _, err := f.kv.Commit(context.Background(), tx); return err })
+	f.tx, f.flushed = store.Tx{}, f.flushed+1
+	compact := f.flushed%64 == 0
+	f.group.Go(func() error {
+		rev, err := f.kv.Commit(context.Background(), tx)
+		if err == nil && compact {
+			err = f.kv.Compact(context.Background(), rev)
+		}
+		return err
+	})
 }
 
 // sampleRows gives what the service writes for an application and for an environment with one healthy deployment, and that.
@@ -97,6 +107,25 @@ func (f *filler) copies(rows map[string][]byte, names ...string) {
 	}
 }
 
+// running gives an environment's rows with so many deployments, of which the last one runs.
+func (f *filler) running(rows map[string][]byte, generation int64) map[string][]byte {
+	name := fmt.Sprintf("%s/deployments/%d", longEnv, generation)
+	rows = maps.Clone(rows)
+	for _, key := range []string{"environments/" + sampleApp + "/" + sampleEnv, "live/" + sampleApp + "/" + sampleEnv} {
+		e := &catalogv1.Environment{}
+		must(f.b, proto.Unmarshal(rows[key], e))
+		if strings.HasPrefix(key, "live/") {
+			e.ActiveDeployment, e.Live.Generation, e.Running.Deployment = name, generation, name
+		} else {
+			e.LatestDeployment, e.Generation = name, generation
+		}
+		var err error
+		rows[key], err = proto.Marshal(e)
+		must(f.b, err)
+	}
+	return rows
+}
+
 // fill writes the world's rows as the service would have. Deployments are a minute apart, the last one some days ago.
 func (f *filler) fill(size worldSize, app, env map[string][]byte, sample *catalogv1.Deployment) {
 	total := size.long + size.others
@@ -107,12 +136,12 @@ func (f *filler) fill(size worldSize, app, env map[string][]byte, sample *catalo
 		if n%size.envsOfEach == 0 {
 			f.copies(app, sampleApp, appID)
 		}
-		f.copies(env, sampleApp, appID, sampleEnv, envID)
 		count := size.long
 		if n > 0 {
 			count = size.others*n/(envs-1) - made
 			made += count
 		}
+		f.copies(f.running(env, int64(count)), sampleApp, appID, sampleEnv, envID)
 		for g := range count {
 			at = at.Add(time.Minute)
 			f.deployment(sample, appID, envID, int64(g)+1, at)
