@@ -68,6 +68,8 @@ bench-%: build ## Run the benchmarks of one area: deploy, env, catalog, render, 
 
 bench-deploy bench-drift: bin/devcluster bin/kubectl
 
+bench-catalog: bin/etcd
+
 ##@ Change it
 proto: tools .build/proto ## Generate Go, gateway and OpenAPI from proto/
 	bin/buf generate
@@ -106,4 +108,4 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-.PHONY: run smoke build test check check-proto check-generated check-docs check-modules bench bench-deploy bench-drift proto docs docs-bench fmt licenses tools clean help
+.PHONY: run smoke build test check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help

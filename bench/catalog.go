@@ -3,17 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -40,8 +40,19 @@ resources:
 // benchCatalog measures towpathd's catalog as a process with its renderer, event server and gateway, on one engine after the other.
 // The load comes from this process, so clients and server share the cores.
 func benchCatalog(ctx context.Context, r *report) error {
-	if err := benchEngine(ctx, r, "catalog.", nil); err != nil {
-		return err
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // the callers take as little from the server's cores as they can
+	for _, on := range []struct {
+		prefix string
+		start  func(context.Context) (*engine, func(), error)
+	}{{"catalog.", boltEngine}, {"catalog.etcd.", etcdEngine}} {
+		if err := benchEngine(ctx, r, on.prefix, on.start); err != nil {
+			return fmt.Errorf("%s: %w", on.prefix, err)
+		}
+		bytes, err := bytesPerDeployment(ctx, on.start)
+		if err != nil {
+			return fmt.Errorf("%sbytes_per_deployment: %w", on.prefix, err)
+		}
+		r.add(on.prefix+"bytes_per_deployment", bytes, "", 0)
 	}
 	m, err := goBench(ctx, "./services/catalog", "^Benchmark(Page|ListEnvironments)", "-benchtime", "1s")
 	if err != nil {
@@ -49,6 +60,8 @@ func benchCatalog(ctx context.Context, r *report) error {
 	}
 	return r.take(m,
 		take{figure: "catalog.page_1m.ms", bench: "Page/history=1000000", unit: "ns/op", scale: 1e-6},
+		take{figure: "catalog.page_1m_all.ms", bench: "Page/history=1000000/of=all", unit: "ns/op", scale: 1e-6},
+		take{figure: "catalog.page_1m_archived.ms", bench: "Page/history=1000000/of=archived", unit: "ns/op", scale: 1e-6},
 		take{figure: "catalog.page_1k.ms", bench: "Page/history=1000", unit: "ns/op", scale: 1e-6},
 		take{figure: "catalog.memory_1m.mb", bench: "Page/history=1000000", unit: "MB-heap", scale: 1},
 		take{figure: "catalog.list_10k_environments.ms", bench: "ListEnvironments", unit: "ms/list", scale: 1},
@@ -56,13 +69,16 @@ func benchCatalog(ctx context.Context, r *report) error {
 }
 
 // benchEngine measures one engine under names that begin with prefix.
-func benchEngine(ctx context.Context, r *report, prefix string, args []string) error {
-	s, stop, err := startCatalog(ctx, args)
+func benchEngine(ctx context.Context, r *report, prefix string, start func(context.Context) (*engine, func(), error)) error {
+	e, stop, err := start(ctx)
 	defer stop()
 	if err != nil {
 		return err
 	}
-	c := &catalogLoad{stack: s}
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+	c := &catalogLoad{stack: e.stack}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
@@ -73,9 +89,9 @@ func benchEngine(ctx context.Context, r *report, prefix string, args []string) e
 		call    func(ctx context.Context, caller int) error
 	}{
 		{"get.c1", 1, c.getGRPC}, {"get.c16", 16, c.getGRPC}, {"get.c256", 256, c.getGRPC},
-		{"get.rest_c16", 16, c.getREST}, {"get.rest_c256", 256, c.getREST},
+		{"get.rest_c1", 1, c.getREST}, {"get.rest_c16", 16, c.getREST}, {"get.rest_c256", 256, c.getREST},
 		{"create.c1", 1, c.createGRPC}, {"create.c16", 16, c.createGRPC}, {"create.c256", 256, c.createGRPC},
-		{"create.rest_c256", 256, c.createREST},
+		{"create.rest_c1", 1, c.createREST}, {"create.rest_c16", 16, c.createREST}, {"create.rest_c256", 256, c.createREST},
 	} {
 		rate, err := perSecond(ctx, l.callers, l.call)
 		if err != nil {
@@ -89,32 +105,6 @@ func benchEngine(ctx context.Context, r *report, prefix string, args []string) e
 	return nil
 }
 
-// startCatalog starts towpathd with everything but committer and drift on a fresh state.
-func startCatalog(ctx context.Context, args []string) (s *stack, stop func(), err error) {
-	s = &stack{ready: map[string]string{}}
-	stop = func() {
-		for i := len(s.stops) - 1; i >= 0; i-- {
-			s.stops[i]()
-		}
-	}
-	if s.dir, err = os.MkdirTemp("", "towpath-bench-"); err != nil {
-		return s, stop, err
-	}
-	s.stops = append(s.stops, func() { os.RemoveAll(s.dir) })
-	ready, secret := filepath.Join(s.dir, "towpathd.ready"), filepath.Join(s.dir, "secret")
-	if err := os.WriteFile(secret, []byte(rand.Text()), 0o600); err != nil {
-		return s, stop, err
-	}
-	const nobody = "127.0.0.1:9" // commands wait in the event server; no plan is made
-	args = append([]string{"serve", "--target", "catalog,renderer,gateway", "--data-dir", filepath.Join(s.dir, "data"), "--ready-file", ready,
-		"--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0",
-		"--committer-addr", nobody, "--drift-addr", nobody, "--service-token-file", secret}, args...)
-	if err := s.spawn(ctx, "towpathd", ready, args...); err != nil {
-		return s, stop, err
-	}
-	return s, stop, s.connect(ready)
-}
-
 // catalogLoad is what the callers do.
 type catalogLoad struct {
 	*stack
@@ -125,7 +115,7 @@ type catalogLoad struct {
 }
 
 // callersPerConn is how many callers share a connection.
-const callersPerConn = 8
+const callersPerConn = 16
 
 func (c *catalogLoad) of(caller int) catalogv1.CatalogServiceClient {
 	return c.conns[caller/callersPerConn]
@@ -137,13 +127,8 @@ func environmentOf(caller int) string {
 
 // prepare makes an environment with one deployment for each caller.
 func (c *catalogLoad) prepare(ctx context.Context) error {
-	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callersAtMost, MaxConnsPerHost: callersAtMost}}
-	for range callersAtMost / callersPerConn {
-		conn, err := c.dial()
-		if err != nil {
-			return err
-		}
-		c.conns = append(c.conns, catalogv1.NewCatalogServiceClient(conn))
+	if err := c.redial(); err != nil {
+		return err
 	}
 	for i := range callersAtMost {
 		app := "app-" + strconv.Itoa(i)
@@ -163,6 +148,20 @@ func (c *catalogLoad) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// redial connects the callers to where towpathd is now.
+func (c *catalogLoad) redial() error {
+	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callersAtMost, MaxConnsPerHost: callersAtMost}}
+	c.conns = nil
+	for range callersAtMost / callersPerConn {
+		conn, err := c.dial()
+		if err != nil {
+			return err
+		}
+		c.conns = append(c.conns, catalogv1.NewCatalogServiceClient(conn))
 	}
 	return nil
 }
@@ -214,32 +213,45 @@ func (c *catalogLoad) rest(ctx context.Context, method, path string, body []byte
 
 // perSecond lets so many callers call one after the other, each for itself, and gives the calls per second of all together.
 func perSecond(ctx context.Context, callers int, call func(ctx context.Context, caller int) error) (float64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	var done atomic.Int64
 	var counting, ended atomic.Bool
+	var rate float64
 	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	all.Go(func() {
+		sleep(ctx, warmUp)
+		counting.Store(true)
+		start := time.Now()
+		sleep(ctx, loadFor)
+		rate = float64(done.Load()) / time.Since(start).Seconds()
+		ended.Store(true)
+	})
+	err := each(ctx, callers, func(ctx context.Context, caller int) (bool, error) {
+		err := call(ctx, caller)
+		if err == nil && counting.Load() {
+			done.Add(1)
+		}
+		return !ended.Load(), err
+	})
+	cancel()
+	all.Wait()
+	return rate, err
+}
+
+// each lets so many callers call until each is told that there is no more, or one fails.
+func each(ctx context.Context, callers int, call func(ctx context.Context, caller int) (more bool, err error)) error {
+	g, ctx := errgroup.WithContext(ctx)
 	for i := range callers {
-		all.Go(func() {
-			for !ended.Load() && ctx.Err() == nil {
-				if err := call(ctx, i); err != nil {
-					cancel(err)
-					return
-				}
-				if counting.Load() {
-					done.Add(1)
+		g.Go(func() error {
+			for {
+				more, err := call(ctx, i)
+				if err != nil || !more {
+					return err
 				}
 			}
 		})
 	}
-	sleep(ctx, warmUp)
-	counting.Store(true)
-	start := time.Now()
-	sleep(ctx, loadFor)
-	rate := float64(done.Load()) / time.Since(start).Seconds()
-	ended.Store(true)
-	all.Wait()
-	return rate, context.Cause(ctx)
+	return g.Wait()
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // figure describes what a number in results.json means.
 type figure struct {
@@ -40,6 +43,38 @@ func catalogRate(what string, bar float64) figure {
 	return figure{unit: "calls/s", more: true, bar: bar, what: what}
 }
 
+// catalogFigures are those of one engine; reads, creates and ratio are the bars.
+func catalogFigures(prefix, on string, reads, creates, ratio float64) map[string]figure {
+	all := map[string]figure{
+		prefix + "get.grpc_per_s": catalogRate("GetDeployment over gRPC; the better one of those with 16 and 256 callers; "+on+".", reads),
+		prefix + "rest_over_grpc.ratio": {unit: "x", bar: ratio, what: "GetDeployment: calls per second over gRPC divided by those over REST, 256 callers each; " + on +
+			". The REST client is part of the load on the same cores."},
+		prefix + "bytes_per_deployment": {unit: "bytes", what: "Growth of the database per deployment of one variable, over 4,000 of them; " + on +
+			": its row, indexes, its event of the audit trail, what publishing it writes, and the log of changes, which is cut later. Pages in use, not the file's steps."},
+	}
+	for _, callers := range []int{1, 16, 256} {
+		who := fmt.Sprintf("%d callers, each with an environment of its own; %s.", callers, on)
+		if callers == 1 {
+			who = "one caller; " + on + "."
+		}
+		at := func(kind string) string { return fmt.Sprintf("%s%sc%d_per_s", prefix, kind, callers) }
+		const durable = "each answer is rendered and on disk, and commands are published beside it; "
+		all[at("get.")] = catalogRate("GetDeployment over gRPC, "+who, 0)
+		all[at("get.rest_")] = catalogRate("GetDeployment over REST, "+who, 0)
+		all[at("create.")] = catalogRate("CreateDeployment of one variable over gRPC; "+durable+who, 0)
+		all[at("create.rest_")] = catalogRate("CreateDeployment of one variable over REST; "+durable+who, 0)
+	}
+	most := all[prefix+"create.c256_per_s"]
+	most.bar = creates
+	all[prefix+"create.c256_per_s"] = most
+	return all
+}
+
+func init() {
+	maps.Copy(figures, catalogFigures("catalog.", "bbolt in a file", 15_000, 1500, 2.5))
+	maps.Copy(figures, catalogFigures("catalog.etcd.", "etcd of one member on the same cores", 0, 0, 0))
+}
+
 // figures are all there are. The first word of a name is its area.
 var figures = map[string]figure{
 	"deploy.request_to_commit.p50_ms": {unit: "ms", bar: 25, what: "From before a client calls CreateDeployment over gRPC until WatchDeployment tells it the commit: " +
@@ -59,22 +94,13 @@ var figures = map[string]figure{
 		"also applied to the cluster on the same cores. The peer commits and pushes one after the other from one clone; the rate is from its median."},
 	"deploy.c64.git_only_per_s": {unit: "deployments/s", more: true, what: "The same without the cluster: the environments' type has no automatic sync."},
 
-	"catalog.get.c1_per_s":             catalogRate("GetDeployment over gRPC, one caller.", 0),
-	"catalog.get.c16_per_s":            catalogRate("The same, 16 callers.", 0),
-	"catalog.get.c256_per_s":           catalogRate("The same, 256 callers.", 0),
-	"catalog.get.grpc_per_s":           catalogRate("The better one of those with 16 and 256 callers.", 15_000),
-	"catalog.get.rest_c16_per_s":       catalogRate("GetDeployment over REST, 16 callers.", 0),
-	"catalog.get.rest_c256_per_s":      catalogRate("The same, 256 callers.", 0),
-	"catalog.rest_over_grpc.ratio":     {unit: "x", bar: 2.5, what: "Reads per second over gRPC divided by those over REST, 256 callers each. The REST client is part of the load on the same cores."},
-	"catalog.create.c1_per_s":          catalogRate("CreateDeployment of one variable over gRPC, one caller; each answer is rendered and on disk. Commands are published beside it.", 0),
-	"catalog.create.c16_per_s":         catalogRate("The same, 16 callers, each with an environment of its own.", 0),
-	"catalog.create.c256_per_s":        catalogRate("The same, 256 callers.", 1500),
-	"catalog.create.rest_c256_per_s":   catalogRate("The same over REST.", 0),
-	"catalog.page_1m.ms":               {unit: "ms", bar: 10, what: "ListDeployments of 50 from the middle of a history of 1,000,000 deployments, over in-memory gRPC, on bbolt. Mean."},
-	"catalog.page_1k.ms":               {unit: "ms", what: "The same from a history of 1,000."},
-	"catalog.memory_1m.mb":             {unit: "MB", what: "Heap of the process with 10,000 applications, 30,000 environments and those 1,000,000 deployments, after paging."},
+	"catalog.page_1m.ms": {unit: "ms", bar: 10, what: "ListDeployments of 50 from the middle of an environment's history of 300,000, one of 30,000 environments " +
+		"of 10,000 applications with 1,000,000 deployments in all; over in-memory gRPC, on bbolt. Each call reads the next page. Mean."},
+	"catalog.page_1m_all.ms":           {unit: "ms", what: "ListDeployments of 50 of all environments together, by time, in the same world."},
+	"catalog.page_1m_archived.ms":      {unit: "ms", what: "ListDeployments of 50 of the environment with 300,000 once all but its newest 1,000 are in segments: from the border on into them."},
+	"catalog.page_1k.ms":               {unit: "ms", what: "ListDeployments of 50 from the middle of an environment's history of 971, with 1,000 deployments in all."},
+	"catalog.memory_1m.mb":             {unit: "MB", what: "Heap of the process that holds those 1,000,000 deployments, after paging and a collection."},
 	"catalog.list_10k_environments.ms": {unit: "ms", what: "Listing 10,000 environments with what is live of each, in pages of 1,000, over in-memory gRPC, on bbolt. Mean."},
-	"catalog.bytes_per_deployment":     {unit: "bytes", what: "Growth of the database file per deployment of one variable: its row, its idempotency key, indexes and the change log."},
 
 	"env.create_to_available.ms": {unit: "ms", bar: 5000, what: "From before a client calls CreateEnvironment, as a copy of another environment with a variable changed, until WatchDeployment " +
 		"tells it that its deployment is healthy: the environment and its first deployment are stored, rendered, committed and applied, and three workloads (a Deployment and a Service each) are available. " +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,28 +61,42 @@ func startStack(ctx context.Context) (s *stack, stop func(), err error) {
 	if err != nil {
 		return s, stop, err
 	}
-	return s, stop, s.connect(serverReady)
+	return s, stop, s.connect(serverReady, "")
 }
 
 // spawn starts a binary and waits until it has written its ready file.
 func (s *stack) spawn(ctx context.Context, name, ready string, args ...string) error {
+	_, err := s.launch(ctx, name, written(ready), args...)
+	return err
+}
+
+// written reports whether a ready file is there.
+func written(file string) func() bool {
+	return func() bool {
+		b, err := os.ReadFile(file)
+		return err == nil && len(b) > 0
+	}
+}
+
+// launch starts a binary and waits until it is ready. end ends it before all else ends.
+func (s *stack) launch(ctx context.Context, name string, ready func() bool, args ...string) (end func(), err error) {
 	log, err := os.Create(filepath.Join(s.dir, name+".log"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
 	cmd := exec.Command(filepath.Join("bin", name), args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// devcluster ends with its standard input, so that it cannot outlive this process.
 	if _, err := cmd.StdinPipe(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w (make build bin/devcluster)", name, err)
+		return nil, fmt.Errorf("start %s: %w (make build bin/devcluster bin/etcd)", name, err)
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	s.stops = append(s.stops, func() {
+	end = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
@@ -89,19 +104,20 @@ func (s *stack) spawn(ctx context.Context, name, ready string, args ...string) e
 			_ = cmd.Process.Kill()
 			<-exited
 		}
-	})
+	}
+	s.stops = append(s.stops, end)
 	limit := time.After(2 * time.Minute)
 	for {
-		if b, err := os.ReadFile(ready); err == nil && len(b) > 0 {
-			return nil
+		if ready() {
+			return end, nil
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("%s ended before it was ready:\n%s", name, tail(log.Name()))
+			return nil, fmt.Errorf("%s ended before it was ready:\n%s", name, tail(log.Name()))
 		case <-limit:
-			return fmt.Errorf("%s is not ready after two minutes:\n%s", name, tail(log.Name()))
+			return nil, fmt.Errorf("%s is not ready after two minutes:\n%s", name, tail(log.Name()))
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -115,7 +131,8 @@ func tail(file string) string {
 	return string(b[max(0, len(b)-3000):])
 }
 
-func (s *stack) connect(readyFile string) error {
+// connect reads where towpathd is. The admin's token is in a file that the ready file names, unless another is given.
+func (s *stack) connect(readyFile, tokenFile string) error {
 	b, err := os.ReadFile(readyFile)
 	if err != nil {
 		return err
@@ -124,7 +141,7 @@ func (s *stack) connect(readyFile string) error {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		s.ready[key] = strings.Trim(value, "'")
 	}
-	token, err := os.ReadFile(s.ready["TOWPATH_ADMIN_TOKEN_FILE"])
+	token, err := os.ReadFile(cmp.Or(tokenFile, s.ready["TOWPATH_ADMIN_TOKEN_FILE"]))
 	if err != nil {
 		return err
 	}

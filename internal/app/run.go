@@ -122,6 +122,15 @@ func (p *process) newServer(context.Context) error {
 	return nil
 }
 
+// renderer gives the way to the renderer. It is called for each deployment, several times, so in the same process without HTTP/2
+// and encoding.
+func (p *process) renderer() grpc.ClientConnInterface {
+	if p.runs[Renderer] {
+		return p.server.OwnCalls(p.ServiceToken)
+	}
+	return p.conns[Renderer]
+}
+
 // serviceNames says which gRPC services a target serves.
 var serviceNames = map[Target][]string{
 	Catalog: {

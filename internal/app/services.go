@@ -49,7 +49,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
 		BackupDir:      filepath.Join(p.DataDir, "catalog"),
 		Identities:     people,
-		Renderer:       rendererv1.NewRendererServiceClient(p.conns[Renderer]),
+		Renderer:       rendererv1.NewRendererServiceClient(p.renderer()),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 	})
@@ -110,7 +110,7 @@ func (p *process) newCommitter(ctx context.Context) error {
 	}
 	p.closing(repos.Close)
 	s, err = committer.New(committer.Config{
-		Bus: bus, Renderer: rendererv1.NewRendererServiceClient(p.conns[Renderer]), Repos: repos,
+		Bus: bus, Renderer: rendererv1.NewRendererServiceClient(p.renderer()), Repos: repos,
 		Dir: filepath.Join(p.DataDir, "mirrors"), CredentialsDir: p.CredentialsDir,
 		Metrics: p.registry, Log: p.Log, Failpoint: p.Failpoint,
 	})

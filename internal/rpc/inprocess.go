@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/fullstorydev/grpchan/inprocgrpc"
@@ -15,6 +16,7 @@ import (
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.Server.RegisterService(desc, impl)
 	s.direct.RegisterService(desc, impl)
+	s.own.RegisterService(desc, impl)
 	s.ours[desc.ServiceName] = true
 }
 
@@ -22,6 +24,27 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 // without HTTP/2 and encoding: what the REST gateway calls. Services that are not this server's are called over fallback.
 func (s *Server) InProcess(fallback grpc.ClientConnInterface) grpc.ClientConnInterface {
 	return inProcess{ours: s.ours, direct: s.direct, fallback: fallback}
+}
+
+// OwnCalls gives a way to call this server's services with a bearer token as InProcess does: what one service of a process calls
+// another with. Only services that are registered by the time of the call are known.
+func (s *Server) OwnCalls(token string) grpc.ClientConnInterface {
+	return ownCalls{Channel: s.own, as: grpc.PerRPCCredentials(bearer(token))}
+}
+
+type ownCalls struct {
+	*inprocgrpc.Channel
+	as grpc.CallOption
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c ownCalls) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.Channel.Invoke(ctx, method, args, reply, append(slices.Clip(opts), c.as)...)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (c ownCalls) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.Channel.NewStream(ctx, desc, method, append(slices.Clip(opts), c.as)...)
 }
 
 func newDirect(unary []grpc.UnaryServerInterceptor, stream []grpc.StreamServerInterceptor) *inprocgrpc.Channel {

@@ -32,8 +32,9 @@ import (
 // content), so that what is too large for them gets their typed error and not gRPC's.
 const MaxMessageBytes = 32 << 20
 
-// workersPerCPU is how many calls per core are served by workers; more than those at once get goroutines of their own.
-const workersPerCPU = 16
+// workersPerCPU is how many calls per core are served by workers; more than those at once get goroutines of their own. They are
+// many because calls wait for the disk, or in streams, and cost little: a worker that waits for a call has a small stack.
+const workersPerCPU = 256
 
 // ServerConfig is what a server needs; all fields are required unless said.
 type ServerConfig struct {
@@ -66,6 +67,8 @@ type Server struct {
 	Health *health.Server
 	local  *bufconn.Listener
 	direct *inprocgrpc.Channel
+	// own is direct for this process's own calls, which begin spans.
+	own *inprocgrpc.Channel
 	// ours are the services that are registered, which is done before anything is served.
 	ours map[string]bool
 }
@@ -106,6 +109,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		Health: health.NewServer(),
 		local:  bufconn.Listen(1 << 20),
 		direct: newDirect(unary, stream),
+		own:    newDirect(unary, stream).WithClientStatsHandler(otelgrpc.NewClientHandler()),
 		ours:   map[string]bool{},
 	}
 	healthv1.RegisterHealthServer(s.Server, s.Health)

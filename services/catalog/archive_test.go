@@ -37,7 +37,7 @@ func oldWorld(t *testing.T, kv store.KV, dir string, cfg catalog.ArchiveConfig, 
 	return w
 }
 
-func mustOpen(t *testing.T, dir string) *filehist.Store {
+func mustOpen(t testing.TB, dir string) *filehist.Store {
 	t.Helper()
 	s, err := filehist.Open(dir)
 	must(t, err)

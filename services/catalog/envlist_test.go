@@ -128,23 +128,3 @@ func (w *world) environments(t testing.TB, n int) {
 	}
 	flush()
 }
-
-// BenchmarkListEnvironments measures listing 10,000 environments in pages of 1,000, over gRPC, with what runs in each.
-func BenchmarkListEnvironments(b *testing.B) {
-	const n = 10_000
-	w, _ := lightWorld(b, memkv.New())
-	w.environments(b, n)
-	for b.Loop() {
-		listed := 0
-		for token, first := "", true; first || token != ""; first = false {
-			page, err := w.api.ListEnvironments(context.Background(), &catalogv1.ListEnvironmentsRequest{Parent: "applications/-", PageSize: 1000, PageToken: token})
-			must(b, err)
-			listed += len(page.GetEnvironments())
-			token = page.GetNextPageToken()
-		}
-		if listed != n {
-			b.Fatalf("listed %d", listed)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/10k")
-}
