@@ -73,7 +73,11 @@ func (o *outbox) lookAt(ctx context.Context, l *lane, generation int64) error {
 			return err
 		}
 	}
-	o.log.Warn("a command had no effect and is no longer in the stream; it is sent again", "deployment", d.GetName(), "repeat", l.sent.Repeats+1)
+	if rules.Provisioning(d) && d.GetClaimsCommit() != "" {
+		o.log.Info("outputs are still awaited; the claims are told again, in case that was lost", "deployment", d.GetName(), "repeat", l.sent.Repeats+1)
+	} else {
+		o.log.Warn("a command had no effect and is no longer in the stream; it is sent again", "deployment", d.GetName(), "repeat", l.sent.Repeats+1)
+	}
 	if cancelled {
 		return o.cancel(l, d, l.cancels+1)
 	}
