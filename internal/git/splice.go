@@ -73,6 +73,8 @@ type edit struct {
 	replace bool
 	subtree *Hash
 	kids    map[string]*edit
+	// made tells that something was written below: a file that stood here went then, also when what was written goes again.
+	made bool
 }
 
 func (e *edit) apply(c Change) error {
@@ -115,6 +117,7 @@ func (e *edit) at(path string, create bool) *edit {
 			}
 			*e = edit{replace: true}
 		}
+		e.made = e.made || create
 		kid := e.kids[name]
 		if kid == nil {
 			if e.kids == nil {
@@ -255,7 +258,7 @@ func (s splicer) piece(ctx context.Context, name string, kid *edit, old map[stri
 	if err != nil {
 		return piece{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if h.IsZero() && exists && !was.isDir() && !kid.replace && kid.subtree == nil {
+	if h.IsZero() && exists && !was.isDir() && !kid.replace && kid.subtree == nil && !kid.made {
 		// Something below a file was to be removed: there is nothing below a file, and the file itself stays.
 		return piece{name: name, mode: string(was.mode), id: was.hash()}, nil
 	}

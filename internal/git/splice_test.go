@@ -131,6 +131,26 @@ func drawChange(rt *rapid.T, model map[string][]byte, empty git.Reader, objs *gi
 	}
 }
 
+// Writing below a file makes it a folder; that what was written goes again does not bring the file back.
+func TestAFileThatBecameAFolderStaysAwayWhenTheFolderIsEmptied(t *testing.T) {
+	empty := nothing(t)
+	objs := git.NewObjectSet()
+	root, err := git.Splice(t.Context(), empty, objs, git.ZeroHash, []git.Change{{Path: "a", File: []byte("x")}, {Path: "z", File: []byte("z")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := git.Splice(t.Context(), empty, objs, git.ZeroHash, []git.Change{{Path: "z", File: []byte("z")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, below := range []string{"a/b", "a/b/c"} {
+		got, err := git.Splice(t.Context(), empty, objs, root, []git.Change{{Path: below, File: []byte("y")}, {Path: below, Delete: true}})
+		if err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", below, got, err, want)
+		}
+	}
+}
+
 func TestReplacingAFolderBelowAFileByNothingKeepsTheFile(t *testing.T) {
 	empty := nothing(t)
 	none := git.EmptyTree
