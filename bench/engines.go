@@ -69,7 +69,7 @@ func boltUsed(file string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	var size int64
 	err = db.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
 	s := db.Stats()

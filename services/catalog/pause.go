@@ -88,7 +88,9 @@ func (s *Service) untilPause(ctx context.Context, work func(context.Context) err
 		return false, err
 	case r := <-s.pause.asked:
 		cancel()
-		<-ended // it ends because it was cancelled
+		if err := <-ended; err != nil { // it ends because it was cancelled
+			s.log.Debug("what is paused ended with an error", "error", err)
+		}
 		close(r.begun)
 		<-r.over
 		s.tokens.purge()
