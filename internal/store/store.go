@@ -258,8 +258,14 @@ const allPage = 256
 // All gives all entries with the prefix in key order, reading them page by page: memory stays bounded, but entries of two
 // pages may be of two moments. The sequence ends after the last entry or with one error.
 func All(ctx context.Context, kv KV, prefix string) iter.Seq2[Entry, error] {
+	return Range(ctx, kv, ScanRange{Prefix: prefix, Limit: allPage})
+}
+
+// Range gives all entries of a range as All does, in the range's direction. Its Limit is how many are read at once: few where the
+// search ends soon.
+func Range(ctx context.Context, kv KV, r ScanRange) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		r := ScanRange{Prefix: prefix, Limit: allPage}
+		r := r // a sequence may be gone through again
 		for {
 			page, err := kv.Scan(ctx, r)
 			if err != nil {
@@ -271,7 +277,7 @@ func All(ctx context.Context, kv KV, prefix string) iter.Seq2[Entry, error] {
 					return
 				}
 			}
-			if len(page) < allPage {
+			if len(page) < r.Limit || r.Limit == 0 {
 				return
 			}
 			r.After = page[len(page)-1].Key

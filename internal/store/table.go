@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,25 @@ func (t Table[T]) Get(ctx context.Context, kv KV, id string) (Row[T], error) {
 		return Row[T]{}, err
 	}
 	return t.Decode(e)
+}
+
+// Range gives the rows of a range, whose Prefix and After are ids, as the function Range does.
+func (t Table[T]) Range(ctx context.Context, kv KV, r ScanRange) iter.Seq2[Row[T], error] {
+	r.Prefix = t.Key(r.Prefix)
+	if r.After != "" {
+		r.After = t.Key(r.After)
+	}
+	return func(yield func(Row[T], error) bool) {
+		for e, err := range Range(ctx, kv, r) {
+			var row Row[T]
+			if err == nil {
+				row, err = t.Decode(e)
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // Create adds the write of a row that must not exist yet.

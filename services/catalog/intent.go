@@ -114,30 +114,20 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 // newestThat gives the newest deployment of an environment that it holds for, nil for none. Those of an earlier environment
 // of that name do not count.
 func (s *Service) newestThat(ctx context.Context, env rules.Env, e *catalogv1.Environment, holds func(*catalogv1.Deployment) bool) (*catalogv1.Deployment, error) {
-	r := store.ScanRange{Prefix: deployments.Key(envKey(env)) + "/", Reverse: true, Limit: 8}
-	for {
-		page, err := s.cfg.KV.Scan(ctx, r)
+	r := store.ScanRange{Prefix: envKey(env) + "/", Reverse: true, Limit: 16}
+	for row, err := range deployments.Range(ctx, s.cfg.KV, r) {
 		if err != nil {
 			return nil, err
 		}
-		for _, entry := range page {
-			row, err := deployments.Decode(entry)
-			if err != nil {
-				return nil, err
-			}
-			if row.Msg.GetCreateTime().AsTime().Before(e.GetCreateTime().AsTime()) {
-				return nil, nil
-			}
-			if holds(row.Msg) {
-				row.Msg.Etag = store.Etag(row.Rev)
-				return row.Msg, nil
-			}
-		}
-		if len(page) < r.Limit {
+		if row.Msg.GetCreateTime().AsTime().Before(e.GetCreateTime().AsTime()) {
 			return nil, nil
 		}
-		r.After, r.Limit = page[len(page)-1].Key, 64
+		if holds(row.Msg) {
+			row.Msg.Etag = store.Etag(row.Rev)
+			return row.Msg, nil
+		}
 	}
+	return nil, nil
 }
 
 // newestMeant gives the newest deployment that was meant to run: not one that waits for approval or that people withdrew. An

@@ -176,32 +176,16 @@ func (s *Service) onCommitted(ctx context.Context, e *eventsv1.DeploymentCommitt
 
 // onRemoved ends a removal: the environment's row goes, its history stays.
 func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved, at time.Time) error {
-	env, generation, ok := rules.EnvOfDeployment(e.GetDeployment())
-	if !ok {
-		return errs.InvalidField("deployment", "%q is no deployment", e.GetDeployment())
-	}
-	return retry(ctx, func() error {
-		row, err := deployments.Get(ctx, s.cfg.KV, depKey(env, generation))
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		var tx store.Tx
-		if err := s.moved(&tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
+	return s.onRow(ctx, e.GetDeployment(), func(env rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+		if err := s.moved(tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
 			return err
 		}
 		gone := proto.CloneOf(row.Msg)
 		gone.ActiveFrom = timestamppb.New(at) // only to tell until when the one before it ran
-		if err := s.overtake(ctx, &tx, env, generation, gone); err != nil {
+		if err := s.overtake(ctx, tx, env, gone.GetGeneration(), gone); err != nil {
 			return err
 		}
-		if err := s.forgetEnvironment(ctx, &tx, env, generation); err != nil || len(tx.Ops) == 0 {
-			return err
-		}
-		_, err = s.cfg.KV.Commit(ctx, tx)
-		return err
+		return s.forgetEnvironment(ctx, tx, env, gone.GetGeneration())
 	})
 }
 

@@ -58,30 +58,17 @@ func (s catalogServer) GetDeliveryMetrics(ctx context.Context, r *catalogv1.GetD
 
 // environmentHistory gives one environment's deployments of a time, the newest first. Their order is that of their numbers.
 func (s *Service) environmentHistory(ctx context.Context, env rules.Env, start, end time.Time, yield func(*catalogv1.Deployment) bool) error {
-	r := store.ScanRange{Prefix: deployments.Key(envKey(env)) + "/", Reverse: true, Limit: 256}
-	for {
-		page, err := s.cfg.KV.Scan(ctx, r)
+	r := store.ScanRange{Prefix: envKey(env) + "/", Reverse: true, Limit: 256}
+	for row, err := range deployments.Range(ctx, s.cfg.KV, r) {
 		if err != nil {
 			return err
 		}
-		for _, e := range page {
-			row, err := deployments.Decode(e)
-			if err != nil {
-				return err
-			}
-			at := row.Msg.GetCreateTime().AsTime()
-			if at.Before(start) {
-				return nil
-			}
-			if at.Before(end) && !yield(row.Msg) {
-				return nil
-			}
-		}
-		if len(page) < r.Limit {
+		at := row.Msg.GetCreateTime().AsTime()
+		if at.Before(start) || at.Before(end) && !yield(row.Msg) {
 			return nil
 		}
-		r.After = page[len(page)-1].Key
 	}
+	return nil
 }
 
 // historyOf reads the parent of a history: an environment's name, in which "-" stands for all.

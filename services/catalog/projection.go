@@ -163,9 +163,35 @@ func (s *Service) moved(tx *store.Tx, row store.Row[*catalogv1.Deployment], move
 
 // onSynced notes that a deployment has reached the cluster, and what that means for those before it.
 func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, at time.Time) error {
-	env, generation, ok := rules.EnvOfDeployment(e.GetDeployment())
+	return s.onRow(ctx, e.GetDeployment(), func(env rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+		synced := proto.CloneOf(row.Msg)
+		rules.Sync(synced, e, at)
+		synced.Commit = cmp.Or(synced.GetCommit(), e.GetCommit()) // the committer's own word may come later
+		next, err := s.nextActive(ctx, env, synced.GetGeneration())
+		if err != nil {
+			return err
+		}
+		err = s.moved(tx, row, func(d *catalogv1.Deployment) {
+			rules.Sync(d, e, at)
+			if next != nil { // late: another has taken its place already, and overtook it if it had not ended
+				rules.Succeed(d, next)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.overtake(ctx, tx, env, synced.GetGeneration(), synced); err != nil {
+			return err
+		}
+		return s.activate(ctx, tx, env, synced)
+	})
+}
+
+// onRow changes what an event about a deployment is about, in one transaction; nothing when this catalog does not have it.
+func (s *Service) onRow(ctx context.Context, name string, change func(rules.Env, store.Row[*catalogv1.Deployment], *store.Tx) error) error {
+	env, generation, ok := rules.EnvOfDeployment(name)
 	if !ok {
-		return errs.InvalidField("deployment", "%q is no deployment", e.GetDeployment())
+		return errs.InvalidField("deployment", "%q is no deployment", name)
 	}
 	return retry(ctx, func() error {
 		row, err := deployments.Get(ctx, s.cfg.KV, depKey(env, generation))
@@ -175,27 +201,8 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 		if err != nil {
 			return err
 		}
-		synced := proto.CloneOf(row.Msg)
-		rules.Sync(synced, e, at)
-		synced.Commit = cmp.Or(synced.GetCommit(), e.GetCommit()) // the committer's own word may come later
-		next, err := s.nextActive(ctx, env, generation)
-		if err != nil {
-			return err
-		}
 		var tx store.Tx
-		err = s.moved(&tx, row, func(d *catalogv1.Deployment) {
-			rules.Sync(d, e, at)
-			if next != nil { // late: another has taken its place already, and overtook it if it had not ended
-				rules.Succeed(d, next)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if err := s.overtake(ctx, &tx, env, generation, synced); err != nil {
-			return err
-		}
-		if err := s.activate(ctx, &tx, env, synced); err != nil || len(tx.Ops) == 0 {
+		if err := change(env, row, &tx); err != nil || len(tx.Ops) == 0 {
 			return err
 		}
 		_, err = s.cfg.KV.Commit(ctx, tx)
@@ -205,61 +212,39 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 
 // nextActive gives the first deployment behind generation that has reached the cluster, nil for none.
 func (s *Service) nextActive(ctx context.Context, env rules.Env, generation int64) (*catalogv1.Deployment, error) {
-	r := store.ScanRange{Prefix: deployments.Key(envKey(env)) + "/", After: deployments.Key(depKey(env, generation)), Limit: 32}
-	for {
-		page, err := s.cfg.KV.Scan(ctx, r)
+	r := store.ScanRange{Prefix: envKey(env) + "/", After: depKey(env, generation), Limit: 32}
+	for row, err := range deployments.Range(ctx, s.cfg.KV, r) {
 		if err != nil {
 			return nil, err
 		}
-		for _, entry := range page {
-			row, err := deployments.Decode(entry)
-			if err != nil {
-				return nil, err
-			}
-			if row.Msg.GetActiveFrom() != nil {
-				return row.Msg, nil
-			}
+		if row.Msg.GetActiveFrom() != nil {
+			return row.Msg, nil
 		}
-		if len(page) < r.Limit {
-			return nil, nil
-		}
-		r.After = page[len(page)-1].Key
 	}
+	return nil, nil
 }
 
 // overtake ends the deployments before one that has reached the cluster: back to the one that ran before it, which was dealt
 // with what is before that when it came.
 func (s *Service) overtake(ctx context.Context, tx *store.Tx, env rules.Env, generation int64, by *catalogv1.Deployment) error {
 	at := by.GetActiveFrom().AsTime()
-	r := store.ScanRange{
-		Prefix: deployments.Key(envKey(env)) + "/", After: deployments.Key(depKey(env, generation)), Limit: 32, Reverse: true,
-	}
-	for {
-		page, err := s.cfg.KV.Scan(ctx, r)
+	r := store.ScanRange{Prefix: envKey(env) + "/", After: depKey(env, generation), Limit: 32, Reverse: true}
+	for row, err := range deployments.Range(ctx, s.cfg.KV, r) {
 		if err != nil {
 			return err
 		}
-		for _, entry := range page {
-			row, err := deployments.Decode(entry)
-			if err != nil {
-				return err
+		err = s.moved(tx, row, func(d *catalogv1.Deployment) {
+			if !rules.IsFinal(d.GetState()) || d.GetState() == catalogv1.Deployment_STATE_SUPERSEDED {
+				rules.Overtake(d, at)
 			}
-			err = s.moved(tx, row, func(d *catalogv1.Deployment) {
-				if !rules.IsFinal(d.GetState()) || d.GetState() == catalogv1.Deployment_STATE_SUPERSEDED {
-					rules.Overtake(d, at)
-				}
-				rules.Succeed(d, by)
-			})
-			if err != nil {
-				return err
-			}
-			if row.Msg.GetActiveFrom() != nil || len(tx.Ops) > store.MaxTxOps/2 {
-				return nil
-			}
+			rules.Succeed(d, by)
+		})
+		if err != nil {
+			return err
 		}
-		if len(page) < r.Limit {
+		if row.Msg.GetActiveFrom() != nil || len(tx.Ops) > store.MaxTxOps/2 {
 			return nil
 		}
-		r.After = page[len(page)-1].Key
 	}
+	return nil
 }

@@ -120,32 +120,19 @@ func (s *Service) lastGood(ctx context.Context, c current) (*catalogv1.Deploymen
 		if err != nil {
 			return nil, err
 		}
-		r := store.ScanRange{Prefix: deployments.Key(envKey(c.env)) + "/", Reverse: true, Limit: 32,
-			After: deployments.Key(depKey(c.env, newest.GetGeneration()))}
-		for {
-			page, err := s.cfg.KV.Scan(ctx, r)
+		r := store.ScanRange{Prefix: envKey(c.env) + "/", After: depKey(c.env, newest.GetGeneration()), Reverse: true, Limit: 32}
+		for row, err := range deployments.Range(ctx, s.cfg.KV, r) {
 			if err != nil {
 				return nil, err
 			}
-			for _, e := range page {
-				row, err := deployments.Decode(e)
-				if err != nil {
-					return nil, err
-				}
-				d := row.Msg
-				if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
-					page = nil // before it was another environment of that name
-					break
-				}
-				ran := d.GetState() == catalogv1.Deployment_STATE_HEALTHY || d.GetActiveFrom() != nil
-				if ran && d.GetTree() != "" && d.GetTree() != newest.GetTree() {
-					return d, nil
-				}
+			d := row.Msg
+			if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+				break // before it was another environment of that name
 			}
-			if len(page) < r.Limit {
-				break
+			ran := d.GetState() == catalogv1.Deployment_STATE_HEALTHY || d.GetActiveFrom() != nil
+			if ran && d.GetTree() != "" && d.GetTree() != newest.GetTree() {
+				return d, nil
 			}
-			r.After = page[len(page)-1].Key
 		}
 	}
 	return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
