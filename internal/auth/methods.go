@@ -126,6 +126,10 @@ var methods = map[string]map[string]Rule{
 		"CancelDeployment":  on(Cancel, named("name")),
 		"CommentDeployment": on(Comment, named("name")),
 	},
+	"towpath.catalog.v1.ManifestService": {
+		"ExplainEnvironment": on(Read, named("name")), "GetResourceGraph": on(Read, named("name")),
+		"DiffManifests": on(Read, named("from")).and(Read, source("to")),
+	},
 	"towpath.catalog.v1.DraftService": {
 		"GetDraft": on(Read, named("name")), "ListDrafts": on(Read, named("parent")).rows("drafts"),
 		"WatchDrafts": on(Read, named("parent")).rows("draft"), "DiffSets": on(ReadShared, everything),
@@ -167,6 +171,9 @@ var methods = map[string]map[string]Rule{
 	"towpath.renderer.v1.RendererService": {
 		"LoadWorkloads": on(RenderInput, everything), "Render": on(RenderInput, everything), "ExplainMatch": on(RenderInput, everything),
 		"CheckDefinition": on(RenderInput, everything), "CheckGuardrails": on(RenderInput, everything),
+		"LoadGuardrails": on(RenderInput, everything), "ListStarterGuardrails": on(RenderInput, everything),
+		"LoadProvisioners": on(RenderInput, everything), "Explain": on(RenderInput, everything), "Graph": on(RenderInput, everything),
+		"DiffBundles": on(RenderInput, everything),
 	},
 	"towpath.committer.v1.CommitterService": {
 		"GetHead": on(ReadGit, everything), "GetTree": on(ReadGit, everything), "ListCommits": on(ReadGit, everything),

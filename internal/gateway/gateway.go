@@ -53,6 +53,9 @@ func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, erro
 			return catalogv1.RegisterAccessServiceHandlerClient(ctx, mux, catalogv1.NewAccessServiceClient(conn))
 		},
 		func() error {
+			return catalogv1.RegisterManifestServiceHandlerClient(ctx, mux, catalogv1.NewManifestServiceClient(conn))
+		},
+		func() error {
 			return eventsv1.RegisterEventServiceHandlerClient(ctx, mux, eventsv1.NewEventServiceClient(conn))
 		},
 		func() error {

@@ -129,6 +129,7 @@ func New(cfg Config) *Service {
 func (s *Service) Register(r grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(r, catalogServer{Service: s})
 	catalogv1.RegisterDraftServiceServer(r, draftServer{Service: s})
+	catalogv1.RegisterManifestServiceServer(r, manifestServer{Service: s})
 	catalogv1.RegisterVariableServiceServer(r, variableServer{Service: s})
 	catalogv1.RegisterDefinitionServiceServer(r, definitionServer{Service: s})
 	catalogv1.RegisterAccessServiceServer(r, accessServer{s: s})
@@ -144,6 +145,10 @@ type (
 	}
 	draftServer struct {
 		catalogv1.UnimplementedDraftServiceServer
+		*Service
+	}
+	manifestServer struct {
+		catalogv1.UnimplementedManifestServiceServer
 		*Service
 	}
 	variableServer struct {

@@ -57,7 +57,7 @@ func TestGuardrailFiles(t *testing.T) {
 	for text, want := range map[string]string{
 		"a: b":                         "guardrails: is not a list",
 		"- {name: a, enforcement: no}": "guardrails[0].enforcement: is not one of deny, warn",
-		"- {nam: a}":                   "guardrails[0].nam: is not known; there are name, expression, message, enforcement, kinds",
+		"- {nam: a}":                   "guardrails[0].nam: is not known; there are expression, message, enforcement, kinds, message_expression, conditions, variables",
 	} {
 		if _, err := document.Guardrails([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: want …%s…, got %v", text, want, err)

@@ -1499,8 +1499,10 @@ type Plan struct {
 	Hold string `protobuf:"bytes,16,opt,name=hold,proto3" json:"hold,omitempty"`
 	// Resources whose outputs would be awaited.
 	AwaitedOutputs []string `protobuf:"bytes,17,rep,name=awaited_outputs,json=awaitedOutputs,proto3" json:"awaited_outputs,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Objects and fields that differ, as text for people; secret values are masked.
+	Text          string `protobuf:"bytes,18,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
@@ -1650,6 +1652,13 @@ func (x *Plan) GetAwaitedOutputs() []string {
 		return x.AwaitedOutputs
 	}
 	return nil
+}
+
+func (x *Plan) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 // ObjectChange is one object that a deployment would create, change or remove.
@@ -2895,7 +2904,7 @@ var File_towpath_catalog_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
+	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x12A\n" +
 	"\x06scores\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.ScoreFileB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06scores\x12)\n" +
@@ -3050,7 +3059,7 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
 	"ACTION_ADD\x10\x01\x12\x11\n" +
 	"\rACTION_MODIFY\x10\x02\x12\x11\n" +
-	"\rACTION_DELETE\x10\x03\"\xa9\x05\n" +
+	"\rACTION_DELETE\x10\x03\"\xbd\x05\n" +
 	"\x04Plan\x122\n" +
 	"\x06intent\x18\x01 \x01(\v2\x1a.towpath.catalog.v1.IntentR\x06intent\x12\x18\n" +
 	"\asummary\x18\x02 \x03(\tR\asummary\x124\n" +
@@ -3069,7 +3078,8 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x05drift\x18\x0e \x03(\tR\x05drift\x12-\n" +
 	"\x12approvals_required\x18\x0f \x01(\x05R\x11approvalsRequired\x12\x12\n" +
 	"\x04hold\x18\x10 \x01(\tR\x04hold\x12'\n" +
-	"\x0fawaited_outputs\x18\x11 \x03(\tR\x0eawaitedOutputs\"\x85\x01\n" +
+	"\x0fawaited_outputs\x18\x11 \x03(\tR\x0eawaitedOutputs\x12\x12\n" +
+	"\x04text\x18\x12 \x01(\tR\x04text\"\x85\x01\n" +
 	"\fObjectChange\x126\n" +
 	"\x06object\x18\x01 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12=\n" +
 	"\x06action\x18\x02 \x01(\x0e2%.towpath.catalog.v1.FileChange.ActionR\x06action\"\xb9\x01\n" +

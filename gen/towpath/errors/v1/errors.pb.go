@@ -116,6 +116,8 @@ const (
 	Reason_REASON_CYCLE Reason = 42
 	// The outputs did not come before the deadline. FAILED_PRECONDITION.
 	Reason_REASON_PROVISIONING_TIMEOUT Reason = 43
+	// A rendered object is not what Kubernetes takes; the fields name the place in it. A definition made it, or an overlay. FAILED_PRECONDITION.
+	Reason_REASON_INVALID_OBJECT Reason = 44
 )
 
 // Enum value maps for Reason.
@@ -165,6 +167,7 @@ var (
 		41: "REASON_AMBIGUOUS_DEFINITION",
 		42: "REASON_CYCLE",
 		43: "REASON_PROVISIONING_TIMEOUT",
+		44: "REASON_INVALID_OBJECT",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -211,6 +214,7 @@ var (
 		"REASON_AMBIGUOUS_DEFINITION":   41,
 		"REASON_CYCLE":                  42,
 		"REASON_PROVISIONING_TIMEOUT":   43,
+		"REASON_INVALID_OBJECT":         44,
 	}
 )
 
@@ -245,7 +249,7 @@ var File_towpath_errors_v1_errors_proto protoreflect.FileDescriptor
 
 const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\x8d\t\n" +
+	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\xa8\t\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -291,7 +295,8 @@ const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\x16REASON_OUTPUTS_MISSING\x10(\x12\x1f\n" +
 	"\x1bREASON_AMBIGUOUS_DEFINITION\x10)\x12\x10\n" +
 	"\fREASON_CYCLE\x10*\x12\x1f\n" +
-	"\x1bREASON_PROVISIONING_TIMEOUT\x10+B\xc9\x01\n" +
+	"\x1bREASON_PROVISIONING_TIMEOUT\x10+\x12\x19\n" +
+	"\x15REASON_INVALID_OBJECT\x10,B\xc9\x01\n" +
 	"\x15com.towpath.errors.v1B\vErrorsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Errors.V1\xca\x02\x11Towpath\\Errors\\V1\xe2\x02\x1dTowpath\\Errors\\V1\\GPBMetadata\xea\x02\x13Towpath::Errors::V1b\x06proto3"
 
 var (

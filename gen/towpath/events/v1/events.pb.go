@@ -1992,7 +1992,7 @@ var File_towpath_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1etowpath/events/v1/events.proto\x12\x11towpath.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$towpath/committer/v1/committer.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a\"towpath/renderer/v1/renderer.proto\"\x85\x02\n" +
+	"\x1etowpath/events/v1/events.proto\x12\x11towpath.events.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$towpath/committer/v1/committer.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\x85\x02\n" +
 	"\x12WatchEventsRequest\x12)\n" +
 	"\vapplication\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\vapplication\x12)\n" +
 	"\venvironment\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\venvironment\x12\x1f\n" +

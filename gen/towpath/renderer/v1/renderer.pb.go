@@ -79,6 +79,68 @@ func (Operation_Action) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{3, 0}
 }
 
+// Strategy is how a Secret comes into being.
+type SecretRules_Strategy int32
+
+const (
+	// STRATEGY_GENERATED.
+	SecretRules_STRATEGY_UNSPECIFIED SecretRules_Strategy = 0
+	// Towpath's own engine makes it in the cluster when it syncs, and never changes it again. Refused on targets that Argo CD or
+	// Flux sync, where nothing would make it.
+	SecretRules_STRATEGY_GENERATED SecretRules_Strategy = 1
+	// The External Secrets operator makes it: passwords by a generator, others from a store.
+	SecretRules_STRATEGY_EXTERNAL_SECRETS SecretRules_Strategy = 2
+	// The Sealed Secrets controller makes it of ciphertexts that variables carry.
+	SecretRules_STRATEGY_SEALED_SECRETS SecretRules_Strategy = 3
+	// It is there already; nothing is rendered.
+	SecretRules_STRATEGY_EXISTING SecretRules_Strategy = 4
+)
+
+// Enum value maps for SecretRules_Strategy.
+var (
+	SecretRules_Strategy_name = map[int32]string{
+		0: "STRATEGY_UNSPECIFIED",
+		1: "STRATEGY_GENERATED",
+		2: "STRATEGY_EXTERNAL_SECRETS",
+		3: "STRATEGY_SEALED_SECRETS",
+		4: "STRATEGY_EXISTING",
+	}
+	SecretRules_Strategy_value = map[string]int32{
+		"STRATEGY_UNSPECIFIED":      0,
+		"STRATEGY_GENERATED":        1,
+		"STRATEGY_EXTERNAL_SECRETS": 2,
+		"STRATEGY_SEALED_SECRETS":   3,
+		"STRATEGY_EXISTING":         4,
+	}
+)
+
+func (x SecretRules_Strategy) Enum() *SecretRules_Strategy {
+	p := new(SecretRules_Strategy)
+	*p = x
+	return p
+}
+
+func (x SecretRules_Strategy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SecretRules_Strategy) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_renderer_v1_renderer_proto_enumTypes[1].Descriptor()
+}
+
+func (SecretRules_Strategy) Type() protoreflect.EnumType {
+	return &file_towpath_renderer_v1_renderer_proto_enumTypes[1]
+}
+
+func (x SecretRules_Strategy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SecretRules_Strategy.Descriptor instead.
+func (SecretRules_Strategy) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // Driver makes the resource.
 type ResourceDefinition_Driver int32
 
@@ -92,6 +154,11 @@ const (
 	// A claim: a custom resource, from the template `inputs.manifest`, whose outputs come from its status or from the Secret
 	// that it names, as `inputs.outputs` says. They are known only when the cluster has made them.
 	ResourceDefinition_DRIVER_CLAIM ResourceDefinition_Driver = 3
+	// A Helm chart, uploaded as `archive` and named by its digest in `inputs.chart`, with the template `inputs.values`.
+	ResourceDefinition_DRIVER_HELM ResourceDefinition_Driver = 4
+	// A kustomize base, uploaded as `archive` and named by its digest in `inputs.base`, with the template `inputs.kustomization`
+	// on top of it.
+	ResourceDefinition_DRIVER_KUSTOMIZE ResourceDefinition_Driver = 5
 )
 
 // Enum value maps for ResourceDefinition_Driver.
@@ -101,12 +168,16 @@ var (
 		1: "DRIVER_TEMPLATE",
 		2: "DRIVER_STATIC",
 		3: "DRIVER_CLAIM",
+		4: "DRIVER_HELM",
+		5: "DRIVER_KUSTOMIZE",
 	}
 	ResourceDefinition_Driver_value = map[string]int32{
 		"DRIVER_UNSPECIFIED": 0,
 		"DRIVER_TEMPLATE":    1,
 		"DRIVER_STATIC":      2,
 		"DRIVER_CLAIM":       3,
+		"DRIVER_HELM":        4,
+		"DRIVER_KUSTOMIZE":   5,
 	}
 )
 
@@ -121,11 +192,11 @@ func (x ResourceDefinition_Driver) String() string {
 }
 
 func (ResourceDefinition_Driver) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_renderer_v1_renderer_proto_enumTypes[1].Descriptor()
+	return file_towpath_renderer_v1_renderer_proto_enumTypes[2].Descriptor()
 }
 
 func (ResourceDefinition_Driver) Type() protoreflect.EnumType {
-	return &file_towpath_renderer_v1_renderer_proto_enumTypes[1]
+	return &file_towpath_renderer_v1_renderer_proto_enumTypes[2]
 }
 
 func (x ResourceDefinition_Driver) Number() protoreflect.EnumNumber {
@@ -134,7 +205,7 @@ func (x ResourceDefinition_Driver) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResourceDefinition_Driver.Descriptor instead.
 func (ResourceDefinition_Driver) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7, 0}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{14, 0}
 }
 
 // Enforcement says what happens when it does not hold.
@@ -174,11 +245,11 @@ func (x Guardrail_Enforcement) String() string {
 }
 
 func (Guardrail_Enforcement) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_renderer_v1_renderer_proto_enumTypes[2].Descriptor()
+	return file_towpath_renderer_v1_renderer_proto_enumTypes[3].Descriptor()
 }
 
 func (Guardrail_Enforcement) Type() protoreflect.EnumType {
-	return &file_towpath_renderer_v1_renderer_proto_enumTypes[2]
+	return &file_towpath_renderer_v1_renderer_proto_enumTypes[3]
 }
 
 func (x Guardrail_Enforcement) Number() protoreflect.EnumNumber {
@@ -187,7 +258,7 @@ func (x Guardrail_Enforcement) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Guardrail_Enforcement.Descriptor instead.
 func (Guardrail_Enforcement) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9, 0}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // ScoreFile is a Score document as a person wrote it, with what is to be changed in it before it is used.
@@ -448,9 +519,28 @@ type EnvironmentDefaults struct {
 	// Labels put on every object; they never change selectors.
 	Labels map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Domain under which the built-in route and dns definitions make host names, "localhost" when empty.
-	Domain        string `protobuf:"bytes,4,opt,name=domain,proto3" json:"domain,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Domain string `protobuf:"bytes,4,opt,name=domain,proto3" json:"domain,omitempty"`
+	// What each container that names none asks for.
+	Requests *ComputeAmounts `protobuf:"bytes,5,opt,name=requests,proto3" json:"requests,omitempty"`
+	// What each container that names none is limited to.
+	Limits *ComputeAmounts `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// A PodDisruptionBudget for every Deployment and StatefulSet with more than one replica; none when unset.
+	DisruptionBudget *DisruptionBudget `protobuf:"bytes,7,opt,name=disruption_budget,json=disruptionBudget,proto3" json:"disruption_budget,omitempty"`
+	// Who may reach the pods; no NetworkPolicy when unset.
+	Network *NetworkRules `protobuf:"bytes,8,opt,name=network,proto3" json:"network,omitempty"`
+	// A HorizontalPodAutoscaler for every Deployment and StatefulSet that does not say how many replicas it has; none when unset.
+	Autoscaling *Autoscaling `protobuf:"bytes,9,opt,name=autoscaling,proto3" json:"autoscaling,omitempty"`
+	// A ServiceAccount of its own for every workload; when unset, pods run as the namespace's default one.
+	ServiceAccount *ServiceAccountRules `protobuf:"bytes,10,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// Where Secrets come from; STRATEGY_GENERATED when unset.
+	Secrets *SecretRules `protobuf:"bytes,11,opt,name=secrets,proto3" json:"secrets,omitempty"`
+	// Kinds of objects that may be rendered, "Deployment.apps", "Service" or "*.example.com"; when empty, every kind that belongs into
+	// a namespace but those that decide what others may do: Role, RoleBinding, ResourceQuota, LimitRange.
+	AllowedKinds []string `protobuf:"bytes,12,rep,name=allowed_kinds,json=allowedKinds,proto3" json:"allowed_kinds,omitempty"`
+	// Secrets in the namespace with which images are pulled.
+	ImagePullSecrets []string `protobuf:"bytes,13,rep,name=image_pull_secrets,json=imagePullSecrets,proto3" json:"image_pull_secrets,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EnvironmentDefaults) Reset() {
@@ -511,20 +601,453 @@ func (x *EnvironmentDefaults) GetDomain() string {
 	return ""
 }
 
+func (x *EnvironmentDefaults) GetRequests() *ComputeAmounts {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetLimits() *ComputeAmounts {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetDisruptionBudget() *DisruptionBudget {
+	if x != nil {
+		return x.DisruptionBudget
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetNetwork() *NetworkRules {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetAutoscaling() *Autoscaling {
+	if x != nil {
+		return x.Autoscaling
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetServiceAccount() *ServiceAccountRules {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetSecrets() *SecretRules {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetAllowedKinds() []string {
+	if x != nil {
+		return x.AllowedKinds
+	}
+	return nil
+}
+
+func (x *EnvironmentDefaults) GetImagePullSecrets() []string {
+	if x != nil {
+		return x.ImagePullSecrets
+	}
+	return nil
+}
+
+// ComputeAmounts is an amount of computing.
+type ComputeAmounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Processors, as in Score: "0.5" or "500m"; none when empty.
+	Cpu string `protobuf:"bytes,1,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	// Memory, as in Score: "256Mi"; none when empty.
+	Memory        string `protobuf:"bytes,2,opt,name=memory,proto3" json:"memory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ComputeAmounts) Reset() {
+	*x = ComputeAmounts{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ComputeAmounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ComputeAmounts) ProtoMessage() {}
+
+func (x *ComputeAmounts) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ComputeAmounts.ProtoReflect.Descriptor instead.
+func (*ComputeAmounts) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ComputeAmounts) GetCpu() string {
+	if x != nil {
+		return x.Cpu
+	}
+	return ""
+}
+
+func (x *ComputeAmounts) GetMemory() string {
+	if x != nil {
+		return x.Memory
+	}
+	return ""
+}
+
+// DisruptionBudget says how many pods of a workload may be away at once when nodes are drained.
+type DisruptionBudget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A number or a percentage, "1" or "25%"; "1" when empty.
+	MaxUnavailable string `protobuf:"bytes,1,opt,name=max_unavailable,json=maxUnavailable,proto3" json:"max_unavailable,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DisruptionBudget) Reset() {
+	*x = DisruptionBudget{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisruptionBudget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisruptionBudget) ProtoMessage() {}
+
+func (x *DisruptionBudget) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisruptionBudget.ProtoReflect.Descriptor instead.
+func (*DisruptionBudget) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DisruptionBudget) GetMaxUnavailable() string {
+	if x != nil {
+		return x.MaxUnavailable
+	}
+	return ""
+}
+
+// NetworkRules say who may reach the pods of an environment.
+type NetworkRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Let nobody in but pods of the same environment, and who is named here.
+	Isolate bool `protobuf:"varint,1,opt,name=isolate,proto3" json:"isolate,omitempty"`
+	// Namespaces from which the ports of workloads with a route may be reached, such as that of the ingress controller.
+	IngressNamespaces []string `protobuf:"bytes,2,rep,name=ingress_namespaces,json=ingressNamespaces,proto3" json:"ingress_namespaces,omitempty"`
+	// Let pods out to the same environment, to DNS and to these CIDR ranges alone; everywhere when empty.
+	EgressCidrs   []string `protobuf:"bytes,3,rep,name=egress_cidrs,json=egressCidrs,proto3" json:"egress_cidrs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkRules) Reset() {
+	*x = NetworkRules{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkRules) ProtoMessage() {}
+
+func (x *NetworkRules) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkRules.ProtoReflect.Descriptor instead.
+func (*NetworkRules) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NetworkRules) GetIsolate() bool {
+	if x != nil {
+		return x.Isolate
+	}
+	return false
+}
+
+func (x *NetworkRules) GetIngressNamespaces() []string {
+	if x != nil {
+		return x.IngressNamespaces
+	}
+	return nil
+}
+
+func (x *NetworkRules) GetEgressCidrs() []string {
+	if x != nil {
+		return x.EgressCidrs
+	}
+	return nil
+}
+
+// Autoscaling says how a workload is scaled by its use.
+type Autoscaling struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least so many replicas, 1 or more; the type's replicas when 0.
+	MinReplicas int32 `protobuf:"varint,1,opt,name=min_replicas,json=minReplicas,proto3" json:"min_replicas,omitempty"`
+	// At most so many.
+	MaxReplicas int32 `protobuf:"varint,2,opt,name=max_replicas,json=maxReplicas,proto3" json:"max_replicas,omitempty"`
+	// Use of requested processors that is aimed at, in percent; 80 when this and memory_percent are 0.
+	CpuPercent int32 `protobuf:"varint,3,opt,name=cpu_percent,json=cpuPercent,proto3" json:"cpu_percent,omitempty"`
+	// Use of requested memory that is aimed at, in percent; not looked at when 0.
+	MemoryPercent int32 `protobuf:"varint,4,opt,name=memory_percent,json=memoryPercent,proto3" json:"memory_percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Autoscaling) Reset() {
+	*x = Autoscaling{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Autoscaling) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Autoscaling) ProtoMessage() {}
+
+func (x *Autoscaling) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Autoscaling.ProtoReflect.Descriptor instead.
+func (*Autoscaling) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Autoscaling) GetMinReplicas() int32 {
+	if x != nil {
+		return x.MinReplicas
+	}
+	return 0
+}
+
+func (x *Autoscaling) GetMaxReplicas() int32 {
+	if x != nil {
+		return x.MaxReplicas
+	}
+	return 0
+}
+
+func (x *Autoscaling) GetCpuPercent() int32 {
+	if x != nil {
+		return x.CpuPercent
+	}
+	return 0
+}
+
+func (x *Autoscaling) GetMemoryPercent() int32 {
+	if x != nil {
+		return x.MemoryPercent
+	}
+	return 0
+}
+
+// ServiceAccountRules say what the ServiceAccounts of workloads look like.
+type ServiceAccountRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Annotations on them, such as a cloud role.
+	Annotations map[string]string `protobuf:"bytes,1,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Mount the account's token into pods.
+	MountToken    bool `protobuf:"varint,2,opt,name=mount_token,json=mountToken,proto3" json:"mount_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceAccountRules) Reset() {
+	*x = ServiceAccountRules{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceAccountRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceAccountRules) ProtoMessage() {}
+
+func (x *ServiceAccountRules) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceAccountRules.ProtoReflect.Descriptor instead.
+func (*ServiceAccountRules) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ServiceAccountRules) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
+	}
+	return nil
+}
+
+func (x *ServiceAccountRules) GetMountToken() bool {
+	if x != nil {
+		return x.MountToken
+	}
+	return false
+}
+
+// SecretRules say where the Secrets come from that workloads refer to. No value ever passes through Towpath.
+type SecretRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How.
+	Strategy SecretRules_Strategy `protobuf:"varint,1,opt,name=strategy,proto3,enum=towpath.renderer.v1.SecretRules_Strategy" json:"strategy,omitempty"`
+	// STRATEGY_EXTERNAL_SECRETS: name of the store from which values with a remote key are taken.
+	Store string `protobuf:"bytes,2,opt,name=store,proto3" json:"store,omitempty"`
+	// STRATEGY_EXTERNAL_SECRETS: the store is a SecretStore of the namespace instead of a ClusterSecretStore.
+	NamespacedStore bool `protobuf:"varint,3,opt,name=namespaced_store,json=namespacedStore,proto3" json:"namespaced_store,omitempty"`
+	// STRATEGY_EXTERNAL_SECRETS: how often values are read again, such as "1h" (the default).
+	RefreshInterval string `protobuf:"bytes,4,opt,name=refresh_interval,json=refreshInterval,proto3" json:"refresh_interval,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SecretRules) Reset() {
+	*x = SecretRules{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretRules) ProtoMessage() {}
+
+func (x *SecretRules) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretRules.ProtoReflect.Descriptor instead.
+func (*SecretRules) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SecretRules) GetStrategy() SecretRules_Strategy {
+	if x != nil {
+		return x.Strategy
+	}
+	return SecretRules_STRATEGY_UNSPECIFIED
+}
+
+func (x *SecretRules) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *SecretRules) GetNamespacedStore() bool {
+	if x != nil {
+		return x.NamespacedStore
+	}
+	return false
+}
+
+func (x *SecretRules) GetRefreshInterval() string {
+	if x != nil {
+		return x.RefreshInterval
+	}
+	return ""
+}
+
 // SecretReference names a value that Towpath never sees: one key of a Secret in the environment's namespace.
 type SecretReference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the Secret.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Key within it.
-	Key           string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// STRATEGY_SEALED_SECRETS: the value encrypted for the cluster's controller, as kubeseal makes it; no secret itself.
+	Sealed string `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// STRATEGY_EXTERNAL_SECRETS: where the store has the value.
+	Remote        *RemoteKey `protobuf:"bytes,4,opt,name=remote,proto3" json:"remote,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SecretReference) Reset() {
 	*x = SecretReference{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +1059,7 @@ func (x *SecretReference) String() string {
 func (*SecretReference) ProtoMessage() {}
 
 func (x *SecretReference) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[5]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +1072,7 @@ func (x *SecretReference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretReference.ProtoReflect.Descriptor instead.
 func (*SecretReference) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{5}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SecretReference) GetName() string {
@@ -562,6 +1085,84 @@ func (x *SecretReference) GetName() string {
 func (x *SecretReference) GetKey() string {
 	if x != nil {
 		return x.Key
+	}
+	return ""
+}
+
+func (x *SecretReference) GetSealed() string {
+	if x != nil {
+		return x.Sealed
+	}
+	return ""
+}
+
+func (x *SecretReference) GetRemote() *RemoteKey {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+// RemoteKey names a value in a secret store.
+type RemoteKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key in the store, such as a path.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Property of what stands there; all of it when empty.
+	Property string `protobuf:"bytes,2,opt,name=property,proto3" json:"property,omitempty"`
+	// Version of it; the newest when empty.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoteKey) Reset() {
+	*x = RemoteKey{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoteKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoteKey) ProtoMessage() {}
+
+func (x *RemoteKey) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoteKey.ProtoReflect.Descriptor instead.
+func (*RemoteKey) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RemoteKey) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RemoteKey) GetProperty() string {
+	if x != nil {
+		return x.Property
+	}
+	return ""
+}
+
+func (x *RemoteKey) GetVersion() string {
+	if x != nil {
+		return x.Version
 	}
 	return ""
 }
@@ -584,7 +1185,7 @@ type Criteria struct {
 
 func (x *Criteria) Reset() {
 	*x = Criteria{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +1197,7 @@ func (x *Criteria) String() string {
 func (*Criteria) ProtoMessage() {}
 
 func (x *Criteria) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[6]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +1210,7 @@ func (x *Criteria) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Criteria.ProtoReflect.Descriptor instead.
 func (*Criteria) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{6}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Criteria) GetApp() string {
@@ -647,21 +1248,24 @@ type ResourceDefinition struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Resource type that it answers, such as postgres.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// Class that it answers; "default" when empty.
+	// Class that it answers; "default" when empty, "*" for every class that no other definition with the same criteria names.
 	Class string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
 	// How it is made.
 	Driver ResourceDefinition_Driver `protobuf:"varint,4,opt,name=driver,proto3,enum=towpath.renderer.v1.ResourceDefinition_Driver" json:"driver,omitempty"`
 	// What the driver takes.
 	Inputs *structpb.Struct `protobuf:"bytes,5,opt,name=inputs,proto3" json:"inputs,omitempty"`
 	// For which requests; any one of them must hold, none at all means every request.
-	Criteria      []*Criteria `protobuf:"bytes,6,rep,name=criteria,proto3" json:"criteria,omitempty"`
+	Criteria []*Criteria `protobuf:"bytes,6,rep,name=criteria,proto3" json:"criteria,omitempty"`
+	// A .tgz with the chart or base of DRIVER_HELM and DRIVER_KUSTOMIZE; its SHA-256 is the digest that inputs name, "sha256:…".
+	// Lists and watches leave it out.
+	Archive       []byte `protobuf:"bytes,7,opt,name=archive,proto3" json:"archive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceDefinition) Reset() {
 	*x = ResourceDefinition{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +1277,7 @@ func (x *ResourceDefinition) String() string {
 func (*ResourceDefinition) ProtoMessage() {}
 
 func (x *ResourceDefinition) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[7]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +1290,7 @@ func (x *ResourceDefinition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceDefinition.ProtoReflect.Descriptor instead.
 func (*ResourceDefinition) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{7}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResourceDefinition) GetName() string {
@@ -731,6 +1335,13 @@ func (x *ResourceDefinition) GetCriteria() []*Criteria {
 	return nil
 }
 
+func (x *ResourceDefinition) GetArchive() []byte {
+	if x != nil {
+		return x.Archive
+	}
+	return nil
+}
+
 // ResourceOutputs is what a cluster has said of a claim.
 type ResourceOutputs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -748,7 +1359,7 @@ type ResourceOutputs struct {
 
 func (x *ResourceOutputs) Reset() {
 	*x = ResourceOutputs{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +1371,7 @@ func (x *ResourceOutputs) String() string {
 func (*ResourceOutputs) ProtoMessage() {}
 
 func (x *ResourceOutputs) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[8]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +1384,7 @@ func (x *ResourceOutputs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceOutputs.ProtoReflect.Descriptor instead.
 func (*ResourceOutputs) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{8}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResourceOutputs) GetResource() string {
@@ -816,15 +1427,21 @@ type Guardrail struct {
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// What happens when it does not hold.
 	Enforcement Guardrail_Enforcement `protobuf:"varint,4,opt,name=enforcement,proto3,enum=towpath.renderer.v1.Guardrail_Enforcement" json:"enforcement,omitempty"`
-	// Kinds of objects that it is asked for, such as Deployment; empty for all.
-	Kinds         []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// Kinds of objects that it is asked for, such as Deployment or Deployment.apps; empty for all.
+	Kinds []string `protobuf:"bytes,5,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// CEL that gives the message instead, where it can be evaluated to text that is not empty.
+	MessageExpression string `protobuf:"bytes,6,opt,name=message_expression,json=messageExpression,proto3" json:"message_expression,omitempty"`
+	// CEL that says whether it is asked for an object at all: all of these must be true.
+	Conditions []*NamedExpression `protobuf:"bytes,7,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// CEL whose outcomes `variables.NAME` gives to the other expressions and to variables behind them.
+	Variables     []*NamedExpression `protobuf:"bytes,8,rep,name=variables,proto3" json:"variables,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Guardrail) Reset() {
 	*x = Guardrail{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +1453,7 @@ func (x *Guardrail) String() string {
 func (*Guardrail) ProtoMessage() {}
 
 func (x *Guardrail) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[9]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1466,7 @@ func (x *Guardrail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guardrail.ProtoReflect.Descriptor instead.
 func (*Guardrail) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{9}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Guardrail) GetName() string {
@@ -887,6 +1504,82 @@ func (x *Guardrail) GetKinds() []string {
 	return nil
 }
 
+func (x *Guardrail) GetMessageExpression() string {
+	if x != nil {
+		return x.MessageExpression
+	}
+	return ""
+}
+
+func (x *Guardrail) GetConditions() []*NamedExpression {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *Guardrail) GetVariables() []*NamedExpression {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+// NamedExpression is CEL with a name.
+type NamedExpression struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The expression.
+	Expression    string `protobuf:"bytes,2,opt,name=expression,proto3" json:"expression,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamedExpression) Reset() {
+	*x = NamedExpression{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamedExpression) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamedExpression) ProtoMessage() {}
+
+func (x *NamedExpression) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamedExpression.ProtoReflect.Descriptor instead.
+func (*NamedExpression) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *NamedExpression) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NamedExpression) GetExpression() string {
+	if x != nil {
+		return x.Expression
+	}
+	return ""
+}
+
 // Verdict is a guardrail that did not hold.
 type Verdict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -897,14 +1590,16 @@ type Verdict struct {
 	// What is wrong and what to do.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
 	// The object that it is about.
-	Object        *ObjectRef `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
+	Object *ObjectRef `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
+	// The place in it that the rule looks at, such as spec.replicas, where that can be told.
+	Path          string `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1611,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[10]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1624,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{10}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Verdict) GetGuardrail() string {
@@ -958,6 +1653,13 @@ func (x *Verdict) GetObject() *ObjectRef {
 		return x.Object
 	}
 	return nil
+}
+
+func (x *Verdict) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
 }
 
 // RenderInput is everything that rendering depends on; nothing else does.
@@ -993,7 +1695,7 @@ type RenderInput struct {
 
 func (x *RenderInput) Reset() {
 	*x = RenderInput{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1707,7 @@ func (x *RenderInput) String() string {
 func (*RenderInput) ProtoMessage() {}
 
 func (x *RenderInput) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[11]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1720,7 @@ func (x *RenderInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderInput.ProtoReflect.Descriptor instead.
 func (*RenderInput) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{11}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RenderInput) GetApplication() string {
@@ -1122,7 +1824,7 @@ type RenderRequest struct {
 
 func (x *RenderRequest) Reset() {
 	*x = RenderRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1836,7 @@ func (x *RenderRequest) String() string {
 func (*RenderRequest) ProtoMessage() {}
 
 func (x *RenderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[12]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1849,7 @@ func (x *RenderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderRequest.ProtoReflect.Descriptor instead.
 func (*RenderRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{12}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenderRequest) GetInput() *RenderInput {
@@ -1191,7 +1893,7 @@ type DeploymentFacts struct {
 
 func (x *DeploymentFacts) Reset() {
 	*x = DeploymentFacts{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1905,7 @@ func (x *DeploymentFacts) String() string {
 func (*DeploymentFacts) ProtoMessage() {}
 
 func (x *DeploymentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[13]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1918,7 @@ func (x *DeploymentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentFacts.ProtoReflect.Descriptor instead.
 func (*DeploymentFacts) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{13}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeploymentFacts) GetKind() string {
@@ -1254,7 +1956,7 @@ type MatchRequest struct {
 
 func (x *MatchRequest) Reset() {
 	*x = MatchRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1968,7 @@ func (x *MatchRequest) String() string {
 func (*MatchRequest) ProtoMessage() {}
 
 func (x *MatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[14]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1981,7 @@ func (x *MatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchRequest.ProtoReflect.Descriptor instead.
 func (*MatchRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{14}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MatchRequest) GetType() string {
@@ -1341,7 +2043,7 @@ type MatchCandidate struct {
 
 func (x *MatchCandidate) Reset() {
 	*x = MatchCandidate{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +2055,7 @@ func (x *MatchCandidate) String() string {
 func (*MatchCandidate) ProtoMessage() {}
 
 func (x *MatchCandidate) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[15]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +2068,7 @@ func (x *MatchCandidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchCandidate.ProtoReflect.Descriptor instead.
 func (*MatchCandidate) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{15}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MatchCandidate) GetDefinition() string {
@@ -1410,7 +2112,7 @@ type ExplainMatchRequest struct {
 
 func (x *ExplainMatchRequest) Reset() {
 	*x = ExplainMatchRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +2124,7 @@ func (x *ExplainMatchRequest) String() string {
 func (*ExplainMatchRequest) ProtoMessage() {}
 
 func (x *ExplainMatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[16]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +2137,7 @@ func (x *ExplainMatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMatchRequest.ProtoReflect.Descriptor instead.
 func (*ExplainMatchRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{16}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExplainMatchRequest) GetMatch() *MatchRequest {
@@ -1463,7 +2165,7 @@ type ExplainMatchResponse struct {
 
 func (x *ExplainMatchResponse) Reset() {
 	*x = ExplainMatchResponse{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +2177,7 @@ func (x *ExplainMatchResponse) String() string {
 func (*ExplainMatchResponse) ProtoMessage() {}
 
 func (x *ExplainMatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[17]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +2190,7 @@ func (x *ExplainMatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainMatchResponse.ProtoReflect.Descriptor instead.
 func (*ExplainMatchResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{17}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainMatchResponse) GetCandidates() []*MatchCandidate {
@@ -1509,7 +2211,7 @@ type CheckDefinitionRequest struct {
 
 func (x *CheckDefinitionRequest) Reset() {
 	*x = CheckDefinitionRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +2223,7 @@ func (x *CheckDefinitionRequest) String() string {
 func (*CheckDefinitionRequest) ProtoMessage() {}
 
 func (x *CheckDefinitionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[18]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +2236,7 @@ func (x *CheckDefinitionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDefinitionRequest.ProtoReflect.Descriptor instead.
 func (*CheckDefinitionRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{18}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckDefinitionRequest) GetDefinition() *ResourceDefinition {
@@ -1553,7 +2255,7 @@ type CheckDefinitionResponse struct {
 
 func (x *CheckDefinitionResponse) Reset() {
 	*x = CheckDefinitionResponse{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +2267,7 @@ func (x *CheckDefinitionResponse) String() string {
 func (*CheckDefinitionResponse) ProtoMessage() {}
 
 func (x *CheckDefinitionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[19]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +2280,7 @@ func (x *CheckDefinitionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDefinitionResponse.ProtoReflect.Descriptor instead.
 func (*CheckDefinitionResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{19}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{27}
 }
 
 // CheckGuardrailsRequest asks whether guardrails compile.
@@ -1592,7 +2294,7 @@ type CheckGuardrailsRequest struct {
 
 func (x *CheckGuardrailsRequest) Reset() {
 	*x = CheckGuardrailsRequest{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +2306,7 @@ func (x *CheckGuardrailsRequest) String() string {
 func (*CheckGuardrailsRequest) ProtoMessage() {}
 
 func (x *CheckGuardrailsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[20]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +2319,7 @@ func (x *CheckGuardrailsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckGuardrailsRequest.ProtoReflect.Descriptor instead.
 func (*CheckGuardrailsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{20}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CheckGuardrailsRequest) GetGuardrails() []*Guardrail {
@@ -1636,7 +2338,7 @@ type CheckGuardrailsResponse struct {
 
 func (x *CheckGuardrailsResponse) Reset() {
 	*x = CheckGuardrailsResponse{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +2350,7 @@ func (x *CheckGuardrailsResponse) String() string {
 func (*CheckGuardrailsResponse) ProtoMessage() {}
 
 func (x *CheckGuardrailsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[21]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,162 +2363,7 @@ func (x *CheckGuardrailsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckGuardrailsResponse.ProtoReflect.Descriptor instead.
 func (*CheckGuardrailsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{21}
-}
-
-// ObjectRef names one rendered object.
-type ObjectRef struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// apiVersion, such as apps/v1.
-	ApiVersion string `protobuf:"bytes,1,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
-	// Kind, such as Deployment.
-	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Name within the namespace.
-	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	// The file of the bundle that holds it.
-	File string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
-	// The workload that asked for it; empty for what several share.
-	Workload      string `protobuf:"bytes,5,opt,name=workload,proto3" json:"workload,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ObjectRef) Reset() {
-	*x = ObjectRef{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ObjectRef) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ObjectRef) ProtoMessage() {}
-
-func (x *ObjectRef) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[22]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ObjectRef.ProtoReflect.Descriptor instead.
-func (*ObjectRef) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{22}
-}
-
-func (x *ObjectRef) GetApiVersion() string {
-	if x != nil {
-		return x.ApiVersion
-	}
-	return ""
-}
-
-func (x *ObjectRef) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *ObjectRef) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *ObjectRef) GetFile() string {
-	if x != nil {
-		return x.File
-	}
-	return ""
-}
-
-func (x *ObjectRef) GetWorkload() string {
-	if x != nil {
-		return x.Workload
-	}
-	return ""
-}
-
-// Bundle is what one environment consists of: one object per file.
-type Bundle struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Contents by path relative to the environment's folder.
-	Files map[string][]byte `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Git tree id (SHA-1, hex) of the files; the id of the bundle.
-	Tree string `protobuf:"bytes,2,opt,name=tree,proto3" json:"tree,omitempty"`
-	// SHA-256 (hex) over the sorted path and digest list, where the id is an approval.
-	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// What the files hold, in path order.
-	Objects       []*ObjectRef `protobuf:"bytes,4,rep,name=objects,proto3" json:"objects,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Bundle) Reset() {
-	*x = Bundle{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Bundle) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Bundle) ProtoMessage() {}
-
-func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[23]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
-func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{23}
-}
-
-func (x *Bundle) GetFiles() map[string][]byte {
-	if x != nil {
-		return x.Files
-	}
-	return nil
-}
-
-func (x *Bundle) GetTree() string {
-	if x != nil {
-		return x.Tree
-	}
-	return ""
-}
-
-func (x *Bundle) GetSha256() string {
-	if x != nil {
-		return x.Sha256
-	}
-	return ""
-}
-
-func (x *Bundle) GetObjects() []*ObjectRef {
-	if x != nil {
-		return x.Objects
-	}
-	return nil
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{29}
 }
 
 // RenderResponse carries the bundle.
@@ -1844,7 +2391,7 @@ type RenderResponse struct {
 
 func (x *RenderResponse) Reset() {
 	*x = RenderResponse{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +2403,7 @@ func (x *RenderResponse) String() string {
 func (*RenderResponse) ProtoMessage() {}
 
 func (x *RenderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[24]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +2416,7 @@ func (x *RenderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderResponse.ProtoReflect.Descriptor instead.
 func (*RenderResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{24}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RenderResponse) GetBundle() *Bundle {
@@ -1948,7 +2495,7 @@ type ClaimRef struct {
 
 func (x *ClaimRef) Reset() {
 	*x = ClaimRef{}
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2507,7 @@ func (x *ClaimRef) String() string {
 func (*ClaimRef) ProtoMessage() {}
 
 func (x *ClaimRef) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[25]
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2520,7 @@ func (x *ClaimRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRef.ProtoReflect.Descriptor instead.
 func (*ClaimRef) Descriptor() ([]byte, []int) {
-	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{25}
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ClaimRef) GetResource() string {
@@ -2011,11 +2558,407 @@ func (x *ClaimRef) GetSecretName() string {
 	return ""
 }
 
+// LoadGuardrailsRequest carries files.
+type LoadGuardrailsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Contents by file name, YAML or JSON, of one or several documents.
+	Files         map[string][]byte `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadGuardrailsRequest) Reset() {
+	*x = LoadGuardrailsRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadGuardrailsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadGuardrailsRequest) ProtoMessage() {}
+
+func (x *LoadGuardrailsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadGuardrailsRequest.ProtoReflect.Descriptor instead.
+func (*LoadGuardrailsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *LoadGuardrailsRequest) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// LoadGuardrailsResponse carries what they hold.
+type LoadGuardrailsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The guardrails, by file and in its order.
+	Guardrails []*Guardrail `protobuf:"bytes,1,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	// What of the files is left out, and why that is no harm.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadGuardrailsResponse) Reset() {
+	*x = LoadGuardrailsResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadGuardrailsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadGuardrailsResponse) ProtoMessage() {}
+
+func (x *LoadGuardrailsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadGuardrailsResponse.ProtoReflect.Descriptor instead.
+func (*LoadGuardrailsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *LoadGuardrailsResponse) GetGuardrails() []*Guardrail {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+func (x *LoadGuardrailsResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// ListStarterGuardrailsRequest has no fields.
+type ListStarterGuardrailsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStarterGuardrailsRequest) Reset() {
+	*x = ListStarterGuardrailsRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStarterGuardrailsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStarterGuardrailsRequest) ProtoMessage() {}
+
+func (x *ListStarterGuardrailsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStarterGuardrailsRequest.ProtoReflect.Descriptor instead.
+func (*ListStarterGuardrailsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{34}
+}
+
+// ListStarterGuardrailsResponse carries guardrails.
+type ListStarterGuardrailsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The guardrails.
+	Guardrails    []*Guardrail `protobuf:"bytes,1,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStarterGuardrailsResponse) Reset() {
+	*x = ListStarterGuardrailsResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStarterGuardrailsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStarterGuardrailsResponse) ProtoMessage() {}
+
+func (x *ListStarterGuardrailsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStarterGuardrailsResponse.ProtoReflect.Descriptor instead.
+func (*ListStarterGuardrailsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListStarterGuardrailsResponse) GetGuardrails() []*Guardrail {
+	if x != nil {
+		return x.Guardrails
+	}
+	return nil
+}
+
+// LoadProvisionersRequest carries provisioner files.
+type LoadProvisionersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Contents by file name. Files are read in the order of their names, and of their entries the first that fits answers.
+	Files         map[string][]byte `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadProvisionersRequest) Reset() {
+	*x = LoadProvisionersRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadProvisionersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadProvisionersRequest) ProtoMessage() {}
+
+func (x *LoadProvisionersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadProvisionersRequest.ProtoReflect.Descriptor instead.
+func (*LoadProvisionersRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *LoadProvisionersRequest) GetFiles() map[string][]byte {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// LoadProvisionersResponse carries definitions.
+type LoadProvisionersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The definitions. Each has a name made of its URI, without a version.
+	Definitions []*ResourceDefinition `protobuf:"bytes,1,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	// Entries that can never answer because one before them does, and other things worth knowing.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadProvisionersResponse) Reset() {
+	*x = LoadProvisionersResponse{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadProvisionersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadProvisionersResponse) ProtoMessage() {}
+
+func (x *LoadProvisionersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadProvisionersResponse.ProtoReflect.Descriptor instead.
+func (*LoadProvisionersResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *LoadProvisionersResponse) GetDefinitions() []*ResourceDefinition {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+func (x *LoadProvisionersResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// ExplainRequest asks where fields come from.
+type ExplainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is rendered.
+	Input *RenderInput `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	// The object as "deployment/api", or the bundle's file; all objects when empty.
+	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
+	// The field, with or without a leading dot, keyed lists by key or index: .spec.template.spec.containers[0].env[LOG_LEVEL]. All
+	// leaves below it are told; all of the object when empty.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ExplainRequest) GetInput() *RenderInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// GraphRequest asks for the graph of an input.
+type GraphRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is rendered.
+	Input         *RenderInput `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GraphRequest) Reset() {
+	*x = GraphRequest{}
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GraphRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GraphRequest) ProtoMessage() {}
+
+func (x *GraphRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_renderer_v1_renderer_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GraphRequest.ProtoReflect.Descriptor instead.
+func (*GraphRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_renderer_v1_renderer_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *GraphRequest) GetInput() *RenderInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
 var File_towpath_renderer_v1_renderer_proto protoreflect.FileDescriptor
 
 const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\n" +
-	"\"towpath/renderer/v1/renderer.proto\x12\x13towpath.renderer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xae\x02\n" +
+	"\"towpath/renderer/v1/renderer.proto\x12\x13towpath.renderer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a!towpath/renderer/v1/explain.proto\x1a!towpath/renderer/v1/objects.proto\"\xae\x02\n" +
 	"\tScoreFile\x12$\n" +
 	"\bfilename\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bfilename\x12$\n" +
 	"\acontent\x18\x02 \x01(\fB\n" +
@@ -2046,39 +2989,96 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"ACTION_SET\x10\x01\x12\x11\n" +
-	"\rACTION_REMOVE\x10\x02\"\xfb\x01\n" +
+	"\rACTION_REMOVE\x10\x02\"\xce\x06\n" +
 	"\x13EnvironmentDefaults\x12#\n" +
 	"\breplicas\x18\x01 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\breplicas\x12\x1e\n" +
 	"\n" +
 	"restricted\x18\x02 \x01(\bR\n" +
 	"restricted\x12L\n" +
 	"\x06labels\x18\x03 \x03(\v24.towpath.renderer.v1.EnvironmentDefaults.LabelsEntryR\x06labels\x12\x16\n" +
-	"\x06domain\x18\x04 \x01(\tR\x06domain\x1a9\n" +
+	"\x06domain\x18\x04 \x01(\tR\x06domain\x12?\n" +
+	"\brequests\x18\x05 \x01(\v2#.towpath.renderer.v1.ComputeAmountsR\brequests\x12;\n" +
+	"\x06limits\x18\x06 \x01(\v2#.towpath.renderer.v1.ComputeAmountsR\x06limits\x12R\n" +
+	"\x11disruption_budget\x18\a \x01(\v2%.towpath.renderer.v1.DisruptionBudgetR\x10disruptionBudget\x12;\n" +
+	"\anetwork\x18\b \x01(\v2!.towpath.renderer.v1.NetworkRulesR\anetwork\x12B\n" +
+	"\vautoscaling\x18\t \x01(\v2 .towpath.renderer.v1.AutoscalingR\vautoscaling\x12Q\n" +
+	"\x0fservice_account\x18\n" +
+	" \x01(\v2(.towpath.renderer.v1.ServiceAccountRulesR\x0eserviceAccount\x12:\n" +
+	"\asecrets\x18\v \x01(\v2 .towpath.renderer.v1.SecretRulesR\asecrets\x12.\n" +
+	"\rallowed_kinds\x18\f \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\fallowedKinds\x12?\n" +
+	"\x12image_pull_secrets\x18\r \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\xfd\x01R\x10imagePullSecrets\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"L\n" +
+	"\x0eComputeAmounts\x12\x19\n" +
+	"\x03cpu\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x03cpu\x12\x1f\n" +
+	"\x06memory\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06memory\"d\n" +
+	"\x10DisruptionBudget\x12P\n" +
+	"\x0fmax_unavailable\x18\x01 \x01(\tB'\xbaH$r\"2 ^([0-9]{1,4}|[0-9]{1,2}%|100%)?$R\x0emaxUnavailable\"\x8e\x01\n" +
+	"\fNetworkRules\x12\x18\n" +
+	"\aisolate\x18\x01 \x01(\bR\aisolate\x127\n" +
+	"\x12ingress_namespaces\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x102R\x11ingressNamespaces\x12+\n" +
+	"\fegress_cidrs\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x102R\vegressCidrs\"\xcb\x01\n" +
+	"\vAutoscaling\x12-\n" +
+	"\fmin_replicas\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\vminReplicas\x12-\n" +
+	"\fmax_replicas\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x01R\vmaxReplicas\x12+\n" +
+	"\vcpu_percent\x18\x03 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\n" +
+	"cpuPercent\x121\n" +
+	"\x0ememory_percent\x18\x04 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\rmemoryPercent\"\xd3\x01\n" +
+	"\x13ServiceAccountRules\x12[\n" +
+	"\vannotations\x18\x01 \x03(\v29.towpath.renderer.v1.ServiceAccountRules.AnnotationsEntryR\vannotations\x12\x1f\n" +
+	"\vmount_token\x18\x02 \x01(\bR\n" +
+	"mountToken\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x03\n" +
+	"\vSecretRules\x12O\n" +
+	"\bstrategy\x18\x01 \x01(\x0e2).towpath.renderer.v1.SecretRules.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01R\bstrategy\x12\x1e\n" +
+	"\x05store\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05store\x12)\n" +
+	"\x10namespaced_store\x18\x03 \x01(\bR\x0fnamespacedStore\x12D\n" +
+	"\x10refresh_interval\x18\x04 \x01(\tB\x19\xbaH\x16r\x142\x12^([0-9]+(s|m|h))*$R\x0frefreshInterval\"\x8f\x01\n" +
+	"\bStrategy\x12\x18\n" +
+	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12STRATEGY_GENERATED\x10\x01\x12\x1d\n" +
+	"\x19STRATEGY_EXTERNAL_SECRETS\x10\x02\x12\x1b\n" +
+	"\x17STRATEGY_SEALED_SECRETS\x10\x03\x12\x15\n" +
+	"\x11STRATEGY_EXISTING\x10\x04\"\xaa\x01\n" +
 	"\x0fSecretReference\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12\x1c\n" +
 	"\x03key\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x03key\"\x85\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x03key\x12!\n" +
+	"\x06sealed\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x04R\x06sealed\x126\n" +
+	"\x06remote\x18\x04 \x01(\v2\x1e.towpath.renderer.v1.RemoteKeyR\x06remote\"s\n" +
+	"\tRemoteKey\x12\x1c\n" +
+	"\x03key\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\bR\x03key\x12$\n" +
+	"\bproperty\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\bproperty\x12\"\n" +
+	"\aversion\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\aversion\"\x85\x01\n" +
 	"\bCriteria\x12\x19\n" +
 	"\x03app\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x03app\x12\x19\n" +
 	"\x03env\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\x03env\x12\"\n" +
 	"\benv_type\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\aenvType\x12\x1f\n" +
-	"\x06res_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05resId\"\xe2\x02\n" +
+	"\x06res_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05resId\"\xaf\x03\n" +
 	"\x12ResourceDefinition\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
 	"\x05class\x18\x03 \x01(\tR\x05class\x12F\n" +
 	"\x06driver\x18\x04 \x01(\x0e2..towpath.renderer.v1.ResourceDefinition.DriverR\x06driver\x12/\n" +
 	"\x06inputs\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x06inputs\x129\n" +
-	"\bcriteria\x18\x06 \x03(\v2\x1d.towpath.renderer.v1.CriteriaR\bcriteria\"Z\n" +
+	"\bcriteria\x18\x06 \x03(\v2\x1d.towpath.renderer.v1.CriteriaR\bcriteria\x12#\n" +
+	"\aarchive\x18\a \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\aarchive\"\x81\x01\n" +
 	"\x06Driver\x12\x16\n" +
 	"\x12DRIVER_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fDRIVER_TEMPLATE\x10\x01\x12\x11\n" +
 	"\rDRIVER_STATIC\x10\x02\x12\x10\n" +
-	"\fDRIVER_CLAIM\x10\x03\"\xa7\x02\n" +
+	"\fDRIVER_CLAIM\x10\x03\x12\x0f\n" +
+	"\vDRIVER_HELM\x10\x04\x12\x14\n" +
+	"\x10DRIVER_KUSTOMIZE\x10\x05\"\xa7\x02\n" +
 	"\x0fResourceOutputs\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\x12/\n" +
@@ -2086,7 +3086,7 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\asecrets\x18\x04 \x03(\v21.towpath.renderer.v1.ResourceOutputs.SecretsEntryR\asecrets\x1a`\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
-	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xe5\x02\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xbc\x04\n" +
 	"\tGuardrail\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\x04name\x12*\n" +
 	"\n" +
@@ -2096,16 +3096,29 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xe8\aR\amessage\x12X\n" +
 	"\venforcement\x18\x04 \x01(\x0e2*.towpath.renderer.v1.Guardrail.EnforcementB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\venforcement\x12\x1e\n" +
-	"\x05kinds\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\"V\n" +
+	"\x05kinds\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05kinds\x127\n" +
+	"\x12message_expression\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x11messageExpression\x12N\n" +
+	"\n" +
+	"conditions\x18\a \x03(\v2$.towpath.renderer.v1.NamedExpressionB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
+	"conditions\x12L\n" +
+	"\tvariables\x18\b \x03(\v2$.towpath.renderer.v1.NamedExpressionB\b\xbaH\x05\x92\x01\x02\x10@R\tvariables\"V\n" +
 	"\vEnforcement\x12\x1b\n" +
 	"\x17ENFORCEMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ENFORCEMENT_DENY\x10\x01\x12\x14\n" +
-	"\x10ENFORCEMENT_WARN\x10\x02\"\xc7\x01\n" +
+	"\x10ENFORCEMENT_WARN\x10\x02\"]\n" +
+	"\x0fNamedExpression\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\x12*\n" +
+	"\n" +
+	"expression\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80@R\n" +
+	"expression\"\xdb\x01\n" +
 	"\aVerdict\x12\x1c\n" +
 	"\tguardrail\x18\x01 \x01(\tR\tguardrail\x12L\n" +
 	"\venforcement\x18\x02 \x01(\x0e2*.towpath.renderer.v1.Guardrail.EnforcementR\venforcement\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x126\n" +
-	"\x06object\x18\x04 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\"\xd9\t\n" +
+	"\x06object\x18\x04 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\tR\x04path\"\xd9\t\n" +
 	"\vRenderInput\x12,\n" +
 	"\vapplication\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vapplication\x12,\n" +
@@ -2180,23 +3193,7 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\n" +
 	"guardrails\x18\x01 \x03(\v2\x1e.towpath.renderer.v1.GuardrailR\n" +
 	"guardrails\"\x19\n" +
-	"\x17CheckGuardrailsResponse\"\x84\x01\n" +
-	"\tObjectRef\x12\x1f\n" +
-	"\vapi_version\x18\x01 \x01(\tR\n" +
-	"apiVersion\x12\x12\n" +
-	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
-	"\x04file\x18\x04 \x01(\tR\x04file\x12\x1a\n" +
-	"\bworkload\x18\x05 \x01(\tR\bworkload\"\xe6\x01\n" +
-	"\x06Bundle\x12<\n" +
-	"\x05files\x18\x01 \x03(\v2&.towpath.renderer.v1.Bundle.FilesEntryR\x05files\x12\x12\n" +
-	"\x04tree\x18\x02 \x01(\tR\x04tree\x12\x16\n" +
-	"\x06sha256\x18\x03 \x01(\tR\x06sha256\x128\n" +
-	"\aobjects\x18\x04 \x03(\v2\x1e.towpath.renderer.v1.ObjectRefR\aobjects\x1a8\n" +
-	"\n" +
-	"FilesEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\xd9\x03\n" +
+	"\x17CheckGuardrailsResponse\"\xd9\x03\n" +
 	"\x0eRenderResponse\x123\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x1b.towpath.renderer.v1.BundleR\x06bundle\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12)\n" +
@@ -2221,13 +3218,53 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
 	"\x12SecretOutputsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\xd2\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\x01\n" +
+	"\x15LoadGuardrailsRequest\x12W\n" +
+	"\x05files\x18\x01 \x03(\v25.towpath.renderer.v1.LoadGuardrailsRequest.FilesEntryB\n" +
+	"\xbaH\a\x9a\x01\x04\b\x01\x10dR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"t\n" +
+	"\x16LoadGuardrailsResponse\x12>\n" +
+	"\n" +
+	"guardrails\x18\x01 \x03(\v2\x1e.towpath.renderer.v1.GuardrailR\n" +
+	"guardrails\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x1e\n" +
+	"\x1cListStarterGuardrailsRequest\"_\n" +
+	"\x1dListStarterGuardrailsResponse\x12>\n" +
+	"\n" +
+	"guardrails\x18\x01 \x03(\v2\x1e.towpath.renderer.v1.GuardrailR\n" +
+	"guardrails\"\xae\x01\n" +
+	"\x17LoadProvisionersRequest\x12Y\n" +
+	"\x05files\x18\x01 \x03(\v27.towpath.renderer.v1.LoadProvisionersRequest.FilesEntryB\n" +
+	"\xbaH\a\x9a\x01\x04\b\x01\x10dR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x81\x01\n" +
+	"\x18LoadProvisionersResponse\x12I\n" +
+	"\vdefinitions\x18\x01 \x03(\v2'.towpath.renderer.v1.ResourceDefinitionR\vdefinitions\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x93\x01\n" +
+	"\x0eExplainRequest\x12A\n" +
+	"\x05input\x18\x01 \x01(\v2 .towpath.renderer.v1.RenderInputB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05input\x12 \n" +
+	"\x06object\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06object\x12\x1c\n" +
+	"\x04path\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x04path\"Q\n" +
+	"\fGraphRequest\x12A\n" +
+	"\x05input\x18\x01 \x01(\v2 .towpath.renderer.v1.RenderInputB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\x05input2\xed\n" +
+	"\n" +
 	"\x0fRendererService\x12\x85\x01\n" +
 	"\rLoadWorkloads\x12).towpath.renderer.v1.LoadWorkloadsRequest\x1a*.towpath.renderer.v1.LoadWorkloadsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/workloads:load\x12p\n" +
 	"\x06Render\x12\".towpath.renderer.v1.RenderRequest\x1a#.towpath.renderer.v1.RenderResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/bundles:render\x12e\n" +
 	"\fExplainMatch\x12(.towpath.renderer.v1.ExplainMatchRequest\x1a).towpath.renderer.v1.ExplainMatchResponse\"\x00\x12n\n" +
 	"\x0fCheckDefinition\x12+.towpath.renderer.v1.CheckDefinitionRequest\x1a,.towpath.renderer.v1.CheckDefinitionResponse\"\x00\x12n\n" +
-	"\x0fCheckGuardrails\x12+.towpath.renderer.v1.CheckGuardrailsRequest\x1a,.towpath.renderer.v1.CheckGuardrailsResponse\"\x00B\xd9\x01\n" +
+	"\x0fCheckGuardrails\x12+.towpath.renderer.v1.CheckGuardrailsRequest\x1a,.towpath.renderer.v1.CheckGuardrailsResponse\"\x00\x12\x89\x01\n" +
+	"\x0eLoadGuardrails\x12*.towpath.renderer.v1.LoadGuardrailsRequest\x1a+.towpath.renderer.v1.LoadGuardrailsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/guardrails:load\x12\x9e\x01\n" +
+	"\x15ListStarterGuardrails\x121.towpath.renderer.v1.ListStarterGuardrailsRequest\x1a2.towpath.renderer.v1.ListStarterGuardrailsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/guardrails:starter\x12\x91\x01\n" +
+	"\x10LoadProvisioners\x12,.towpath.renderer.v1.LoadProvisionersRequest\x1a-.towpath.renderer.v1.LoadProvisionersResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/provisioners:load\x12t\n" +
+	"\aExplain\x12#.towpath.renderer.v1.ExplainRequest\x1a$.towpath.renderer.v1.ExplainResponse\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/v1/bundles:explain\x12l\n" +
+	"\x05Graph\x12!.towpath.renderer.v1.GraphRequest\x1a\".towpath.renderer.v1.ResourceGraph\"\x1c\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/bundles:graph\x12t\n" +
+	"\vDiffBundles\x12'.towpath.renderer.v1.DiffBundlesRequest\x1a\x1f.towpath.renderer.v1.BundleDiff\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/bundles:diffB\xd9\x01\n" +
 	"\x17com.towpath.renderer.v1B\rRendererProtoP\x01ZAgithub.com/towpath-dev/towpath/gen/towpath/renderer/v1;rendererv1\xa2\x02\x03TRX\xaa\x02\x13Towpath.Renderer.V1\xca\x02\x13Towpath\\Renderer\\V1\xe2\x02\x1fTowpath\\Renderer\\V1\\GPBMetadata\xea\x02\x15Towpath::Renderer::V1b\x06proto3"
 
 var (
@@ -2242,115 +3279,167 @@ func file_towpath_renderer_v1_renderer_proto_rawDescGZIP() []byte {
 	return file_towpath_renderer_v1_renderer_proto_rawDescData
 }
 
-var file_towpath_renderer_v1_renderer_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_towpath_renderer_v1_renderer_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_towpath_renderer_v1_renderer_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_towpath_renderer_v1_renderer_proto_goTypes = []any{
-	(Operation_Action)(0),           // 0: towpath.renderer.v1.Operation.Action
-	(ResourceDefinition_Driver)(0),  // 1: towpath.renderer.v1.ResourceDefinition.Driver
-	(Guardrail_Enforcement)(0),      // 2: towpath.renderer.v1.Guardrail.Enforcement
-	(*ScoreFile)(nil),               // 3: towpath.renderer.v1.ScoreFile
-	(*LoadWorkloadsRequest)(nil),    // 4: towpath.renderer.v1.LoadWorkloadsRequest
-	(*LoadWorkloadsResponse)(nil),   // 5: towpath.renderer.v1.LoadWorkloadsResponse
-	(*Operation)(nil),               // 6: towpath.renderer.v1.Operation
-	(*EnvironmentDefaults)(nil),     // 7: towpath.renderer.v1.EnvironmentDefaults
-	(*SecretReference)(nil),         // 8: towpath.renderer.v1.SecretReference
-	(*Criteria)(nil),                // 9: towpath.renderer.v1.Criteria
-	(*ResourceDefinition)(nil),      // 10: towpath.renderer.v1.ResourceDefinition
-	(*ResourceOutputs)(nil),         // 11: towpath.renderer.v1.ResourceOutputs
-	(*Guardrail)(nil),               // 12: towpath.renderer.v1.Guardrail
-	(*Verdict)(nil),                 // 13: towpath.renderer.v1.Verdict
-	(*RenderInput)(nil),             // 14: towpath.renderer.v1.RenderInput
-	(*RenderRequest)(nil),           // 15: towpath.renderer.v1.RenderRequest
-	(*DeploymentFacts)(nil),         // 16: towpath.renderer.v1.DeploymentFacts
-	(*MatchRequest)(nil),            // 17: towpath.renderer.v1.MatchRequest
-	(*MatchCandidate)(nil),          // 18: towpath.renderer.v1.MatchCandidate
-	(*ExplainMatchRequest)(nil),     // 19: towpath.renderer.v1.ExplainMatchRequest
-	(*ExplainMatchResponse)(nil),    // 20: towpath.renderer.v1.ExplainMatchResponse
-	(*CheckDefinitionRequest)(nil),  // 21: towpath.renderer.v1.CheckDefinitionRequest
-	(*CheckDefinitionResponse)(nil), // 22: towpath.renderer.v1.CheckDefinitionResponse
-	(*CheckGuardrailsRequest)(nil),  // 23: towpath.renderer.v1.CheckGuardrailsRequest
-	(*CheckGuardrailsResponse)(nil), // 24: towpath.renderer.v1.CheckGuardrailsResponse
-	(*ObjectRef)(nil),               // 25: towpath.renderer.v1.ObjectRef
-	(*Bundle)(nil),                  // 26: towpath.renderer.v1.Bundle
-	(*RenderResponse)(nil),          // 27: towpath.renderer.v1.RenderResponse
-	(*ClaimRef)(nil),                // 28: towpath.renderer.v1.ClaimRef
-	nil,                             // 29: towpath.renderer.v1.ScoreFile.SourcesEntry
-	nil,                             // 30: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
-	nil,                             // 31: towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
-	nil,                             // 32: towpath.renderer.v1.ResourceOutputs.SecretsEntry
-	nil,                             // 33: towpath.renderer.v1.RenderInput.WorkloadsEntry
-	nil,                             // 34: towpath.renderer.v1.RenderInput.ResourcesEntry
-	nil,                             // 35: towpath.renderer.v1.RenderInput.VariablesEntry
-	nil,                             // 36: towpath.renderer.v1.RenderInput.SecretVariablesEntry
-	nil,                             // 37: towpath.renderer.v1.RenderInput.OutputsEntry
-	nil,                             // 38: towpath.renderer.v1.Bundle.FilesEntry
-	nil,                             // 39: towpath.renderer.v1.RenderResponse.AnswersEntry
-	nil,                             // 40: towpath.renderer.v1.ClaimRef.OutputsEntry
-	nil,                             // 41: towpath.renderer.v1.ClaimRef.SecretOutputsEntry
-	(*structpb.Value)(nil),          // 42: google.protobuf.Value
-	(*structpb.Struct)(nil),         // 43: google.protobuf.Struct
+	(Operation_Action)(0),                 // 0: towpath.renderer.v1.Operation.Action
+	(SecretRules_Strategy)(0),             // 1: towpath.renderer.v1.SecretRules.Strategy
+	(ResourceDefinition_Driver)(0),        // 2: towpath.renderer.v1.ResourceDefinition.Driver
+	(Guardrail_Enforcement)(0),            // 3: towpath.renderer.v1.Guardrail.Enforcement
+	(*ScoreFile)(nil),                     // 4: towpath.renderer.v1.ScoreFile
+	(*LoadWorkloadsRequest)(nil),          // 5: towpath.renderer.v1.LoadWorkloadsRequest
+	(*LoadWorkloadsResponse)(nil),         // 6: towpath.renderer.v1.LoadWorkloadsResponse
+	(*Operation)(nil),                     // 7: towpath.renderer.v1.Operation
+	(*EnvironmentDefaults)(nil),           // 8: towpath.renderer.v1.EnvironmentDefaults
+	(*ComputeAmounts)(nil),                // 9: towpath.renderer.v1.ComputeAmounts
+	(*DisruptionBudget)(nil),              // 10: towpath.renderer.v1.DisruptionBudget
+	(*NetworkRules)(nil),                  // 11: towpath.renderer.v1.NetworkRules
+	(*Autoscaling)(nil),                   // 12: towpath.renderer.v1.Autoscaling
+	(*ServiceAccountRules)(nil),           // 13: towpath.renderer.v1.ServiceAccountRules
+	(*SecretRules)(nil),                   // 14: towpath.renderer.v1.SecretRules
+	(*SecretReference)(nil),               // 15: towpath.renderer.v1.SecretReference
+	(*RemoteKey)(nil),                     // 16: towpath.renderer.v1.RemoteKey
+	(*Criteria)(nil),                      // 17: towpath.renderer.v1.Criteria
+	(*ResourceDefinition)(nil),            // 18: towpath.renderer.v1.ResourceDefinition
+	(*ResourceOutputs)(nil),               // 19: towpath.renderer.v1.ResourceOutputs
+	(*Guardrail)(nil),                     // 20: towpath.renderer.v1.Guardrail
+	(*NamedExpression)(nil),               // 21: towpath.renderer.v1.NamedExpression
+	(*Verdict)(nil),                       // 22: towpath.renderer.v1.Verdict
+	(*RenderInput)(nil),                   // 23: towpath.renderer.v1.RenderInput
+	(*RenderRequest)(nil),                 // 24: towpath.renderer.v1.RenderRequest
+	(*DeploymentFacts)(nil),               // 25: towpath.renderer.v1.DeploymentFacts
+	(*MatchRequest)(nil),                  // 26: towpath.renderer.v1.MatchRequest
+	(*MatchCandidate)(nil),                // 27: towpath.renderer.v1.MatchCandidate
+	(*ExplainMatchRequest)(nil),           // 28: towpath.renderer.v1.ExplainMatchRequest
+	(*ExplainMatchResponse)(nil),          // 29: towpath.renderer.v1.ExplainMatchResponse
+	(*CheckDefinitionRequest)(nil),        // 30: towpath.renderer.v1.CheckDefinitionRequest
+	(*CheckDefinitionResponse)(nil),       // 31: towpath.renderer.v1.CheckDefinitionResponse
+	(*CheckGuardrailsRequest)(nil),        // 32: towpath.renderer.v1.CheckGuardrailsRequest
+	(*CheckGuardrailsResponse)(nil),       // 33: towpath.renderer.v1.CheckGuardrailsResponse
+	(*RenderResponse)(nil),                // 34: towpath.renderer.v1.RenderResponse
+	(*ClaimRef)(nil),                      // 35: towpath.renderer.v1.ClaimRef
+	(*LoadGuardrailsRequest)(nil),         // 36: towpath.renderer.v1.LoadGuardrailsRequest
+	(*LoadGuardrailsResponse)(nil),        // 37: towpath.renderer.v1.LoadGuardrailsResponse
+	(*ListStarterGuardrailsRequest)(nil),  // 38: towpath.renderer.v1.ListStarterGuardrailsRequest
+	(*ListStarterGuardrailsResponse)(nil), // 39: towpath.renderer.v1.ListStarterGuardrailsResponse
+	(*LoadProvisionersRequest)(nil),       // 40: towpath.renderer.v1.LoadProvisionersRequest
+	(*LoadProvisionersResponse)(nil),      // 41: towpath.renderer.v1.LoadProvisionersResponse
+	(*ExplainRequest)(nil),                // 42: towpath.renderer.v1.ExplainRequest
+	(*GraphRequest)(nil),                  // 43: towpath.renderer.v1.GraphRequest
+	nil,                                   // 44: towpath.renderer.v1.ScoreFile.SourcesEntry
+	nil,                                   // 45: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
+	nil,                                   // 46: towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
+	nil,                                   // 47: towpath.renderer.v1.ServiceAccountRules.AnnotationsEntry
+	nil,                                   // 48: towpath.renderer.v1.ResourceOutputs.SecretsEntry
+	nil,                                   // 49: towpath.renderer.v1.RenderInput.WorkloadsEntry
+	nil,                                   // 50: towpath.renderer.v1.RenderInput.ResourcesEntry
+	nil,                                   // 51: towpath.renderer.v1.RenderInput.VariablesEntry
+	nil,                                   // 52: towpath.renderer.v1.RenderInput.SecretVariablesEntry
+	nil,                                   // 53: towpath.renderer.v1.RenderInput.OutputsEntry
+	nil,                                   // 54: towpath.renderer.v1.RenderResponse.AnswersEntry
+	nil,                                   // 55: towpath.renderer.v1.ClaimRef.OutputsEntry
+	nil,                                   // 56: towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	nil,                                   // 57: towpath.renderer.v1.LoadGuardrailsRequest.FilesEntry
+	nil,                                   // 58: towpath.renderer.v1.LoadProvisionersRequest.FilesEntry
+	(*structpb.Value)(nil),                // 59: google.protobuf.Value
+	(*structpb.Struct)(nil),               // 60: google.protobuf.Struct
+	(*ObjectRef)(nil),                     // 61: towpath.renderer.v1.ObjectRef
+	(*Bundle)(nil),                        // 62: towpath.renderer.v1.Bundle
+	(*DiffBundlesRequest)(nil),            // 63: towpath.renderer.v1.DiffBundlesRequest
+	(*ExplainResponse)(nil),               // 64: towpath.renderer.v1.ExplainResponse
+	(*ResourceGraph)(nil),                 // 65: towpath.renderer.v1.ResourceGraph
+	(*BundleDiff)(nil),                    // 66: towpath.renderer.v1.BundleDiff
 }
 var file_towpath_renderer_v1_renderer_proto_depIdxs = []int32{
-	29, // 0: towpath.renderer.v1.ScoreFile.sources:type_name -> towpath.renderer.v1.ScoreFile.SourcesEntry
-	3,  // 1: towpath.renderer.v1.LoadWorkloadsRequest.files:type_name -> towpath.renderer.v1.ScoreFile
-	30, // 2: towpath.renderer.v1.LoadWorkloadsResponse.workloads:type_name -> towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
+	44, // 0: towpath.renderer.v1.ScoreFile.sources:type_name -> towpath.renderer.v1.ScoreFile.SourcesEntry
+	4,  // 1: towpath.renderer.v1.LoadWorkloadsRequest.files:type_name -> towpath.renderer.v1.ScoreFile
+	45, // 2: towpath.renderer.v1.LoadWorkloadsResponse.workloads:type_name -> towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry
 	0,  // 3: towpath.renderer.v1.Operation.action:type_name -> towpath.renderer.v1.Operation.Action
-	42, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
-	31, // 5: towpath.renderer.v1.EnvironmentDefaults.labels:type_name -> towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
-	1,  // 6: towpath.renderer.v1.ResourceDefinition.driver:type_name -> towpath.renderer.v1.ResourceDefinition.Driver
-	43, // 7: towpath.renderer.v1.ResourceDefinition.inputs:type_name -> google.protobuf.Struct
-	9,  // 8: towpath.renderer.v1.ResourceDefinition.criteria:type_name -> towpath.renderer.v1.Criteria
-	43, // 9: towpath.renderer.v1.ResourceOutputs.values:type_name -> google.protobuf.Struct
-	32, // 10: towpath.renderer.v1.ResourceOutputs.secrets:type_name -> towpath.renderer.v1.ResourceOutputs.SecretsEntry
-	2,  // 11: towpath.renderer.v1.Guardrail.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
-	2,  // 12: towpath.renderer.v1.Verdict.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
-	25, // 13: towpath.renderer.v1.Verdict.object:type_name -> towpath.renderer.v1.ObjectRef
-	33, // 14: towpath.renderer.v1.RenderInput.workloads:type_name -> towpath.renderer.v1.RenderInput.WorkloadsEntry
-	34, // 15: towpath.renderer.v1.RenderInput.resources:type_name -> towpath.renderer.v1.RenderInput.ResourcesEntry
-	6,  // 16: towpath.renderer.v1.RenderInput.overlay:type_name -> towpath.renderer.v1.Operation
-	35, // 17: towpath.renderer.v1.RenderInput.variables:type_name -> towpath.renderer.v1.RenderInput.VariablesEntry
-	7,  // 18: towpath.renderer.v1.RenderInput.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	36, // 19: towpath.renderer.v1.RenderInput.secret_variables:type_name -> towpath.renderer.v1.RenderInput.SecretVariablesEntry
-	10, // 20: towpath.renderer.v1.RenderInput.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
-	37, // 21: towpath.renderer.v1.RenderInput.outputs:type_name -> towpath.renderer.v1.RenderInput.OutputsEntry
-	14, // 22: towpath.renderer.v1.RenderRequest.input:type_name -> towpath.renderer.v1.RenderInput
-	12, // 23: towpath.renderer.v1.RenderRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
-	16, // 24: towpath.renderer.v1.RenderRequest.facts:type_name -> towpath.renderer.v1.DeploymentFacts
-	17, // 25: towpath.renderer.v1.ExplainMatchRequest.match:type_name -> towpath.renderer.v1.MatchRequest
-	10, // 26: towpath.renderer.v1.ExplainMatchRequest.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
-	18, // 27: towpath.renderer.v1.ExplainMatchResponse.candidates:type_name -> towpath.renderer.v1.MatchCandidate
-	10, // 28: towpath.renderer.v1.CheckDefinitionRequest.definition:type_name -> towpath.renderer.v1.ResourceDefinition
-	12, // 29: towpath.renderer.v1.CheckGuardrailsRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
-	38, // 30: towpath.renderer.v1.Bundle.files:type_name -> towpath.renderer.v1.Bundle.FilesEntry
-	25, // 31: towpath.renderer.v1.Bundle.objects:type_name -> towpath.renderer.v1.ObjectRef
-	26, // 32: towpath.renderer.v1.RenderResponse.bundle:type_name -> towpath.renderer.v1.Bundle
-	13, // 33: towpath.renderer.v1.RenderResponse.verdicts:type_name -> towpath.renderer.v1.Verdict
-	28, // 34: towpath.renderer.v1.RenderResponse.claims:type_name -> towpath.renderer.v1.ClaimRef
-	39, // 35: towpath.renderer.v1.RenderResponse.answers:type_name -> towpath.renderer.v1.RenderResponse.AnswersEntry
-	25, // 36: towpath.renderer.v1.ClaimRef.object:type_name -> towpath.renderer.v1.ObjectRef
-	40, // 37: towpath.renderer.v1.ClaimRef.outputs:type_name -> towpath.renderer.v1.ClaimRef.OutputsEntry
-	41, // 38: towpath.renderer.v1.ClaimRef.secret_outputs:type_name -> towpath.renderer.v1.ClaimRef.SecretOutputsEntry
-	43, // 39: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	8,  // 40: towpath.renderer.v1.ResourceOutputs.SecretsEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	43, // 41: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	43, // 42: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	8,  // 43: towpath.renderer.v1.RenderInput.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	11, // 44: towpath.renderer.v1.RenderInput.OutputsEntry.value:type_name -> towpath.renderer.v1.ResourceOutputs
-	4,  // 45: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
-	15, // 46: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
-	19, // 47: towpath.renderer.v1.RendererService.ExplainMatch:input_type -> towpath.renderer.v1.ExplainMatchRequest
-	21, // 48: towpath.renderer.v1.RendererService.CheckDefinition:input_type -> towpath.renderer.v1.CheckDefinitionRequest
-	23, // 49: towpath.renderer.v1.RendererService.CheckGuardrails:input_type -> towpath.renderer.v1.CheckGuardrailsRequest
-	5,  // 50: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
-	27, // 51: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
-	20, // 52: towpath.renderer.v1.RendererService.ExplainMatch:output_type -> towpath.renderer.v1.ExplainMatchResponse
-	22, // 53: towpath.renderer.v1.RendererService.CheckDefinition:output_type -> towpath.renderer.v1.CheckDefinitionResponse
-	24, // 54: towpath.renderer.v1.RendererService.CheckGuardrails:output_type -> towpath.renderer.v1.CheckGuardrailsResponse
-	50, // [50:55] is the sub-list for method output_type
-	45, // [45:50] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	59, // 4: towpath.renderer.v1.Operation.value:type_name -> google.protobuf.Value
+	46, // 5: towpath.renderer.v1.EnvironmentDefaults.labels:type_name -> towpath.renderer.v1.EnvironmentDefaults.LabelsEntry
+	9,  // 6: towpath.renderer.v1.EnvironmentDefaults.requests:type_name -> towpath.renderer.v1.ComputeAmounts
+	9,  // 7: towpath.renderer.v1.EnvironmentDefaults.limits:type_name -> towpath.renderer.v1.ComputeAmounts
+	10, // 8: towpath.renderer.v1.EnvironmentDefaults.disruption_budget:type_name -> towpath.renderer.v1.DisruptionBudget
+	11, // 9: towpath.renderer.v1.EnvironmentDefaults.network:type_name -> towpath.renderer.v1.NetworkRules
+	12, // 10: towpath.renderer.v1.EnvironmentDefaults.autoscaling:type_name -> towpath.renderer.v1.Autoscaling
+	13, // 11: towpath.renderer.v1.EnvironmentDefaults.service_account:type_name -> towpath.renderer.v1.ServiceAccountRules
+	14, // 12: towpath.renderer.v1.EnvironmentDefaults.secrets:type_name -> towpath.renderer.v1.SecretRules
+	47, // 13: towpath.renderer.v1.ServiceAccountRules.annotations:type_name -> towpath.renderer.v1.ServiceAccountRules.AnnotationsEntry
+	1,  // 14: towpath.renderer.v1.SecretRules.strategy:type_name -> towpath.renderer.v1.SecretRules.Strategy
+	16, // 15: towpath.renderer.v1.SecretReference.remote:type_name -> towpath.renderer.v1.RemoteKey
+	2,  // 16: towpath.renderer.v1.ResourceDefinition.driver:type_name -> towpath.renderer.v1.ResourceDefinition.Driver
+	60, // 17: towpath.renderer.v1.ResourceDefinition.inputs:type_name -> google.protobuf.Struct
+	17, // 18: towpath.renderer.v1.ResourceDefinition.criteria:type_name -> towpath.renderer.v1.Criteria
+	60, // 19: towpath.renderer.v1.ResourceOutputs.values:type_name -> google.protobuf.Struct
+	48, // 20: towpath.renderer.v1.ResourceOutputs.secrets:type_name -> towpath.renderer.v1.ResourceOutputs.SecretsEntry
+	3,  // 21: towpath.renderer.v1.Guardrail.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
+	21, // 22: towpath.renderer.v1.Guardrail.conditions:type_name -> towpath.renderer.v1.NamedExpression
+	21, // 23: towpath.renderer.v1.Guardrail.variables:type_name -> towpath.renderer.v1.NamedExpression
+	3,  // 24: towpath.renderer.v1.Verdict.enforcement:type_name -> towpath.renderer.v1.Guardrail.Enforcement
+	61, // 25: towpath.renderer.v1.Verdict.object:type_name -> towpath.renderer.v1.ObjectRef
+	49, // 26: towpath.renderer.v1.RenderInput.workloads:type_name -> towpath.renderer.v1.RenderInput.WorkloadsEntry
+	50, // 27: towpath.renderer.v1.RenderInput.resources:type_name -> towpath.renderer.v1.RenderInput.ResourcesEntry
+	7,  // 28: towpath.renderer.v1.RenderInput.overlay:type_name -> towpath.renderer.v1.Operation
+	51, // 29: towpath.renderer.v1.RenderInput.variables:type_name -> towpath.renderer.v1.RenderInput.VariablesEntry
+	8,  // 30: towpath.renderer.v1.RenderInput.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	52, // 31: towpath.renderer.v1.RenderInput.secret_variables:type_name -> towpath.renderer.v1.RenderInput.SecretVariablesEntry
+	18, // 32: towpath.renderer.v1.RenderInput.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
+	53, // 33: towpath.renderer.v1.RenderInput.outputs:type_name -> towpath.renderer.v1.RenderInput.OutputsEntry
+	23, // 34: towpath.renderer.v1.RenderRequest.input:type_name -> towpath.renderer.v1.RenderInput
+	20, // 35: towpath.renderer.v1.RenderRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	25, // 36: towpath.renderer.v1.RenderRequest.facts:type_name -> towpath.renderer.v1.DeploymentFacts
+	26, // 37: towpath.renderer.v1.ExplainMatchRequest.match:type_name -> towpath.renderer.v1.MatchRequest
+	18, // 38: towpath.renderer.v1.ExplainMatchRequest.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
+	27, // 39: towpath.renderer.v1.ExplainMatchResponse.candidates:type_name -> towpath.renderer.v1.MatchCandidate
+	18, // 40: towpath.renderer.v1.CheckDefinitionRequest.definition:type_name -> towpath.renderer.v1.ResourceDefinition
+	20, // 41: towpath.renderer.v1.CheckGuardrailsRequest.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	62, // 42: towpath.renderer.v1.RenderResponse.bundle:type_name -> towpath.renderer.v1.Bundle
+	22, // 43: towpath.renderer.v1.RenderResponse.verdicts:type_name -> towpath.renderer.v1.Verdict
+	35, // 44: towpath.renderer.v1.RenderResponse.claims:type_name -> towpath.renderer.v1.ClaimRef
+	54, // 45: towpath.renderer.v1.RenderResponse.answers:type_name -> towpath.renderer.v1.RenderResponse.AnswersEntry
+	61, // 46: towpath.renderer.v1.ClaimRef.object:type_name -> towpath.renderer.v1.ObjectRef
+	55, // 47: towpath.renderer.v1.ClaimRef.outputs:type_name -> towpath.renderer.v1.ClaimRef.OutputsEntry
+	56, // 48: towpath.renderer.v1.ClaimRef.secret_outputs:type_name -> towpath.renderer.v1.ClaimRef.SecretOutputsEntry
+	57, // 49: towpath.renderer.v1.LoadGuardrailsRequest.files:type_name -> towpath.renderer.v1.LoadGuardrailsRequest.FilesEntry
+	20, // 50: towpath.renderer.v1.LoadGuardrailsResponse.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	20, // 51: towpath.renderer.v1.ListStarterGuardrailsResponse.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	58, // 52: towpath.renderer.v1.LoadProvisionersRequest.files:type_name -> towpath.renderer.v1.LoadProvisionersRequest.FilesEntry
+	18, // 53: towpath.renderer.v1.LoadProvisionersResponse.definitions:type_name -> towpath.renderer.v1.ResourceDefinition
+	23, // 54: towpath.renderer.v1.ExplainRequest.input:type_name -> towpath.renderer.v1.RenderInput
+	23, // 55: towpath.renderer.v1.GraphRequest.input:type_name -> towpath.renderer.v1.RenderInput
+	60, // 56: towpath.renderer.v1.LoadWorkloadsResponse.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	15, // 57: towpath.renderer.v1.ResourceOutputs.SecretsEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	60, // 58: towpath.renderer.v1.RenderInput.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	60, // 59: towpath.renderer.v1.RenderInput.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	15, // 60: towpath.renderer.v1.RenderInput.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	19, // 61: towpath.renderer.v1.RenderInput.OutputsEntry.value:type_name -> towpath.renderer.v1.ResourceOutputs
+	5,  // 62: towpath.renderer.v1.RendererService.LoadWorkloads:input_type -> towpath.renderer.v1.LoadWorkloadsRequest
+	24, // 63: towpath.renderer.v1.RendererService.Render:input_type -> towpath.renderer.v1.RenderRequest
+	28, // 64: towpath.renderer.v1.RendererService.ExplainMatch:input_type -> towpath.renderer.v1.ExplainMatchRequest
+	30, // 65: towpath.renderer.v1.RendererService.CheckDefinition:input_type -> towpath.renderer.v1.CheckDefinitionRequest
+	32, // 66: towpath.renderer.v1.RendererService.CheckGuardrails:input_type -> towpath.renderer.v1.CheckGuardrailsRequest
+	36, // 67: towpath.renderer.v1.RendererService.LoadGuardrails:input_type -> towpath.renderer.v1.LoadGuardrailsRequest
+	38, // 68: towpath.renderer.v1.RendererService.ListStarterGuardrails:input_type -> towpath.renderer.v1.ListStarterGuardrailsRequest
+	40, // 69: towpath.renderer.v1.RendererService.LoadProvisioners:input_type -> towpath.renderer.v1.LoadProvisionersRequest
+	42, // 70: towpath.renderer.v1.RendererService.Explain:input_type -> towpath.renderer.v1.ExplainRequest
+	43, // 71: towpath.renderer.v1.RendererService.Graph:input_type -> towpath.renderer.v1.GraphRequest
+	63, // 72: towpath.renderer.v1.RendererService.DiffBundles:input_type -> towpath.renderer.v1.DiffBundlesRequest
+	6,  // 73: towpath.renderer.v1.RendererService.LoadWorkloads:output_type -> towpath.renderer.v1.LoadWorkloadsResponse
+	34, // 74: towpath.renderer.v1.RendererService.Render:output_type -> towpath.renderer.v1.RenderResponse
+	29, // 75: towpath.renderer.v1.RendererService.ExplainMatch:output_type -> towpath.renderer.v1.ExplainMatchResponse
+	31, // 76: towpath.renderer.v1.RendererService.CheckDefinition:output_type -> towpath.renderer.v1.CheckDefinitionResponse
+	33, // 77: towpath.renderer.v1.RendererService.CheckGuardrails:output_type -> towpath.renderer.v1.CheckGuardrailsResponse
+	37, // 78: towpath.renderer.v1.RendererService.LoadGuardrails:output_type -> towpath.renderer.v1.LoadGuardrailsResponse
+	39, // 79: towpath.renderer.v1.RendererService.ListStarterGuardrails:output_type -> towpath.renderer.v1.ListStarterGuardrailsResponse
+	41, // 80: towpath.renderer.v1.RendererService.LoadProvisioners:output_type -> towpath.renderer.v1.LoadProvisionersResponse
+	64, // 81: towpath.renderer.v1.RendererService.Explain:output_type -> towpath.renderer.v1.ExplainResponse
+	65, // 82: towpath.renderer.v1.RendererService.Graph:output_type -> towpath.renderer.v1.ResourceGraph
+	66, // 83: towpath.renderer.v1.RendererService.DiffBundles:output_type -> towpath.renderer.v1.BundleDiff
+	73, // [73:84] is the sub-list for method output_type
+	62, // [62:73] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_towpath_renderer_v1_renderer_proto_init() }
@@ -2358,13 +3447,15 @@ func file_towpath_renderer_v1_renderer_proto_init() {
 	if File_towpath_renderer_v1_renderer_proto != nil {
 		return
 	}
+	file_towpath_renderer_v1_explain_proto_init()
+	file_towpath_renderer_v1_objects_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_renderer_v1_renderer_proto_rawDesc), len(file_towpath_renderer_v1_renderer_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   39,
+			NumEnums:      4,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

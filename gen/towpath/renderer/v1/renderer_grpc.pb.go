@@ -21,11 +21,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RendererService_LoadWorkloads_FullMethodName   = "/towpath.renderer.v1.RendererService/LoadWorkloads"
-	RendererService_Render_FullMethodName          = "/towpath.renderer.v1.RendererService/Render"
-	RendererService_ExplainMatch_FullMethodName    = "/towpath.renderer.v1.RendererService/ExplainMatch"
-	RendererService_CheckDefinition_FullMethodName = "/towpath.renderer.v1.RendererService/CheckDefinition"
-	RendererService_CheckGuardrails_FullMethodName = "/towpath.renderer.v1.RendererService/CheckGuardrails"
+	RendererService_LoadWorkloads_FullMethodName         = "/towpath.renderer.v1.RendererService/LoadWorkloads"
+	RendererService_Render_FullMethodName                = "/towpath.renderer.v1.RendererService/Render"
+	RendererService_ExplainMatch_FullMethodName          = "/towpath.renderer.v1.RendererService/ExplainMatch"
+	RendererService_CheckDefinition_FullMethodName       = "/towpath.renderer.v1.RendererService/CheckDefinition"
+	RendererService_CheckGuardrails_FullMethodName       = "/towpath.renderer.v1.RendererService/CheckGuardrails"
+	RendererService_LoadGuardrails_FullMethodName        = "/towpath.renderer.v1.RendererService/LoadGuardrails"
+	RendererService_ListStarterGuardrails_FullMethodName = "/towpath.renderer.v1.RendererService/ListStarterGuardrails"
+	RendererService_LoadProvisioners_FullMethodName      = "/towpath.renderer.v1.RendererService/LoadProvisioners"
+	RendererService_Explain_FullMethodName               = "/towpath.renderer.v1.RendererService/Explain"
+	RendererService_Graph_FullMethodName                 = "/towpath.renderer.v1.RendererService/Graph"
+	RendererService_DiffBundles_FullMethodName           = "/towpath.renderer.v1.RendererService/DiffBundles"
 )
 
 // RendererServiceClient is the client API for RendererService service.
@@ -45,6 +51,18 @@ type RendererServiceClient interface {
 	CheckDefinition(ctx context.Context, in *CheckDefinitionRequest, opts ...grpc.CallOption) (*CheckDefinitionResponse, error)
 	// CheckGuardrails compiles guardrails.
 	CheckGuardrails(ctx context.Context, in *CheckGuardrailsRequest, opts ...grpc.CallOption) (*CheckGuardrailsResponse, error)
+	// LoadGuardrails reads guardrails from files: lists in Towpath's own form, and ValidatingAdmissionPolicy objects of Kubernetes.
+	LoadGuardrails(ctx context.Context, in *LoadGuardrailsRequest, opts ...grpc.CallOption) (*LoadGuardrailsResponse, error)
+	// ListStarterGuardrails gives guardrails to begin with, from which an environment type takes what it likes.
+	ListStarterGuardrails(ctx context.Context, in *ListStarterGuardrailsRequest, opts ...grpc.CallOption) (*ListStarterGuardrailsResponse, error)
+	// LoadProvisioners reads provisioner files of the Score community as resource definitions.
+	LoadProvisioners(ctx context.Context, in *LoadProvisionersRequest, opts ...grpc.CallOption) (*LoadProvisionersResponse, error)
+	// Explain tells where the fields of rendered objects come from.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	// Graph gives the resources of an input, what they refer to and which definition answers each.
+	Graph(ctx context.Context, in *GraphRequest, opts ...grpc.CallOption) (*ResourceGraph, error)
+	// DiffBundles compares two bundles by object and field.
+	DiffBundles(ctx context.Context, in *DiffBundlesRequest, opts ...grpc.CallOption) (*BundleDiff, error)
 }
 
 type rendererServiceClient struct {
@@ -105,6 +123,66 @@ func (c *rendererServiceClient) CheckGuardrails(ctx context.Context, in *CheckGu
 	return out, nil
 }
 
+func (c *rendererServiceClient) LoadGuardrails(ctx context.Context, in *LoadGuardrailsRequest, opts ...grpc.CallOption) (*LoadGuardrailsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadGuardrailsResponse)
+	err := c.cc.Invoke(ctx, RendererService_LoadGuardrails_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) ListStarterGuardrails(ctx context.Context, in *ListStarterGuardrailsRequest, opts ...grpc.CallOption) (*ListStarterGuardrailsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStarterGuardrailsResponse)
+	err := c.cc.Invoke(ctx, RendererService_ListStarterGuardrails_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) LoadProvisioners(ctx context.Context, in *LoadProvisionersRequest, opts ...grpc.CallOption) (*LoadProvisionersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadProvisionersResponse)
+	err := c.cc.Invoke(ctx, RendererService_LoadProvisioners_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, RendererService_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) Graph(ctx context.Context, in *GraphRequest, opts ...grpc.CallOption) (*ResourceGraph, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResourceGraph)
+	err := c.cc.Invoke(ctx, RendererService_Graph_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *rendererServiceClient) DiffBundles(ctx context.Context, in *DiffBundlesRequest, opts ...grpc.CallOption) (*BundleDiff, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BundleDiff)
+	err := c.cc.Invoke(ctx, RendererService_DiffBundles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RendererServiceServer is the server API for RendererService service.
 // All implementations must embed UnimplementedRendererServiceServer
 // for forward compatibility.
@@ -122,6 +200,18 @@ type RendererServiceServer interface {
 	CheckDefinition(context.Context, *CheckDefinitionRequest) (*CheckDefinitionResponse, error)
 	// CheckGuardrails compiles guardrails.
 	CheckGuardrails(context.Context, *CheckGuardrailsRequest) (*CheckGuardrailsResponse, error)
+	// LoadGuardrails reads guardrails from files: lists in Towpath's own form, and ValidatingAdmissionPolicy objects of Kubernetes.
+	LoadGuardrails(context.Context, *LoadGuardrailsRequest) (*LoadGuardrailsResponse, error)
+	// ListStarterGuardrails gives guardrails to begin with, from which an environment type takes what it likes.
+	ListStarterGuardrails(context.Context, *ListStarterGuardrailsRequest) (*ListStarterGuardrailsResponse, error)
+	// LoadProvisioners reads provisioner files of the Score community as resource definitions.
+	LoadProvisioners(context.Context, *LoadProvisionersRequest) (*LoadProvisionersResponse, error)
+	// Explain tells where the fields of rendered objects come from.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// Graph gives the resources of an input, what they refer to and which definition answers each.
+	Graph(context.Context, *GraphRequest) (*ResourceGraph, error)
+	// DiffBundles compares two bundles by object and field.
+	DiffBundles(context.Context, *DiffBundlesRequest) (*BundleDiff, error)
 	mustEmbedUnimplementedRendererServiceServer()
 }
 
@@ -146,6 +236,24 @@ func (UnimplementedRendererServiceServer) CheckDefinition(context.Context, *Chec
 }
 func (UnimplementedRendererServiceServer) CheckGuardrails(context.Context, *CheckGuardrailsRequest) (*CheckGuardrailsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckGuardrails not implemented")
+}
+func (UnimplementedRendererServiceServer) LoadGuardrails(context.Context, *LoadGuardrailsRequest) (*LoadGuardrailsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadGuardrails not implemented")
+}
+func (UnimplementedRendererServiceServer) ListStarterGuardrails(context.Context, *ListStarterGuardrailsRequest) (*ListStarterGuardrailsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStarterGuardrails not implemented")
+}
+func (UnimplementedRendererServiceServer) LoadProvisioners(context.Context, *LoadProvisionersRequest) (*LoadProvisionersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadProvisioners not implemented")
+}
+func (UnimplementedRendererServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedRendererServiceServer) Graph(context.Context, *GraphRequest) (*ResourceGraph, error) {
+	return nil, status.Error(codes.Unimplemented, "method Graph not implemented")
+}
+func (UnimplementedRendererServiceServer) DiffBundles(context.Context, *DiffBundlesRequest) (*BundleDiff, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffBundles not implemented")
 }
 func (UnimplementedRendererServiceServer) mustEmbedUnimplementedRendererServiceServer() {}
 func (UnimplementedRendererServiceServer) testEmbeddedByValue()                         {}
@@ -258,6 +366,114 @@ func _RendererService_CheckGuardrails_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RendererService_LoadGuardrails_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadGuardrailsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).LoadGuardrails(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_LoadGuardrails_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).LoadGuardrails(ctx, req.(*LoadGuardrailsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_ListStarterGuardrails_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStarterGuardrailsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).ListStarterGuardrails(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_ListStarterGuardrails_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).ListStarterGuardrails(ctx, req.(*ListStarterGuardrailsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_LoadProvisioners_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadProvisionersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).LoadProvisioners(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_LoadProvisioners_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).LoadProvisioners(ctx, req.(*LoadProvisionersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_Graph_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GraphRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).Graph(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_Graph_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).Graph(ctx, req.(*GraphRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RendererService_DiffBundles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffBundlesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RendererServiceServer).DiffBundles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RendererService_DiffBundles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RendererServiceServer).DiffBundles(ctx, req.(*DiffBundlesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RendererService_ServiceDesc is the grpc.ServiceDesc for RendererService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -284,6 +500,30 @@ var RendererService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckGuardrails",
 			Handler:    _RendererService_CheckGuardrails_Handler,
+		},
+		{
+			MethodName: "LoadGuardrails",
+			Handler:    _RendererService_LoadGuardrails_Handler,
+		},
+		{
+			MethodName: "ListStarterGuardrails",
+			Handler:    _RendererService_ListStarterGuardrails_Handler,
+		},
+		{
+			MethodName: "LoadProvisioners",
+			Handler:    _RendererService_LoadProvisioners_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _RendererService_Explain_Handler,
+		},
+		{
+			MethodName: "Graph",
+			Handler:    _RendererService_Graph_Handler,
+		},
+		{
+			MethodName: "DiffBundles",
+			Handler:    _RendererService_DiffBundles_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
