@@ -15,6 +15,7 @@ import (
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
+	"github.com/towpath-dev/towpath/services/renderer/origin"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -68,6 +69,10 @@ type Input struct {
 	Expand func(text string) (string, error)
 	// Volume gives what stands behind an expanded volume source.
 	Volume func(source string) (Volume, bool)
+	// Trace marks the leaves of the objects with where they come from; nil marks nothing.
+	Trace *origin.Tracer
+	// Parts tells what the placeholders of a text stand for, in their order. It is asked only when Trace is set, and may be nil.
+	Parts func(text string) []*origin.Origin
 }
 
 // Place is where objects belong.
