@@ -46,6 +46,11 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 }
 
 func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+	return traced(input, claimsOnly, nil)
+}
+
+// traced renders, and lets t know where values come from unless it is nil.
+func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,7 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
+	t.follow(r, doc)
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -104,6 +110,8 @@ type run struct {
 	warnings []string
 	services map[string]any
 	claims   claims
+	// trace is nil unless somebody asks where values come from.
+	trace *trace
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -173,7 +181,7 @@ func (r *run) resource(res *resource) error {
 	if err != nil {
 		return err
 	}
-	made, err := res.definition.Make(&definition.Request{
+	made, err := r.make(res, &definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
@@ -217,7 +225,7 @@ func (r *run) workloads() error {
 		objects, warnings, wrong := kube.Build(kube.Input{
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
-			Volume: r.volume,
+			Volume: r.volume, Trace: r.trace.marks(), Parts: r.trace.partsIn(name),
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)
