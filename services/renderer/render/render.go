@@ -111,7 +111,8 @@ type run struct {
 	services map[string]any
 	claims   claims
 	// trace is nil unless somebody asks where values come from.
-	trace *trace
+	trace  *trace
+	routes routes
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -143,6 +144,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	if d := input.GetDefaults().GetDomain(); d != "" && !domain.MatchString(d) {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
+	fields = append(fields, kube.CheckDefaults("input.defaults.", input.GetDefaults())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
@@ -200,6 +202,7 @@ func (r *run) resource(res *resource) error {
 		if err := r.files.addResource(m, res, r.place); err != nil {
 			return err
 		}
+		r.routes.take(m)
 	}
 	r.claims.take(made, res, &r.files)
 	return nil
@@ -225,7 +228,7 @@ func (r *run) workloads() error {
 		objects, warnings, wrong := kube.Build(kube.Input{
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
-			Volume: r.volume, Trace: r.trace.marks(), Parts: r.trace.partsIn(name),
+			Volume: r.volume, Routes: r.routes.to(name, r.set.workloads[name]), Trace: r.trace.marks(), Parts: r.trace.partsIn(name),
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)
@@ -238,7 +241,10 @@ func (r *run) workloads() error {
 			}
 		}
 	}
-	return problems.Err()
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	return r.environment()
 }
 
 // volume gives what stands behind a volume source: the outputs of the resource whose opaque id it is.
@@ -249,6 +255,9 @@ func (r *run) volume(source string) (kube.Volume, bool) {
 	}
 	if r.claims.blocked[res.uid] { // what comes out is not used
 		return kube.Volume{Name: definition.Shorten("vol-"+res.id, 63), Source: map[string]any{"emptyDir": map[string]any{}}}, true
+	}
+	if claim, each := res.outputs["claimSpec"].(map[string]any); each {
+		return kube.Volume{Name: definition.Shorten("vol-"+res.id, 63), Claim: claim}, true
 	}
 	spec, ok := res.outputs["source"].(map[string]any)
 	if !ok {

@@ -126,7 +126,7 @@ func (t *trace) common(path []string, workload, by string) *origin.Origin {
 	}
 	if path[0] == "metadata" {
 		if _, ok := t.run.place.Labels[path[2]]; ok {
-			return &origin.Origin{Source: rendererv1.Origin_SOURCE_ENVIRONMENT_TYPE, Path: "labels[" + path[2] + "]"}
+			return &origin.Origin{Source: rendererv1.Origin_SOURCE_ENVIRONMENT_TYPE, Path: joinPath(path[1:])}
 		}
 	} else if !own {
 		return nil
@@ -137,8 +137,8 @@ func (t *trace) common(path []string, workload, by string) *origin.Origin {
 	case kube.LabelEnvironment:
 		return environment("environment")
 	case kube.LabelInstance:
-		o := environment("")
-		o.Note = "application and environment"
+		o := environment("name")
+		o.Note = "made of application and environment"
 		return o
 	case kube.LabelManagedBy:
 		return fromTowpath
