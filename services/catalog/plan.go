@@ -14,6 +14,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/manifest"
 	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -197,7 +198,7 @@ func fileChanges(before, after map[string][]byte) ([]*catalogv1.FileChange, erro
 		case !inB:
 			f.Action, to = catalogv1.FileChange_ACTION_DELETE, "/dev/null"
 		}
-		a, b = rules.MaskFile(a), rules.MaskFile(b)
+		a, b = manifest.MaskFile(a), manifest.MaskFile(b)
 		diff, err := udiff.ToUnified(from, to, string(a), udiff.Lines(string(a), string(b)), udiff.DefaultContextLines)
 		if err != nil {
 			return nil, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "diff of %s", path).Because(err)

@@ -25,14 +25,14 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 	if err != nil {
 		return nil, err
 	}
-	objects, fields, all := rules.CompareObjects(p.before, p.after, p.refs)
-	if !all {
+	diff := rules.CompareObjects(p.before, p.after, p.refs)
+	if !diff.All {
 		p.warnings = append(p.warnings, "there are more differences than are told field by field; the files have all of them")
 	}
 	out := &catalogv1.Plan{
 		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree),
 		Tree: withoutAbsent(p.parts.Tree), Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts),
-		OpenFindings: live.Msg.GetLive().GetFindings(), Objects: objects, Fields: fields, Verdicts: p.verdicts, Drift: drift,
+		OpenFindings: live.Msg.GetLive().GetFindings(), Objects: diff.Objects, Fields: diff.Fields, Text: diff.Text, Verdicts: p.verdicts, Drift: drift,
 		Hold: s.holdReason(c), AwaitedOutputs: p.awaited,
 	}
 	if !next.removal {

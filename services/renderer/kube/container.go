@@ -83,10 +83,10 @@ func (b *builder) startOrder(all map[string]any, roles map[string]role) []string
 
 func (b *builder) container(name string, c map[string]any, as role, single bool) map[string]any {
 	where := "containers." + name
-	out := map[string]any{"name": name, "image": text(c, "image")}
+	out := map[string]any{"name": b.score(name, where), "image": b.score(text(c, "image"), where, "image")}
 	for _, key := range []string{"command", "args"} {
 		if list, ok := c[key].([]any); ok {
-			out[key] = escapeAll(list)
+			out[key] = b.score(escapeAll(list), where, key)
 		}
 	}
 	if env := b.env(child(c, "variables"), where+".variables"); len(env) > 0 {
@@ -97,7 +97,7 @@ func (b *builder) container(name string, c map[string]any, as role, single bool)
 	if len(mounts) > 0 {
 		out["volumeMounts"] = mounts
 	}
-	if resources := compute(child(c, "resources")); len(resources) > 0 {
+	if resources := b.compute(child(c, "resources"), where+".resources"); len(resources) > 0 {
 		out["resources"] = resources
 	}
 	if single {
@@ -106,7 +106,7 @@ func (b *builder) container(name string, c map[string]any, as role, single bool)
 		}
 	}
 	if b.in.Defaults.GetRestricted() {
-		out["securityContext"] = map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}}}
+		out["securityContext"] = b.ofType(map[string]any{"allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}}}, "restricted", "")
 	}
 	b.probes(out, c, as, where)
 	return out
@@ -124,7 +124,7 @@ func (b *builder) containerPorts() []any {
 		}
 		if key := p.Protocol + strconv.Itoa(p.TargetPort); !seen[key] {
 			seen[key] = true
-			out = append(out, port)
+			out = append(out, b.score(port, "service.ports", p.Name))
 		}
 	}
 	return out
@@ -144,11 +144,11 @@ func (b *builder) probes(out, c map[string]any, as role, where string) {
 		if probe["httpGet"] != nil && probe["exec"] != nil {
 			b.warn("%s.%s has httpGet and exec: exec is used", where, key)
 		}
-		out[key] = probeOf(probe)
+		out[key] = b.score(probeOf(probe), where, key)
 	}
 	switch as {
 	case sidecarRole, healthySidecarRole:
-		out["restartPolicy"] = "Always"
+		out["restartPolicy"] = b.rule("Always", "another container waits for this one to be started or healthy, and it goes on running beside it")
 	}
 	if as != healthySidecarRole {
 		return
@@ -157,7 +157,7 @@ func (b *builder) probes(out, c map[string]any, as role, where string) {
 		if probe := child(c, key); probe != nil {
 			startup := probeOf(probe)
 			startup["periodSeconds"], startup["failureThreshold"] = 2, 150
-			out["startupProbe"] = startup
+			out["startupProbe"] = b.because(startup, "another container waits for this one to be healthy, for five minutes at most", where, key)
 			return
 		}
 	}
@@ -181,25 +181,6 @@ func probeOf(probe map[string]any) map[string]any {
 		out["httpHeaders"] = headers
 	}
 	return map[string]any{"httpGet": out}
-}
-
-// compute makes requests and limits. Score writes a thousand as K, Kubernetes as k.
-func compute(resources map[string]any) map[string]any {
-	out := map[string]any{}
-	for _, key := range []string{"limits", "requests"} {
-		amounts := map[string]any{}
-		for name, v := range child(resources, key) {
-			amount, _ := v.(string)
-			if number, ok := strings.CutSuffix(amount, "K"); ok {
-				amount = number + "k"
-			}
-			amounts[name] = amount
-		}
-		if len(amounts) > 0 {
-			out[key] = amounts
-		}
-	}
-	return out
 }
 
 func escapeAll(list []any) []any {

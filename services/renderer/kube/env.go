@@ -29,11 +29,11 @@ func (b *builder) env(variables map[string]any, where string) []any {
 			continue
 		}
 		value, _ := variables[name].(string)
-		out = append(out, envVar(name, definition.SplitSecrets(b.expand(value, at)), helpers))
+		out = append(out, b.scoreText(envVar(name, definition.SplitSecrets(b.expand(value, at)), helpers), value, at))
 	}
 	var first []any
 	for _, name := range slices.Sorted(maps.Keys(helpers)) {
-		first = append(first, secretVar(name, helpers[name]))
+		first = append(first, b.because(secretVar(name, helpers[name]), "carries a secret into the text of another variable", where))
 	}
 	return append(first, out...)
 }

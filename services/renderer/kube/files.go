@@ -39,18 +39,18 @@ func (b *builder) files(container string, files map[string]any, where string) []
 		item := map[string]any{"key": key, "path": key}
 		if mode := text(file, "mode"); mode != "" {
 			bits, _ := strconv.ParseInt(mode, 8, 32) // validated
-			item["mode"] = int(bits)
+			item["mode"] = b.score(int(bits), at, "mode")
 		}
 		content, encoded := b.content(file, at)
 		if encoded {
-			binary[key] = content
+			binary[key] = b.score(content, at, "binaryContent")
 		} else {
-			data[key] = content
+			data[key] = b.scoreText(content, expandable(file), at, "content")
 		}
 		size += len(content)
 		fmt.Fprintf(sum, "%q %q %t\n", key, content, encoded)
-		items = append(items, item)
-		mounts = append(mounts, map[string]any{"name": volume, "mountPath": target, "subPath": key, "readOnly": true})
+		items = append(items, b.score(item, at))
+		mounts = append(mounts, b.score(map[string]any{"name": volume, "mountPath": target, "subPath": key, "readOnly": true}, at))
 	}
 	if size > maxConfigMap {
 		b.problem(errorsv1.Reason_REASON_TOO_LARGE, where, "hold %d bytes together, a container's files are limited to %d: move large files into the image or a volume", size, maxConfigMap)
@@ -71,6 +71,24 @@ func (b *builder) files(container string, files map[string]any, where string) []
 	}
 	b.object("v1", "ConfigMap", name, body)
 	return mounts
+}
+
+// expandable gives the text of a file whose placeholders are replaced, nothing for others.
+func expandable(file map[string]any) string {
+	if file["noExpand"] == true {
+		return ""
+	}
+	return text(file, "content")
+}
+
+// claim notes a volume of which each pod gets its own.
+func (b *builder) claim(v Volume, source, where string) {
+	if b.claims == nil {
+		b.claims = map[string]claim{}
+	}
+	if _, known := b.claims[v.Name]; !known {
+		b.claims[v.Name] = claim{spec: v.Claim, source: source, where: where}
+	}
 }
 
 // content gives a file's content, and whether it is base64.
@@ -135,17 +153,17 @@ func (b *builder) mounts(volumes map[string]any, where string) []any {
 		if !ok {
 			continue // takeVolumes has said so
 		}
-		mount := map[string]any{"name": known.Name, "mountPath": target}
+		mount := map[string]any{"name": b.scoreText(known.Name, text(v, "source"), at, "source"), "mountPath": target}
 		if sub := text(v, "path"); sub != "" {
 			if path.IsAbs(sub) || strings.HasPrefix(path.Clean(sub), "..") {
 				b.invalid(at+".path", "%q leaves the volume: expected a relative path inside it", sub)
 			}
-			mount["subPath"] = sub
+			mount["subPath"] = b.score(sub, at, "path")
 		}
 		if v["readOnly"] == true {
-			mount["readOnly"] = true
+			mount["readOnly"] = b.score(true, at, "readOnly")
 		}
-		out = append(out, mount)
+		out = append(out, b.score(mount, at))
 	}
 	return out
 }
@@ -170,6 +188,10 @@ func (b *builder) takeVolumes(all map[string]any) {
 					"%s and %s are too much alike to be told apart in a pod: give one of the resources another id", other, source)
 			}
 			b.sources[v.Name] = source
+			if v.Claim != nil {
+				b.claim(v, source, "containers."+name+".volumes."+escape(target)+".source")
+				continue
+			}
 			volume := maps.Clone(v.Source)
 			volume["name"] = v.Name
 			b.volumes[v.Name] = volume

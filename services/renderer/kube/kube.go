@@ -1,5 +1,5 @@
-// Package kube turns one validated Score document into Kubernetes objects: a Deployment, a ServiceAccount-free pod, a Service,
-// a ConfigMap per container with files. It is pure: same document, same objects. It knows nothing of resource definitions:
+// Package kube turns one validated Score document into Kubernetes objects: what runs it (a Deployment, or another kind that it asks
+// for), a Service, a ConfigMap per container with files, and what the environment's type adds. It is pure: same document, same objects. It knows nothing of resource definitions:
 // what placeholders mean and what stands behind a volume is told to it.
 //
 // Objects are plain maps, because what is not set must not be written: typed structs write status, zero times and empty
@@ -10,11 +10,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
+	"github.com/towpath-dev/towpath/services/renderer/origin"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -33,7 +32,7 @@ const (
 	ManagedBy = "towpath"
 	// AnnotationPrefix begins the annotations of a Score document that are meant for Towpath and not copied to pods.
 	AnnotationPrefix = "towpath.dev/"
-	// AnnotationKind asks for another kind than Deployment.
+	// AnnotationKind asks for another kind than Deployment: StatefulSet, DaemonSet, Job or CronJob.
 	AnnotationKind = "towpath.dev/kind"
 	// AnnotationReplicas says how many replicas the workload has, instead of the environment type's default.
 	AnnotationReplicas = "towpath.dev/replicas"
@@ -55,6 +54,15 @@ type Volume struct {
 	Source map[string]any
 	// Exclusive says that only the pods of one node can have it.
 	Exclusive bool
+	// Claim is the spec of a PersistentVolumeClaim of which each pod gets its own, instead of a Source.
+	Claim map[string]any
+}
+
+// claim is a volume of which each pod gets its own.
+type claim struct {
+	spec map[string]any
+	// source is the volume's source, where the place in the document that mounts it.
+	source, where string
 }
 
 // Input is what a workload's objects depend on.
@@ -68,6 +76,12 @@ type Input struct {
 	Expand func(text string) (string, error)
 	// Volume gives what stands behind an expanded volume source.
 	Volume func(source string) (Volume, bool)
+	// Routes are the ports of the workload's Service, by name or number, that objects of the environment lead to from outside of it.
+	Routes []string
+	// Trace marks the leaves of the objects with where they come from; nil marks nothing.
+	Trace *origin.Tracer
+	// Parts tells what the placeholders of a text stand for, in their order. It is asked only when Trace is set, and may be nil.
+	Parts func(text string) []*origin.Origin
 }
 
 // Place is where objects belong.
@@ -112,17 +126,25 @@ type builder struct {
 	exclusive bool
 	objects   []map[string]any
 	checksum  []byte
+	// kind is what the workload becomes, mainName the name of that object.
+	kind, mainName string
+	scale          scale
+	// claims are volumes of which each pod gets its own, by name.
+	claims map[string]claim
 }
 
 // Build makes the objects of a workload in a fixed order, and warnings: what a person should know though nothing is wrong.
 // Everything that is wrong is in the problems.
 func Build(in Input) (objects []map[string]any, warnings []string, problems Problems) {
-	b := &builder{in: in, volumes: map[string]map[string]any{}, sources: map[string]string{}}
-	b.kind()
-	replicas := b.replicas()
+	b := &builder{in: in, mainName: in.Workload, volumes: map[string]map[string]any{}, sources: map[string]string{}}
+	b.settings()
 	containers, inits := b.containers()
-	b.deployment(replicas, containers, inits)
+	b.main(containers, inits)
 	b.service()
+	b.serviceAccount()
+	b.disruptionBudget()
+	b.autoscaler()
+	b.routePolicy()
 	return b.objects, b.warnings, b.problems
 }
 
@@ -130,123 +152,52 @@ func (b *builder) annotations() map[string]any {
 	return child(child(b.in.Doc, "metadata"), "annotations")
 }
 
-func (b *builder) kind() {
-	if kind := text(b.annotations(), AnnotationKind); kind != "" && kind != "Deployment" {
-		b.invalid("metadata.annotations."+escape(AnnotationKind), "the kind %q is not supported: workloads become a Deployment; remove the annotation", kind)
-	}
-}
-
-func (b *builder) replicas() int {
-	asked, given := b.annotations()[AnnotationReplicas]
-	if !given {
-		return max(int(b.in.Defaults.GetReplicas()), 1)
-	}
-	n, err := strconv.Atoi(asked.(string))
-	if err != nil || n < 0 || n > maxReplicas {
-		b.invalid("metadata.annotations."+escape(AnnotationReplicas), "%q is not a number of replicas: expected a whole number from 0 to %d", asked, maxReplicas)
-	}
-	return n
-}
-
 func (b *builder) selector() map[string]any {
-	return map[string]any{LabelName: b.in.Workload, LabelInstance: b.in.Place.Instance}
-}
-
-func (b *builder) deployment(replicas int, containers, inits []any) {
-	pod := map[string]any{
-		"automountServiceAccountToken": false,
-		"enableServiceLinks":           false,
-		"containers":                   containers,
-	}
-	if len(inits) > 0 {
-		pod["initContainers"] = inits
-	}
-	if len(b.volumes) > 0 {
-		list := []any{}
-		for _, name := range slices.Sorted(maps.Keys(b.volumes)) {
-			list = append(list, b.volumes[name])
-		}
-		pod["volumes"] = list
-	}
-	if security := b.podSecurity(); len(security) > 0 {
-		pod["securityContext"] = security
-	}
-	labels := b.in.Place.labels(b.in.Workload, b.in.Workload)
-	for k := range b.in.Place.Labels {
-		delete(labels, k) // a changed label of the environment type must not restart every pod
-	}
-	podMeta := map[string]any{"labels": labels}
-	if annotations := b.podAnnotations(); len(annotations) > 0 {
-		podMeta["annotations"] = annotations
-	}
-	spec := map[string]any{
-		"replicas": replicas,
-		"selector": map[string]any{"matchLabels": b.selector()},
-		"template": map[string]any{"metadata": podMeta, "spec": pod},
-	}
-	if b.exclusive {
-		spec["strategy"] = map[string]any{"type": "Recreate"}
-		if replicas > 1 {
-			b.warn("has %d replicas that share a ReadWriteOnce volume: pods on different nodes cannot all mount it", replicas)
-		}
-	}
-	b.object("apps/v1", "Deployment", b.in.Workload, map[string]any{"spec": spec})
-}
-
-// podSecurity makes the pod's security context: what the environment type asks for, and the user that the document names.
-func (b *builder) podSecurity() map[string]any {
-	out := map[string]any{}
-	if b.in.Defaults.GetRestricted() {
-		out["runAsNonRoot"], out["seccompProfile"] = true, map[string]any{"type": "RuntimeDefault"}
-	}
-	asked := text(b.annotations(), AnnotationUser)
-	if asked == "" {
-		return out
-	}
-	user, err := strconv.ParseUint(asked, 10, 31)
-	if err != nil || user == 0 {
-		b.invalid("metadata.annotations."+escape(AnnotationUser), "%q is not a user: expected a whole number from 1 to 2147483647", asked)
-	}
-	for _, key := range []string{"runAsUser", "runAsGroup", "fsGroup"} {
-		out[key] = int64(user)
-	}
-	return out
-}
-
-// podAnnotations copies the document's annotations, but not those that speak to Towpath.
-func (b *builder) podAnnotations() map[string]any {
-	out := map[string]any{}
-	for k, v := range b.annotations() {
-		if !strings.HasPrefix(k, AnnotationPrefix) {
-			out[k] = v
-		}
-	}
-	if b.checksum != nil {
-		out[AnnotationFiles] = fmt.Sprintf("%x", b.checksum)
+	out := map[string]any{LabelName: b.in.Workload, LabelInstance: b.in.Place.Instance}
+	if b.in.Trace.On() {
+		b.in.Place.markLabels(b.in.Trace, out, b.nameOrigin)
 	}
 	return out
 }
 
 func (b *builder) object(apiVersion, kind, name string, body map[string]any) {
-	o := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": b.in.Place.Meta(name, b.in.Workload, b.in.Workload)}
+	meta := b.in.Place.Meta(name, b.in.Workload, b.in.Workload)
+	b.in.Place.MarkMeta(b.in.Trace, meta, b.nameOrigin)
+	o := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": meta}
+	if kind == b.kind && b.in.Trace.On() {
+		if _, asked := b.asked(AnnotationKind); asked {
+			o["kind"] = b.annotated(kind, AnnotationKind)
+		}
+	}
 	maps.Copy(o, body)
 	b.objects = append(b.objects, o)
 }
 
 func (b *builder) service() {
-	ports := child(child(b.in.Doc, "service"), "ports")
+	ports := b.servicePorts()
 	if len(ports) == 0 {
 		return
 	}
-	list := []any{}
+	b.object("v1", "Service", ServiceName(b.in.Workload), map[string]any{"spec": map[string]any{"selector": b.selector(), "ports": ports}})
+}
+
+// servicePorts makes the ports of the workload's Service.
+func (b *builder) servicePorts() []any {
+	var list []any
 	for _, p := range Ports(b.in.Doc) {
-		port := map[string]any{"name": p.Name, "port": p.Port, "targetPort": p.TargetPort}
+		at := "service.ports." + p.Name
+		port := map[string]any{"name": b.score(p.Name, at), "port": b.score(p.Port, at, "port")}
 		if p.Protocol != "TCP" {
-			port["protocol"] = p.Protocol
+			port["protocol"] = b.score(p.Protocol, at, "protocol")
+		}
+		if p.TargetPort != p.Port {
+			port["targetPort"] = b.score(p.TargetPort, at, "targetPort")
+		} else {
+			port["targetPort"] = b.score(p.TargetPort, at, "port")
 		}
 		list = append(list, port)
 	}
-	b.object("v1", "Service", ServiceName(b.in.Workload), map[string]any{"spec": map[string]any{"selector": b.selector(), "ports": list}})
+	return list
 }
 
 // ServiceName gives the name of a workload's Service: the workload's, unless that begins with a digit, which the name of a

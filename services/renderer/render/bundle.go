@@ -25,6 +25,7 @@ type files struct {
 	objects []*rendererv1.ObjectRef
 	from    map[string]string
 	size    int
+	trace   *trace
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.
@@ -64,6 +65,9 @@ func (f *files) add(o map[string]any, workload string) error {
 }
 
 func (f *files) put(o map[string]any, workload, origin string) error {
+	if f.trace != nil {
+		o = f.trace.taken(o, workload, origin)
+	}
 	meta, _ := o["metadata"].(map[string]any)
 	ref := &rendererv1.ObjectRef{Workload: workload}
 	ref.ApiVersion, _ = o["apiVersion"].(string)

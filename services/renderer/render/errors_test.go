@@ -112,9 +112,9 @@ func TestRenderRefusesDocuments(t *testing.T) {
 
 func TestRenderRefusesAnnotations(t *testing.T) {
 	for annotation, says := range map[string]string{
-		"towpath.dev/kind: Job":          `the kind "Job" is not supported`,
-		"towpath.dev/replicas: many":     `"many" is not a number of replicas`,
-		"towpath.dev/replicas: '-1'":     "is not a number of replicas",
+		"towpath.dev/kind: Jop":          `"Jop" is no kind of workload; did you mean "Job"?`,
+		"towpath.dev/replicas: many":     `"many" is not valid: expected a whole number from 0 to 1000`,
+		"towpath.dev/replicas: '-1'":     `"-1" is not valid`,
 		"towpath.dev/run-as-user: root":  `"root" is not a user`,
 		"towpath.dev/run-as-user: '0'":   `"0" is not a user`,
 		"towpath.dev/replicas: '100000'": "from 0 to 1000",

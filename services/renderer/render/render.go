@@ -46,6 +46,11 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 }
 
 func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+	return traced(input, claimsOnly, nil)
+}
+
+// traced renders, and lets t know where values come from unless it is nil.
+func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,7 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
+	t.follow(r, doc)
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -104,6 +110,9 @@ type run struct {
 	warnings []string
 	services map[string]any
 	claims   claims
+	// trace is nil unless somebody asks where values come from.
+	trace  *trace
+	routes routes
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -135,6 +144,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	if d := input.GetDefaults().GetDomain(); d != "" && !domain.MatchString(d) {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
+	fields = append(fields, kube.CheckDefaults("input.defaults.", input.GetDefaults())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
@@ -173,7 +183,7 @@ func (r *run) resource(res *resource) error {
 	if err != nil {
 		return err
 	}
-	made, err := res.definition.Make(&definition.Request{
+	made, err := r.make(res, &definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
@@ -192,6 +202,7 @@ func (r *run) resource(res *resource) error {
 		if err := r.files.addResource(m, res, r.place); err != nil {
 			return err
 		}
+		r.routes.take(m)
 	}
 	r.claims.take(made, res, &r.files)
 	return nil
@@ -217,7 +228,7 @@ func (r *run) workloads() error {
 		objects, warnings, wrong := kube.Build(kube.Input{
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
-			Volume: r.volume,
+			Volume: r.volume, Routes: r.routes.to(name, r.set.workloads[name]), Trace: r.trace.marks(), Parts: r.trace.partsIn(name),
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)
@@ -230,7 +241,10 @@ func (r *run) workloads() error {
 			}
 		}
 	}
-	return problems.Err()
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	return r.environment()
 }
 
 // volume gives what stands behind a volume source: the outputs of the resource whose opaque id it is.
@@ -241,6 +255,9 @@ func (r *run) volume(source string) (kube.Volume, bool) {
 	}
 	if r.claims.blocked[res.uid] { // what comes out is not used
 		return kube.Volume{Name: definition.Shorten("vol-"+res.id, 63), Source: map[string]any{"emptyDir": map[string]any{}}}, true
+	}
+	if claim, each := res.outputs["claimSpec"].(map[string]any); each {
+		return kube.Volume{Name: definition.Shorten("vol-"+res.id, 63), Claim: claim}, true
 	}
 	spec, ok := res.outputs["source"].(map[string]any)
 	if !ok {

@@ -233,7 +233,12 @@ type Origin struct {
 	// What it is made of, where it is put together of several.
 	Parts []*Origin `protobuf:"bytes,6,rep,name=parts,proto3" json:"parts,omitempty"`
 	// One sentence for a person, such as why it is so.
-	Note          string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	// The place in the set's document {"workloads": …, "resources": …} as a JSON Pointer, where a value written there decides the field:
+	// /workloads/api/containers/main/variables/LOG_LEVEL. It is what an operation of a draft or an overlay names.
+	Pointer string `protobuf:"bytes,8,opt,name=pointer,proto3" json:"pointer,omitempty"`
+	// The place that refers to it, where all that stands there is the reference: the Score path whose text is ${resources.env.X}.
+	Through       *Origin `protobuf:"bytes,9,opt,name=through,proto3" json:"through,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +320,20 @@ func (x *Origin) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *Origin) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *Origin) GetThrough() *Origin {
+	if x != nil {
+		return x.Through
+	}
+	return nil
 }
 
 // FieldOrigin is one leaf of a rendered object and where it comes from.
@@ -686,7 +705,8 @@ func (x *ObjectDiff) GetFields() []*FieldDiff {
 // FieldDiff is one field that differs.
 type FieldDiff struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path with keyed lists by key, such as spec.template.spec.containers[name=main].image.
+	// Path with keyed lists by key, such as spec.template.spec.containers[name=main].image. A path that ends with [] is the order of a
+	// keyed list: before and after are the keys of its items that stand in both.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// What stands there first; unset when new. Secret values are masked.
 	Before *structpb.Value `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
@@ -951,7 +971,7 @@ var File_towpath_renderer_v1_explain_proto protoreflect.FileDescriptor
 
 const file_towpath_renderer_v1_explain_proto_rawDesc = "" +
 	"\n" +
-	"!towpath/renderer/v1/explain.proto\x12\x13towpath.renderer.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a!towpath/renderer/v1/objects.proto\"\xed\x03\n" +
+	"!towpath/renderer/v1/explain.proto\x12\x13towpath.renderer.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a!towpath/renderer/v1/objects.proto\"\xbe\x04\n" +
 	"\x06Origin\x12:\n" +
 	"\x06source\x18\x01 \x01(\x0e2\".towpath.renderer.v1.Origin.SourceR\x06source\x12\x1a\n" +
 	"\bworkload\x18\x02 \x01(\tR\bworkload\x12\x12\n" +
@@ -961,7 +981,9 @@ const file_towpath_renderer_v1_explain_proto_rawDesc = "" +
 	"definition\x18\x05 \x01(\tR\n" +
 	"definition\x121\n" +
 	"\x05parts\x18\x06 \x03(\v2\x1b.towpath.renderer.v1.OriginR\x05parts\x12\x12\n" +
-	"\x04note\x18\a \x01(\tR\x04note\"\xf3\x01\n" +
+	"\x04note\x18\a \x01(\tR\x04note\x12\x18\n" +
+	"\apointer\x18\b \x01(\tR\apointer\x125\n" +
+	"\athrough\x18\t \x01(\v2\x1b.towpath.renderer.v1.OriginR\athrough\"\xf3\x01\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSOURCE_TOWPATH\x10\x01\x12\x10\n" +
@@ -1078,27 +1100,28 @@ var file_towpath_renderer_v1_explain_proto_goTypes = []any{
 var file_towpath_renderer_v1_explain_proto_depIdxs = []int32{
 	0,  // 0: towpath.renderer.v1.Origin.source:type_name -> towpath.renderer.v1.Origin.Source
 	3,  // 1: towpath.renderer.v1.Origin.parts:type_name -> towpath.renderer.v1.Origin
-	15, // 2: towpath.renderer.v1.FieldOrigin.object:type_name -> towpath.renderer.v1.ObjectRef
-	16, // 3: towpath.renderer.v1.FieldOrigin.value:type_name -> google.protobuf.Value
-	3,  // 4: towpath.renderer.v1.FieldOrigin.origin:type_name -> towpath.renderer.v1.Origin
-	4,  // 5: towpath.renderer.v1.ExplainResponse.fields:type_name -> towpath.renderer.v1.FieldOrigin
-	11, // 6: towpath.renderer.v1.ResourceGraph.nodes:type_name -> towpath.renderer.v1.ResourceGraph.Node
-	12, // 7: towpath.renderer.v1.ResourceGraph.edges:type_name -> towpath.renderer.v1.ResourceGraph.Edge
-	13, // 8: towpath.renderer.v1.DiffBundlesRequest.before:type_name -> towpath.renderer.v1.DiffBundlesRequest.BeforeEntry
-	14, // 9: towpath.renderer.v1.DiffBundlesRequest.after:type_name -> towpath.renderer.v1.DiffBundlesRequest.AfterEntry
-	9,  // 10: towpath.renderer.v1.BundleDiff.objects:type_name -> towpath.renderer.v1.ObjectDiff
-	15, // 11: towpath.renderer.v1.ObjectDiff.object:type_name -> towpath.renderer.v1.ObjectRef
-	2,  // 12: towpath.renderer.v1.ObjectDiff.action:type_name -> towpath.renderer.v1.ObjectDiff.Action
-	10, // 13: towpath.renderer.v1.ObjectDiff.fields:type_name -> towpath.renderer.v1.FieldDiff
-	16, // 14: towpath.renderer.v1.FieldDiff.before:type_name -> google.protobuf.Value
-	16, // 15: towpath.renderer.v1.FieldDiff.after:type_name -> google.protobuf.Value
-	15, // 16: towpath.renderer.v1.ResourceGraph.Node.objects:type_name -> towpath.renderer.v1.ObjectRef
-	1,  // 17: towpath.renderer.v1.ResourceGraph.Edge.why:type_name -> towpath.renderer.v1.ResourceGraph.Edge.Why
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	3,  // 2: towpath.renderer.v1.Origin.through:type_name -> towpath.renderer.v1.Origin
+	15, // 3: towpath.renderer.v1.FieldOrigin.object:type_name -> towpath.renderer.v1.ObjectRef
+	16, // 4: towpath.renderer.v1.FieldOrigin.value:type_name -> google.protobuf.Value
+	3,  // 5: towpath.renderer.v1.FieldOrigin.origin:type_name -> towpath.renderer.v1.Origin
+	4,  // 6: towpath.renderer.v1.ExplainResponse.fields:type_name -> towpath.renderer.v1.FieldOrigin
+	11, // 7: towpath.renderer.v1.ResourceGraph.nodes:type_name -> towpath.renderer.v1.ResourceGraph.Node
+	12, // 8: towpath.renderer.v1.ResourceGraph.edges:type_name -> towpath.renderer.v1.ResourceGraph.Edge
+	13, // 9: towpath.renderer.v1.DiffBundlesRequest.before:type_name -> towpath.renderer.v1.DiffBundlesRequest.BeforeEntry
+	14, // 10: towpath.renderer.v1.DiffBundlesRequest.after:type_name -> towpath.renderer.v1.DiffBundlesRequest.AfterEntry
+	9,  // 11: towpath.renderer.v1.BundleDiff.objects:type_name -> towpath.renderer.v1.ObjectDiff
+	15, // 12: towpath.renderer.v1.ObjectDiff.object:type_name -> towpath.renderer.v1.ObjectRef
+	2,  // 13: towpath.renderer.v1.ObjectDiff.action:type_name -> towpath.renderer.v1.ObjectDiff.Action
+	10, // 14: towpath.renderer.v1.ObjectDiff.fields:type_name -> towpath.renderer.v1.FieldDiff
+	16, // 15: towpath.renderer.v1.FieldDiff.before:type_name -> google.protobuf.Value
+	16, // 16: towpath.renderer.v1.FieldDiff.after:type_name -> google.protobuf.Value
+	15, // 17: towpath.renderer.v1.ResourceGraph.Node.objects:type_name -> towpath.renderer.v1.ObjectRef
+	1,  // 18: towpath.renderer.v1.ResourceGraph.Edge.why:type_name -> towpath.renderer.v1.ResourceGraph.Edge.Why
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_towpath_renderer_v1_explain_proto_init() }

@@ -1,4 +1,4 @@
-package rules_test
+package manifest_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
-	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
+	"github.com/towpath-dev/towpath/internal/manifest"
 )
 
 const deployment = `apiVersion: apps/v1
@@ -35,11 +35,11 @@ spec:
 
 func compared(t *testing.T, before, after map[string][]byte) (objects, fields []string) {
 	t.Helper()
-	o, f, all := rules.CompareObjects(before, after, []*rendererv1.ObjectRef{{File: "api.yaml", Workload: "api"}})
-	if !all {
+	diff := manifest.Compare(before, after, []*rendererv1.ObjectRef{{File: "api.yaml", Workload: "api"}})
+	if diff.GetTruncated() {
 		t.Error("not all differences were told")
 	}
-	for _, c := range o {
+	for _, c := range diff.GetObjects() {
 		objects = append(objects, strings.TrimPrefix(c.GetAction().String(), "ACTION_")+" "+c.GetObject().GetKind()+"/"+c.GetObject().GetName()+" "+c.GetObject().GetWorkload())
 	}
 	show := func(v *structpb.Value) string {
@@ -52,8 +52,10 @@ func compared(t *testing.T, before, after map[string][]byte) (objects, fields []
 		}
 		return string(b)
 	}
-	for _, c := range f {
-		fields = append(fields, c.GetField()+" "+show(c.GetBefore())+" "+show(c.GetAfter()))
+	for _, o := range diff.GetObjects() {
+		for _, c := range o.GetFields() {
+			fields = append(fields, c.GetPath()+" "+show(c.GetBefore())+" "+show(c.GetAfter()))
+		}
 	}
 	return objects, fields
 }
@@ -116,11 +118,11 @@ func TestValuesOfSecretsAreNeverTold(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, text := range []string{s, t1, "a: 1\n---\n" + s, "kind: Secret\ndata: hunter2\n", "kind: Secret\ndata: {a: hunter2\n\t", `{"kind":"Secret","data":{"a":"hunter2"}}`} {
-		if got := string(rules.MaskFile([]byte(text))); strings.Contains(got, "hunter") || strings.Contains(got, "aHVu") || !strings.Contains(got, rules.Masked) {
+		if got := string(manifest.MaskFile([]byte(text))); strings.Contains(got, "hunter") || strings.Contains(got, "aHVu") || !strings.Contains(got, manifest.Masked) {
 			t.Errorf("%q is shown as %q", text, got)
 		}
 	}
-	if got := string(rules.MaskFile([]byte(deployment + "# Secret\n"))); got != deployment+"# Secret\n" {
+	if got := string(manifest.MaskFile([]byte(deployment + "# Secret\n"))); got != deployment+"# Secret\n" {
 		t.Errorf("a file without secrets is shown as %q", got)
 	}
 }
@@ -132,12 +134,13 @@ func TestPlanFieldsAreBounded(t *testing.T) {
 		b.WriteString("  k" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + jsonInt(i) + ": b\n")
 	}
 	head := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n"
-	_, fields, all := rules.CompareObjects(map[string][]byte{"c": []byte(head + a.String())}, map[string][]byte{"c": []byte(head + b.String())}, nil)
-	if all || len(fields) != 2000 {
-		t.Errorf("%d fields, all %v", len(fields), all)
+	diff := manifest.Compare(map[string][]byte{"c": []byte(head + a.String())}, map[string][]byte{"c": []byte(head + b.String())}, nil)
+	if n := len(diff.GetObjects()[0].GetFields()); !diff.GetTruncated() || n != 2000 {
+		t.Errorf("%d fields, truncated %v", n, diff.GetTruncated())
 	}
 	long := strings.Repeat("x", 10000)
-	_, fields, _ = rules.CompareObjects(map[string][]byte{"c": []byte(head + "  a: b\n")}, map[string][]byte{"c": []byte(head + "  a: " + long + "\n")}, nil)
+	diff = manifest.Compare(map[string][]byte{"c": []byte(head + "  a: b\n")}, map[string][]byte{"c": []byte(head + "  a: " + long + "\n")}, nil)
+	fields := diff.GetObjects()[0].GetFields()
 	if n := len(fields[0].GetAfter().GetStringValue()); n > 5000 || fields[0].GetBefore().GetStringValue() != "b" {
 		t.Errorf("%d bytes", n)
 	}
@@ -162,16 +165,17 @@ func FuzzManifests(f *testing.F) {
 		for _, files := range [][2]map[string][]byte{
 			{{"a": a}, {"a": b}}, {{"a": b}, {"a": a}}, {{"a": a, "b": b}, {}}, {{}, {"a": a, "b": b}},
 		} {
-			_, fields, _ := rules.CompareObjects(files[0], files[1], nil)
-			for _, c := range fields {
-				if c.GetObject().GetKind() == "Secret" && c.GetObject().GetApiVersion() == "v1" &&
-					(strings.HasPrefix(c.GetField(), "data") || strings.HasPrefix(c.GetField(), "stringData")) &&
-					strings.Contains(c.String(), "hunter2hunter2") && !strings.Contains(c.GetField(), "hunter2hunter2") {
-					t.Fatalf("a secret is shown: %v", c)
+			for _, o := range manifest.Compare(files[0], files[1], nil).GetObjects() {
+				for _, c := range o.GetFields() {
+					if o.GetObject().GetKind() == "Secret" && o.GetObject().GetApiVersion() == "v1" &&
+						(strings.HasPrefix(c.GetPath(), "data") || strings.HasPrefix(c.GetPath(), "stringData")) &&
+						strings.Contains(c.String(), "hunter2hunter2") && !strings.Contains(c.GetPath(), "hunter2hunter2") {
+						t.Fatalf("a secret is shown: %v", c)
+					}
 				}
 			}
 		}
-		rules.MaskFile(a)
-		rules.MaskFile(b)
+		manifest.MaskFile(a)
+		manifest.MaskFile(b)
 	})
 }
