@@ -62,6 +62,7 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
+	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -135,6 +136,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	if d := input.GetDefaults().GetDomain(); d != "" && !domain.MatchString(d) {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
+	fields = append(fields, checkKinds(input.GetDefaults().GetAllowedKinds())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
