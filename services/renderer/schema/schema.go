@@ -58,7 +58,9 @@ type table struct {
 	definitions []atomic.Pointer[definition]
 }
 
-var load = sync.OnceValue(func() *table {
+var load = sync.OnceValue(func() *table { return read(text) })
+
+func read(text string) *table {
 	head, body, _ := strings.Cut(text, "\n\n")
 	lines := strings.Split(head, "\n")
 	t := &table{version: strings.TrimPrefix(lines[1], "kubernetes "), kinds: make([]Kind, 0, len(lines)), byKind: make(map[[2]string]*Kind, len(lines)), groups: map[string]bool{}}
@@ -77,7 +79,7 @@ var load = sync.OnceValue(func() *table {
 	t.lines = strings.Split(strings.TrimSuffix(body, "\n"), "\n")
 	t.definitions = make([]atomic.Pointer[definition], len(t.lines))
 	return t
-})
+}
 
 var scopes = map[string]Scope{"namespaced": Namespaced, "cluster": Cluster, "none": None}
 
