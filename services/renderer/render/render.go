@@ -68,6 +68,7 @@ func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*renderer
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
 	t.follow(r, doc)
+	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -145,6 +146,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
 	fields = append(fields, kube.CheckDefaults("input.defaults.", input.GetDefaults())...)
+	fields = append(fields, checkKinds(input.GetDefaults().GetAllowedKinds())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
