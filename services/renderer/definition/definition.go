@@ -268,7 +268,7 @@ func (d *definition) stage(req *Request, name string, p *program, result any) er
 	if err != nil {
 		return failed(req, name, err.Error()).Because(err)
 	}
-	if err := yaml.UnmarshalStrict([]byte(text), result); err != nil {
+	if err := decodeYAML(text, result); err != nil {
 		return failed(req, name, "its definition wrote something that is not the YAML of "+name).Because(err)
 	}
 	return nil
