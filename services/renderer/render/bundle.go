@@ -3,7 +3,6 @@ package render
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,9 +14,6 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
-
-// objectName is what every object's name must look like, a DNS subdomain: it becomes part of a path.
-var objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
 
 // files collects the objects of a bundle.
 type files struct {

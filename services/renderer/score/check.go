@@ -2,9 +2,10 @@ package score
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // checker holds the small rules that validation is made of. Every rule reports and goes on, so that one answer lists all
@@ -15,7 +16,7 @@ type checker struct {
 
 // rule is what a string must match, with the words for it.
 type rule struct {
-	pattern *regexp.Regexp
+	pattern *lazyre.Regexp
 	min     int
 	max     int
 	words   string
@@ -28,22 +29,22 @@ func (r rule) matches(s string) bool {
 const labelWords = "2 to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit"
 
 var (
-	labelRule = rule{regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$`), 2, 63, labelWords}
-	typeRule  = rule{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`), 2, 63,
+	labelRule = rule{lazyre.New(`^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$`), 2, 63, labelWords}
+	typeRule  = rule{lazyre.New(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`), 2, 63,
 		"2 to 63 letters, digits and dashes, beginning and ending with a letter or digit"}
-	idRule = rule{regexp.MustCompile(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`), 2, 63,
+	idRule = rule{lazyre.New(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`), 2, 63,
 		"2 to 63 characters: lower-case labels of letters, digits and inner dashes, separated by dots"}
-	annotationRule = rule{regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*/)?` +
+	annotationRule = rule{lazyre.New(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*/)?` +
 		`[A-Za-z0-9][A-Za-z0-9._-]{0,61}[A-Za-z0-9]$`), 2, 316,
 		"an optional host/ prefix, then 2 to 63 letters, digits, dots, dashes and underscores, such as example.com/team"}
-	memoryRule = rule{regexp.MustCompile(`^(0\.\d+|[1-9]\d*(\.\d+)?)(K|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`), 1, 0,
+	memoryRule = rule{lazyre.New(`^(0\.\d+|[1-9]\d*(\.\d+)?)(K|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$`), 1, 0,
 		"a number with an optional unit K, M, G, T, P, E (powers of 1000) or Ki, Mi, Gi, Ti, Pi, Ei (of 1024), such as 256Mi"}
-	cpuRule      = rule{regexp.MustCompile(`^\d+(?:m|\.\d+)?$`), 1, 0, "cores such as 2 or 0.5, or thousandths such as 250m"}
-	modeRule     = rule{regexp.MustCompile(`^0?[0-7]{3}$`), 3, 4, `three octal digits, such as "0644"`}
-	headerRule   = rule{regexp.MustCompile(`^[A-Za-z0-9_-]+$`), 1, 0, "letters, digits, dashes and underscores"}
+	cpuRule      = rule{lazyre.New(`^\d+(?:m|\.\d+)?$`), 1, 0, "cores such as 2 or 0.5, or thousandths such as 250m"}
+	modeRule     = rule{lazyre.New(`^0?[0-7]{3}$`), 3, 4, `three octal digits, such as "0644"`}
+	headerRule   = rule{lazyre.New(`^[A-Za-z0-9_-]+$`), 1, 0, "letters, digits, dashes and underscores"}
 	anyString    = rule{words: "a string"}
 	someString   = rule{min: 1, words: "a string that is not empty"}
-	variableRule = rule{regexp.MustCompile(`^[^=]+$`), 1, 0, "not empty and without ="}
+	variableRule = rule{lazyre.New(`^[^=]+$`), 1, 0, "not empty and without ="}
 )
 
 // isMap reports whether there is a map, and says so when there is something else.

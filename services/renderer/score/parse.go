@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	yaml "go.yaml.in/yaml/v3"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 const (
@@ -34,7 +35,7 @@ type parser struct {
 	aliases  map[*yaml.Node]bool
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+var yamlLine = lazyre.New(`^yaml: line (\d+): `)
 
 // parse reads one YAML document. It gives nil after it has reported a problem that leaves nothing to go on with.
 func parse(file string, content []byte, p *problems) *node {
