@@ -51,6 +51,8 @@ type field struct {
 	shape    *shape
 	// older is the shape of an older spelling, which upgrade has turned into the shape before validation.
 	older *shape
+	// formerly is an older name of the field, which upgrade has replaced.
+	formerly string
 	// also are names that people coming from elsewhere write for it.
 	also []string
 }

@@ -107,7 +107,7 @@ var (
 var volumeFields = []field{
 	need("source", text("The volume: ${resources.NAME}, where NAME is a resource of type volume.", someString)),
 	may("path", text("The folder inside the volume to mount; the whole volume when it is not given.", anyString), "subPath"),
-	{name: "readOnly", shape: flag("The container cannot write to the volume.")},
+	{name: "readOnly", formerly: "read_only", shape: flag("The container cannot write to the volume.")},
 }
 
 // fileListShape and volumeListShape are older spellings: lists of what has a target.
