@@ -33,6 +33,10 @@ type node struct {
 	list []*node
 	// scalar is a string, bool, float64 or nil.
 	scalar any
+	// raw is a number as it was written.
+	raw string
+	// broken says that a problem with the value was reported when it was read: nothing else is to be said about it.
+	broken bool
 }
 
 type kind int
@@ -84,7 +88,7 @@ func (n *node) text() (string, bool) {
 }
 
 // isNull tells an explicit null.
-func (n *node) isNull() bool { return n.kind == scalarKind && n.scalar == nil }
+func (n *node) isNull() bool { return n.kind == scalarKind && n.scalar == nil && !n.broken }
 
 // describe says what a value is, for "expected a string, got …".
 func (n *node) describe() string {
@@ -100,6 +104,9 @@ func (n *node) describe() string {
 	case bool:
 		return fmt.Sprintf("the boolean %v", v)
 	case float64:
+		if n.raw != "" {
+			return "the number " + shortened(n.raw)
+		}
 		return "the number " + strconv.FormatFloat(v, 'f', -1, 64)
 	default:
 		return "a string"
