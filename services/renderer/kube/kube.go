@@ -68,6 +68,9 @@ type Input struct {
 	Expand func(text string) (string, error)
 	// Volume gives what stands behind an expanded volume source.
 	Volume func(source string) (Volume, bool)
+	// SecretFiles makes the Secret that holds files with secrets in their text: texts with references by key. The object's metadata
+	// has annotations at the most. Its error says why there is no such Secret; without the function nothing makes one.
+	SecretFiles func(base string, texts map[string]string) (name string, object map[string]any, err error)
 }
 
 // Place is where objects belong.

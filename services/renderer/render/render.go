@@ -18,6 +18,7 @@ import (
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/kube"
 	"github.com/towpath-dev/towpath/services/renderer/score"
+	"github.com/towpath-dev/towpath/services/renderer/secretsource"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -62,6 +63,9 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
+	if r.secrets, err = secretsource.New(input.GetDefaults().GetSecrets(), input.GetNamespace(), input.GetSecretVariables()); err != nil {
+		return nil, err
+	}
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -73,6 +77,9 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 	}
 	if !claimsOnly {
 		if err := r.workloads(); err != nil {
+			return nil, err
+		}
+		if err := r.secretVariables(); err != nil {
 			return nil, err
 		}
 		if err := r.claims.err(); err != nil { // after what else is wrong, which would be known too late else
@@ -104,6 +111,7 @@ type run struct {
 	warnings []string
 	services map[string]any
 	claims   claims
+	secrets  *secretsource.Source
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -189,7 +197,7 @@ func (r *run) resource(res *resource) error {
 		return nil
 	}
 	for _, m := range made.Manifests {
-		if err := r.files.addResource(m, res, r.place); err != nil {
+		if err := r.addManifest(m, res); err != nil {
 			return err
 		}
 	}
@@ -217,7 +225,7 @@ func (r *run) workloads() error {
 		objects, warnings, wrong := kube.Build(kube.Input{
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
-			Volume: r.volume,
+			Volume: r.volume, SecretFiles: r.secrets.Files,
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)
