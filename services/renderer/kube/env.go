@@ -29,7 +29,9 @@ func (b *builder) env(variables map[string]any, where string) []any {
 			continue
 		}
 		value, _ := variables[name].(string)
-		out = append(out, envVar(name, definition.SplitSecrets(b.expand(value, at)), helpers))
+		pieces := definition.SplitSecrets(b.expand(value, at))
+		b.noteSecrets(pieces)
+		out = append(out, envVar(name, pieces, helpers))
 	}
 	var first []any
 	for _, name := range slices.Sorted(maps.Keys(helpers)) {

@@ -47,6 +47,7 @@ func (b *builder) files(container string, files map[string]any, where string) []
 		case encoded:
 			binary[key], items = content, append(items, item)
 		case secrets.take(content, key, at, item): // its Secret holds it
+			b.noteSecrets(definition.SplitSecrets(content))
 		default:
 			data[key], items = content, append(items, item)
 		}

@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -86,4 +88,31 @@ func (b *builder) secretTexts(container string, s *secretFiles) string {
 	o["metadata"] = meta
 	b.objects = append(b.objects, o)
 	return name
+}
+
+// noteSecrets notes the versions of the secrets in a text.
+func (b *builder) noteSecrets(pieces []definition.Piece) {
+	if b.in.SecretVersion == nil {
+		return
+	}
+	for _, p := range pieces {
+		if p.Secret == nil {
+			continue
+		}
+		if version := b.in.SecretVersion(*p.Secret); version != "" {
+			if b.secrets == nil {
+				b.secrets = map[definition.Secret]string{}
+			}
+			b.secrets[*p.Secret] = version
+		}
+	}
+}
+
+func (b *builder) secretsChecksum() string {
+	var lines []string
+	for secret, version := range b.secrets {
+		lines = append(lines, fmt.Sprintf("%s/%s %s\n", secret.Name, secret.Key, version))
+	}
+	slices.Sort(lines)
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, ""))))
 }

@@ -225,7 +225,7 @@ func (r *run) workloads() error {
 		objects, warnings, wrong := kube.Build(kube.Input{
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
-			Volume: r.volume, SecretFiles: r.secrets.Files,
+			Volume: r.volume, SecretFiles: r.secrets.Files, SecretVersion: r.secrets.Version,
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)

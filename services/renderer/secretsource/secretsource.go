@@ -276,3 +276,18 @@ func (s *Source) Warnings() []string {
 	}
 	return out
 }
+
+// Version gives what Git says of a secret's value by the strategy: its ciphertext or its place in the store. It is empty where the
+// value lives in the cluster alone.
+func (s *Source) Version(ref definition.Secret) string {
+	g := s.given[ref.Name][ref.Key]
+	switch s.strategy() {
+	case rendererv1.SecretRules_STRATEGY_EXTERNAL_SECRETS:
+		if g.remote != nil {
+			return fmt.Sprintf("%q %q %q", g.remote.GetKey(), g.remote.GetProperty(), g.remote.GetVersion())
+		}
+	case rendererv1.SecretRules_STRATEGY_SEALED_SECRETS:
+		return g.sealed
+	}
+	return ""
+}
