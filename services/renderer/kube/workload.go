@@ -185,5 +185,8 @@ func (b *builder) podAnnotations() map[string]any {
 	if b.checksum != nil {
 		out[AnnotationFiles] = b.rule(fmt.Sprintf("%x", b.checksum), "a changed file makes new pods")
 	}
+	if len(b.secrets) > 0 {
+		out[AnnotationSecrets] = b.rule(b.secretsChecksum(), "a secret with another value in Git makes new pods")
+	}
 	return out
 }

@@ -30,7 +30,9 @@ func checkObjects(t *testing.T, in *rendererv1.RenderInput, bundle *rendererv1.B
 	}
 	for _, ref := range bundle.GetObjects() {
 		obj, gvk, err := decoder.Decode(bundle.GetFiles()[ref.GetFile()], nil, nil)
-		if err != nil {
+		if runtime.IsNotRegisteredError(err) {
+			obj, gvk = checkCustom(t, ref.GetFile(), bundle.GetFiles()[ref.GetFile()]), gvkOf(ref)
+		} else if err != nil {
 			t.Errorf("%s: %v", ref.GetFile(), err)
 			continue
 		}
