@@ -118,7 +118,7 @@ func (b *builder) containerPorts() []any {
 	var out []any
 	seen := map[string]bool{}
 	for _, p := range Ports(b.in.Doc) {
-		port := map[string]any{"containerPort": p.TargetPort}
+		port := map[string]any{"containerPort": b.targetPort(p)}
 		if p.Protocol != "TCP" {
 			port["protocol"] = p.Protocol
 		}
