@@ -60,7 +60,7 @@ func (b *builder) files(container string, files map[string]any, where string) []
 		b.problem(errorsv1.Reason_REASON_TOO_LARGE, where, "hold %d bytes together, a container's files are limited to %d: move large files into the image or a volume", size, maxConfigMap)
 	}
 	name := definition.Shorten(b.in.Workload+"-"+container+"-files", 253)
-	b.volumes[volume] = map[string]any{"name": volume, "configMap": map[string]any{"name": name, "items": items}}
+	b.volumes[volume] = map[string]any{"name": b.score(volume, where), "configMap": b.score(map[string]any{"name": name, "items": items}, where)}
 	b.checksum = sum.Sum(b.checksum)
 	if len(b.checksum) > sha256.Size {
 		both := sha256.Sum256(b.checksum)

@@ -201,14 +201,18 @@ func (b *builder) servicePorts() []any {
 		if p.Protocol != "TCP" {
 			port["protocol"] = b.score(p.Protocol, at, "protocol")
 		}
-		if p.TargetPort != p.Port {
-			port["targetPort"] = b.score(p.TargetPort, at, "targetPort")
-		} else {
-			port["targetPort"] = b.score(p.TargetPort, at, "port")
-		}
+		port["targetPort"] = b.targetPort(p)
 		list = append(list, port)
 	}
 	return list
+}
+
+// targetPort gives the port that a program listens on.
+func (b *builder) targetPort(p definition.Port) any {
+	if p.TargetPort != p.Port {
+		return b.score(p.TargetPort, "service.ports", p.Name, "targetPort")
+	}
+	return b.score(p.TargetPort, "service.ports", p.Name, "port")
 }
 
 // ServiceName gives the name of a workload's Service: the workload's, unless that begins with a digit, which the name of a
