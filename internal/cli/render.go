@@ -21,7 +21,7 @@ type renderFlags struct {
 	scores                    scoreFlags
 	env, kind, namespace, out string
 	variables, labels         []string
-	definitions               []string
+	definitions, provisioners []string
 	replicas                  int32
 	restricted                bool
 	domain                    string
@@ -46,6 +46,7 @@ The manifests go to standard output, or with -o to a folder, one object a file.`
 	cmd.Flags().StringVar(&f.namespace, "namespace", "", "namespace of all objects (default APP-ENV)")
 	cmd.Flags().StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
 	cmd.Flags().StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from, to try it before it is proposed")
+	cmd.Flags().StringArrayVar(&f.provisioners, "provisioners", nil, "a provisioner file of the Score community to choose from, or a folder of them")
 	cmd.Flags().Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
 	cmd.Flags().BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
 	cmd.Flags().StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
@@ -117,6 +118,11 @@ func (f *renderFlags) input(t *tow) (*rendererv1.RenderInput, error) {
 	if err != nil {
 		return nil, err
 	}
+	provisioned, err := t.provisionerFiles(f.provisioners)
+	if err != nil {
+		return nil, err
+	}
+	definitions = append(definitions, provisioned...)
 	app, id := splitEnv(env)
 	return &rendererv1.RenderInput{
 		Application: app, Environment: id, EnvironmentType: short(kind), Namespace: firstOf(f.namespace, app+"-"+id),

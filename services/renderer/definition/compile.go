@@ -83,8 +83,8 @@ func checkType(spec *rendererv1.ResourceDefinition, in *inputs) {
 	case spec.GetType() == EnvironmentType:
 		in.fail("type", "environment is answered by the variables of each environment; choose another type")
 	}
-	if c := spec.GetClass(); c != "" && !typeForm.MatchString(c) {
-		in.fail("class", fmt.Sprintf("%.100q is no class: use 2 to 63 letters, digits and inner dashes, or leave it out for default", c))
+	if c := spec.GetClass(); c != "" && c != match.AnyClass && !typeForm.MatchString(c) {
+		in.fail("class", fmt.Sprintf("%.100q is no class: use 2 to 63 letters, digits and inner dashes, leave it out for default, or write * for every class", c))
 	}
 }
 

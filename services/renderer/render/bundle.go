@@ -25,6 +25,8 @@ type files struct {
 	objects []*rendererv1.ObjectRef
 	from    map[string]string
 	size    int
+	// repeated are objects that several resources may make, see addMade.
+	repeated map[string]repeatable
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.

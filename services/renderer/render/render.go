@@ -45,7 +45,8 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	return render(input, false)
 }
 
-func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+// start reads the input and completes its graph; nothing is made yet.
+func start(input *rendererv1.RenderInput, claimsOnly bool) (*run, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -66,6 +67,14 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 		return nil, err
 	}
 	if r.graph, err = newGraph(set, r.find); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+	r, err := start(input, claimsOnly)
+	if err != nil {
 		return nil, err
 	}
 	if err := r.resources(); err != nil {
@@ -103,7 +112,10 @@ type run struct {
 	files    files
 	warnings []string
 	services map[string]any
+	names    []string
 	claims   claims
+	// shared is what definitions share, in the order of the graph.
+	shared definition.Rendering
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -146,7 +158,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 
 // resources makes every resource in the order of the graph.
 func (r *run) resources() error {
-	r.services = map[string]any{}
+	r.services, r.names = map[string]any{}, slices.Sorted(maps.Keys(r.set.workloads))
 	for name, doc := range r.set.workloads {
 		s := definition.Service{ServiceName: kube.ServiceName(name), Ports: map[string]any{}}
 		for _, p := range kube.Ports(doc) {
@@ -179,7 +191,7 @@ func (r *run) resource(res *resource) error {
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
 		Application: r.place.Application, Environment: r.place.Environment, EnvironmentType: r.input.GetEnvironmentType(),
 		Namespace: r.place.Namespace, Instance: r.place.Instance, Domain: r.domain(), Variables: r.input.GetVariables(),
-		Output: r.output(res), Known: r.input.GetOutputs()[res.uid],
+		Output: r.output(res), Known: r.input.GetOutputs()[res.uid], Workloads: r.names, Rendering: &r.shared,
 	})
 	if err != nil {
 		return located(err, res)
@@ -189,7 +201,7 @@ func (r *run) resource(res *resource) error {
 		return nil
 	}
 	for _, m := range made.Manifests {
-		if err := r.files.addResource(m, res, r.place); err != nil {
+		if err := r.files.addMade(m, made.Repeatable, res, r.place); err != nil {
 			return err
 		}
 	}
