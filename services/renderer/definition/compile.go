@@ -233,10 +233,7 @@ var builtins = sync.OnceValue(func() []*Definition {
 	var out []*Definition
 	for _, typ := range set.Types() {
 		d := set.byType[typ]
-		spec := &rendererv1.ResourceDefinition{
-			Name: match.BuiltinPrefix + typ, Type: typ, Class: match.DefaultClass, Driver: rendererv1.ResourceDefinition_DRIVER_TEMPLATE,
-		}
-		out = append(out, &Definition{Spec: spec, driver: checked{d}})
+		out = append(out, &Definition{Spec: builtinSpec(typ), driver: checked{d}, References: d.refer()})
 	}
 	return out
 })

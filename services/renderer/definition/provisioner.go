@@ -3,6 +3,7 @@ package definition
 import (
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -61,7 +62,7 @@ func newProvisioner(spec *rendererv1.ResourceDefinition, in *inputs) driver {
 		if text == "" {
 			continue
 		}
-		p, err := compileWith(spec.GetType()+" "+name, text, provisionerFunctions)
+		p, err := compileWith(spec.GetType()+" "+name, text, provisionerFunctions())
 		if err != nil {
 			in.fail("inputs."+name, problemOf(err))
 			continue
@@ -86,40 +87,44 @@ type making struct {
 // make runs the provisioner twice where it has made up a secret: once as it is, and once with other secrets. What differs would
 // hold a secret, or something computed from one, and anyone could compute it again from the uid.
 func (d *provisioner) make(req *Request) (Result, error) {
-	store := req.Rendering
-	if store == nil {
-		store = &Rendering{}
+	before, err := req.Rendering.open()
+	if err != nil {
+		return Result{}, failed(req, "shared", "what earlier resources share cannot be read").Because(err)
 	}
-	one, err := d.run(req, store.shared, newRandomSource(req, nil))
+	one, err := d.run(req, before.shared, newRandomSource(req, nil))
 	if err != nil {
 		return Result{}, err
 	}
 	secret := one.secretCalls()
 	two := one
-	if len(secret) > 0 || len(store.secrets) > 0 {
-		if two, err = d.run(req, store.sharedOther, newRandomSource(req, secret)); err != nil {
+	if len(secret) > 0 || len(before.secrets) > 0 {
+		if two, err = d.run(req, before.other, newRandomSource(req, secret)); err != nil {
 			return Result{}, err
 		}
-		two = &making{outputs: two.outputs, manifests: two.manifests, patch: two.patch, random: two.random}
 	}
-	found := append(slices.Clone(store.secrets), pairs(one.random, two.random, secret)...)
-	if err := takeSecrets(req, one, two, found); err != nil {
-		return Result{}, err
+	found := append(before.secrets, pairs(one.random, two.random, secret)...)
+	if len(found) > 0 {
+		if err := takeSecrets(req, one, two, found); err != nil {
+			return Result{}, err
+		}
 	}
-	store.secrets = found
-	store.shared, store.sharedOther = patched(store.shared, one.patch), patched(store.sharedOther, two.patch)
+	after := sharing{patched(before.shared, one.patch), patched(before.other, two.patch), found}
+	next, err := after.close(one.patch)
+	if err != nil {
+		return Result{}, failed(req, "shared", err.Error()).Because(err)
+	}
 	manifests, err := withoutPlainSecrets(req, one.manifests)
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Outputs: one.outputs, Manifests: manifests, Repeatable: true}, nil
+	return Result{Outputs: one.outputs, Manifests: manifests, Repeatable: true, Rendering: next}, nil
 }
 
 func (d *provisioner) run(req *Request, shared map[string]any, random *randomSource) (*making, error) {
 	m := &making{random: random, patch: map[string]any{}, outputs: map[string]any{}, data: provisionerData{
-		Guid: req.Guid, Uid: req.Uid, Type: req.Type, Class: req.Class, Id: req.Id, Params: orMap(req.Params), Metadata: orMap(req.Metadata),
+		Guid: req.Guid, Uid: req.Uid, Type: req.Type, Class: req.Class, Id: req.Id, Params: wholeMap(req.Params), Metadata: wholeMap(req.Metadata),
 		Init: map[string]any{}, State: map[string]any{}, Shared: orMap(shared), SourceWorkload: req.SourceWorkload,
-		WorkloadMetadata: orMap(req.WorkloadMetadata), WorkloadServices: provisionerServices(req), Namespace: req.Namespace,
+		WorkloadMetadata: wholeMap(req.WorkloadMetadata), WorkloadServices: provisionerServices(req), Namespace: req.Namespace,
 		Application: req.Application, Environment: req.Environment,
 	}}
 	for _, s := range d.stages {
@@ -220,6 +225,34 @@ func orMap(m map[string]any) map[string]any {
 		return map[string]any{}
 	}
 	return m
+}
+
+// wholeMap gives a map whose whole numbers are printed as such, never nil.
+func wholeMap(m map[string]any) map[string]any {
+	out, _ := whole(m).(map[string]any)
+	return out
+}
+
+func whole(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int(v)
+		}
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, x := range v {
+			out[k] = whole(x)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = whole(x)
+		}
+		return out
+	}
+	return v
 }
 
 // provisionerServices gives the services of all workloads as score-k8s does.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"sync"
 	"text/template"
 )
 
@@ -31,11 +32,11 @@ var alphabets = map[string]string{
 
 // provisionerFunctions are what a provisioner can call: the functions of other templates, and the random ones of Sprig. These stand
 // for themselves here; each execution has its own.
-var provisionerFunctions = func() template.FuncMap {
-	out := maps.Clone(functions)
+var provisionerFunctions = sync.OnceValue(func() template.FuncMap {
+	out := makeFunctions()
 	maps.Copy(out, (&randomSource{}).functions())
 	return out
-}()
+})
 
 // randomCall is one value that was made up.
 type randomCall struct{ function, value string }

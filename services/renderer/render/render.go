@@ -115,7 +115,7 @@ type run struct {
 	names    []string
 	claims   claims
 	// shared is what definitions share, in the order of the graph.
-	shared definition.Rendering
+	shared *definition.Rendering
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -191,12 +191,15 @@ func (r *run) resource(res *resource) error {
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
 		Application: r.place.Application, Environment: r.place.Environment, EnvironmentType: r.input.GetEnvironmentType(),
 		Namespace: r.place.Namespace, Instance: r.place.Instance, Domain: r.domain(), Variables: r.input.GetVariables(),
-		Output: r.output(res), Known: r.input.GetOutputs()[res.uid], Workloads: r.names, Rendering: &r.shared,
+		Output: r.output(res), Known: r.input.GetOutputs()[res.uid], Workloads: r.names, Rendering: r.shared,
 	})
 	if err != nil {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	if made.Rendering != nil {
+		r.shared = made.Rendering
+	}
 	if r.claimsOnly && made.Claim == nil {
 		return nil
 	}
