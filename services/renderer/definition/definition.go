@@ -84,6 +84,8 @@ type Request struct {
 	Output func(Reference) (any, error)
 	// Known is what the cluster has said of the resource's claim, nil for nothing. No template sees it.
 	Known *rendererv1.ResourceOutputs
+	// engines are those of the process; no template sees them.
+	engines Engines
 }
 
 // Result is what a definition makes.
@@ -96,6 +98,8 @@ type Result struct {
 	// then have a text in their place that must not be used.
 	Claim   *rendererv1.ClaimRef
 	Missing bool
+	// Warnings are for a person; nothing is wrong.
+	Warnings []string
 }
 
 // file is a definition as it is written.

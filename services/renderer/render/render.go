@@ -42,10 +42,10 @@ const DefaultDomain = "localhost"
 // Render makes the bundle. Its errors name the place that is wrong: an overlay operation by its pointer, a field of a
 // workload by its path, a resource by its uid.
 func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
-	return render(input, false)
+	return With(input, Options{})
 }
 
-func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+func render(input *rendererv1.RenderInput, opts Options, claimsOnly bool) (*rendererv1.RenderResponse, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 	if err != nil {
 		return nil, err
 	}
-	r := &run{input: input, set: set, claimsOnly: claimsOnly, place: kube.Place{
+	r := &run{input: input, options: opts, set: set, claimsOnly: claimsOnly, place: kube.Place{
 		Application: input.GetApplication(), Environment: input.GetEnvironment(), Namespace: input.GetNamespace(),
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
@@ -96,6 +96,7 @@ type set struct {
 // run is one rendering.
 type run struct {
 	input    *rendererv1.RenderInput
+	options  Options
 	set      *set
 	place    kube.Place
 	choice   *choice
@@ -113,10 +114,13 @@ type run struct {
 
 // checkInput refuses input whose size or names would fail later and less clearly.
 func checkInput(input *rendererv1.RenderInput) error {
-	if size := proto.Size(input); size > MaxInput {
+	if size := proto.Size(input) - archives(input); size > MaxInput {
 		e := errs.InvalidField("input", "is %d bytes, the limit is %d: Score documents are configuration; move large files into the image or a volume", size, MaxInput)
 		e.Reason = errorsv1.Reason_REASON_TOO_LARGE
 		return e.With("limit", fmt.Sprint(MaxInput)).With("field", "input")
+	}
+	if err := checkArchives(input); err != nil {
+		return err
 	}
 	var fields []errs.Field
 	if n := len(input.GetOverlay()); n > maxOverlay {
@@ -173,7 +177,7 @@ func (r *run) resource(res *resource) error {
 	if err != nil {
 		return err
 	}
-	made, err := res.definition.Make(&definition.Request{
+	made, err := r.make(res, &definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
@@ -185,6 +189,9 @@ func (r *run) resource(res *resource) error {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	for _, w := range made.Warnings {
+		r.warnings = append(r.warnings, res.uid+": "+w)
+	}
 	if r.claimsOnly && made.Claim == nil {
 		return nil
 	}
