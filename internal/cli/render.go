@@ -52,16 +52,16 @@ The manifests go to standard output, or with -o to a folder, one object a file.`
 	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "a label on every object, KEY=VALUE")
 	cmd.Flags().StringVarP(&f.out, "output", "o", "-", "write to this folder, one object a file; - for standard output")
 	cmd.ValidArgsFunction = noCompletion
-	cmd.RunE = t.run(func(context.Context, []string) error { return t.render(f) })
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error { return t.render(ctx, f) })
 	return cmd
 }
 
-func (t *tow) render(f renderFlags) error {
+func (t *tow) render(ctx context.Context, f renderFlags) error {
 	input, err := f.input(t)
 	if err != nil {
 		return err
 	}
-	out, err := render.Render(input)
+	out, err := render.With(input, t.renderOptions(ctx))
 	if err != nil {
 		return err
 	}
