@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"math"
 	"strings"
 	"text/template"
 
@@ -86,11 +86,13 @@ func parse(c *chart.Chart) error {
 	return nil
 }
 
-// numbers turns numbers into what Helm reads from values files: 1000000 must not become 1e+06 in a template.
+// numbers turns whole numbers into what Helm makes of its flag --set: 1000000 must not become 1e+06 in a template.
 func numbers(v any) any {
 	switch v := v.(type) {
 	case float64:
-		return json.Number(strconv.FormatFloat(v, 'f', -1, 64))
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return int64(v)
+		}
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, x := range v {

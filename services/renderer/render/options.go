@@ -35,8 +35,9 @@ func (r *run) make(res *resource, req *definition.Request) (definition.Result, e
 	return r.options.Maker.Make(res.definition, req)
 }
 
-// maxArchives is how large the archives of one input may be together, in bytes. They do not count as input else.
-const maxArchives = 64 << 20
+// maxArchives is how large the archives of one input may be together, in bytes. They do not count as input else. Input and archives
+// together must fit into one message of package events.
+const maxArchives = 12 << 20
 
 func archives(input *rendererv1.RenderInput) (n int) {
 	for _, d := range input.GetDefinitions() {
