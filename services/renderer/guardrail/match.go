@@ -52,6 +52,7 @@ func (l *loader) match(m *matcher, at string, rules *admissionv1.MatchResources)
 		switch {
 		case len(parts) == 0 || all && len(kinds) == 0:
 			m.never = "its rules are about nothing that is rendered into a namespace"
+			return
 		case all && !m.listed && len(kinds) <= maxKinds:
 			slices.Sort(kinds)
 			m.kinds, m.listed = slices.Compact(kinds), true
