@@ -62,6 +62,7 @@ func render(input *rendererv1.RenderInput, opts Options, claimsOnly bool) (*rend
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
+	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -139,6 +140,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 	if d := input.GetDefaults().GetDomain(); d != "" && !domain.MatchString(d) {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
+	fields = append(fields, checkKinds(input.GetDefaults().GetAllowedKinds())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
