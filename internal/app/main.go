@@ -26,13 +26,14 @@ func Main(version string, args []string, stdout, stderr io.Writer) int {
 		Use: "towpathd", Short: "Towpath's server", SilenceUsage: true, SilenceErrors: true, Version: version,
 		Long: "towpathd serves Towpath: intent and history (catalog), rendering (renderer), Git (committer), clusters (drift), and\nREST, portal and repositories over HTTP (gateway). All of it in one process by default.",
 	}
-	root.AddCommand(serveCommand(version, stderr), migrateCommand(stdout))
+	code := 0
+	root.AddCommand(serveCommand(version, stderr), migrateCommand(stdout), renderCommand(version, func(c int) { code = c }))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return 0
+		return code
 	}
 	fmt.Fprintln(stderr, "towpathd:", describe(err))
 	if errs.Is(err, errs.Invalid) || strings.HasPrefix(err.Error(), "unknown ") {

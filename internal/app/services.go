@@ -23,6 +23,7 @@ import (
 	"github.com/towpath-dev/towpath/services/committer"
 	"github.com/towpath-dev/towpath/services/drift"
 	"github.com/towpath-dev/towpath/services/renderer"
+	"github.com/towpath-dev/towpath/services/renderer/worker"
 )
 
 func (p *process) newCatalog(ctx context.Context) error {
@@ -82,7 +83,9 @@ func (p *process) newRenderer(context.Context) error {
 	if !p.runs[Renderer] {
 		return nil
 	}
-	s, err := renderer.New(renderer.Config{})
+	pool := worker.New(worker.Config{Log: p.Log})
+	p.closing(pool.Close)
+	s, err := renderer.New(renderer.Config{Sandbox: pool})
 	if err != nil {
 		return err
 	}

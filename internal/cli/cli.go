@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/towpath-dev/towpath/services/renderer/definition"
 )
 
 // Env is everything that the command line takes from its process, so that tests can run it without one.
@@ -36,14 +38,21 @@ type Env struct {
 	Width func() int
 	// ReadSecret reads a line from the terminal without showing it.
 	ReadSecret func() (string, error)
+	// Maker makes the resources of a rendering, for programs that have more to make them with than tow has; nil in tow.
+	Maker func(ctx context.Context) definition.Maker
 }
 
 // Main runs the process's command line and gives its exit code (`tow help exit-codes`).
 func Main(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return Run(ctx, processEnv(version))
+}
+
+// processEnv is the Env of this process.
+func processEnv(version string) Env {
 	out := int(os.Stdout.Fd())
-	return Run(ctx, Env{
+	return Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now, Version: version,
 		InTerminal: term.IsTerminal(int(os.Stdin.Fd())), OutTerminal: term.IsTerminal(out),
 		Width: func() int {
@@ -57,7 +66,7 @@ func Main(version string) int {
 			b, err := term.ReadPassword(int(os.Stdin.Fd()))
 			return string(b), err
 		},
-	})
+	}
 }
 
 // Run runs one command line and gives its exit code. Errors have been told on Stderr by then.

@@ -17,7 +17,6 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
-	"github.com/towpath-dev/towpath/services/renderer/document"
 )
 
 const resourceDefinitions = "resourceDefinitions"
@@ -116,16 +115,19 @@ which never change: propose one, look at its blast radius, activate it. Environm
 }
 
 func (t *tow) proposeCmd() *cobra.Command {
-	var file, message, format, requestID string
+	var file, message, format, requestID, packed string
 	cmd := &cobra.Command{
 		Use: "propose NAME -f FILE", Short: "Propose a version of a resource definition", Args: exactArgs("the id of a resource definition"),
 		Long: `Sends a definition file as the next version. It is checked as a whole, and nothing uses it until it is activated. The file
-is YAML with type, class, driver, inputs and criteria; docs/definitions.md tells how to write one.`,
-		Example: "  tow definition propose postgres-rds -f postgres.yaml -m \"larger disks\"",
+is YAML with type, class, driver, inputs and criteria; docs/definitions.md tells how to write one.
+
+The Helm chart or kustomize base of a definition goes along with --archive, a folder or a .tgz; the digest that names it is filled in.`,
+		Example: "  tow definition propose postgres-rds -f postgres.yaml -m \"larger disks\"\n  tow definition propose redis-chart -f redis.yaml --archive charts/redis",
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the definition file, - for standard input")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what is different to the version before")
 	cmd.Flags().StringVar(&requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
+	cmd.Flags().StringVar(&packed, "archive", "", "the chart or base: a folder or a .tgz (default: the file's own `archive`)")
 	complete(cmd, "message", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.definitions().completer(t))
@@ -142,7 +144,7 @@ is YAML with type, class, driver, inputs and criteria; docs/definitions.md tells
 		if err != nil {
 			return err
 		}
-		content, err := document.Definition(text)
+		content, err := withArchive(text, file, packed)
 		if err != nil {
 			return err
 		}
@@ -188,7 +190,7 @@ func definitionFiles(names []string) ([]*rendererv1.ResourceDefinition, error) {
 		if err != nil {
 			return nil, err
 		}
-		d, err := document.Definition(text)
+		d, err := withArchive(text, name, "")
 		if err == nil {
 			d.Name = resourceDefinitions + "/" + strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)) + "/versions/1"
 			_, err = definition.Compile(d)
@@ -227,12 +229,13 @@ var versionColumns = []column[*catalogv1.DefinitionVersion]{
 }
 
 func (t *tow) versionsCmd() *cobra.Command {
-	var format string
+	var format, to string
 	cmd := &cobra.Command{
 		Use: "versions NAME [VERSION]", Short: "List the versions of a resource definition", Args: rangeArgs(1, "the id of a resource definition", "a version"),
-		Long:    "Lists the versions of a resource definition, newest first, or shows one: a number, active or latest. With -o yaml there is\ntheir content.",
-		Example: "  tow definition versions postgres-rds\n  tow definition versions postgres-rds active -o yaml",
+		Long:    "Lists the versions of a resource definition, newest first, or shows one: a number, active or latest. With -o yaml there is\ntheir content; the chart or base of one is written by --archive-to.",
+		Example: "  tow definition versions postgres-rds\n  tow definition versions postgres-rds active -o yaml\n  tow definition versions redis-chart 3 --archive-to redis.tgz",
 	}
+	cmd.Flags().StringVar(&to, "archive-to", "", "write the version's chart or base to this file, a .tgz")
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = t.completeVersions
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
@@ -257,7 +260,13 @@ func (t *tow) versionsCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printOne(p, v, versionColumns)
+			if to != "" {
+				return t.saveArchive(v, to)
+			}
+			return printOne(p, withoutArchive(v), versionColumns)
+		}
+		if to != "" {
+			return usagef("which version? give its number, active or latest, as in `tow definition versions %s active --archive-to %s`", last(parent), to)
 		}
 		items, err := listVersions(ctx, c, parent)
 		if err != nil {

@@ -92,7 +92,7 @@ func (t *tow) graphOf(ctx context.Context, f graphFlags) (*rendererv1.ResourceGr
 		if err != nil {
 			return nil, err
 		}
-		return render.Graph(request.GetInput())
+		return render.Graph(request.GetInput(), t.renderOptions(ctx))
 	}
 	if len(f.render.variables)+len(f.render.definitions)+len(f.render.provisioners) > 0 || f.render.kind != "" {
 		return nil, usagef("--variable, --definition, --provisioners and --type are about Score files; name one with -f")

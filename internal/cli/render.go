@@ -143,11 +143,11 @@ func (t *tow) rendered(ctx context.Context, f *renderFlags) (*rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	make := render.Render
+	make := render.With
 	if request.GetClaimsOnly() {
-		make = render.Claims
+		make = render.ClaimsWith
 	}
-	out, err := make(request.GetInput())
+	out, err := make(request.GetInput(), t.renderOptions(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 const (
 	// MaxBody is the admission limit: the largest protobuf body, uncompressed, that Publish takes. It holds for commands,
 	// events and desired states alike, whatever the servers allow.
-	MaxBody = 8 << 20
+	// It has room for the largest input of a rendering with the largest archives.
+	MaxBody = 24 << 20
 	// MaxInline is the largest body, compressed, that travels inside a message. A larger one goes to the object store.
 	MaxInline = 512 << 10
 	// compressFrom is the body size from which zstd is tried; below it the header costs more than it saves.

@@ -185,6 +185,8 @@ type definitionCache struct {
 	// byType are the active definitions at revision rev of their row. Nobody changes it.
 	byType map[string][]*loadedDefinition
 	rev    int64
+	// archives are those that were needed last.
+	archives archiveCache
 }
 
 const maxLoadedDefinitions = 5000
@@ -220,7 +222,7 @@ func (s *Service) content(ctx context.Context, name string) (*rendererv1.Resourc
 	return d.content, nil
 }
 
-// contents reads the versions that an intent has pinned. Those that are part of Towpath come with the renderer.
+// contents reads the versions that an intent has pinned, with their archives. Those that are part of Towpath come with the renderer.
 func (s *Service) contents(ctx context.Context, names []string) ([]*rendererv1.ResourceDefinition, error) {
 	var out []*rendererv1.ResourceDefinition
 	for _, name := range names {
@@ -228,6 +230,9 @@ func (s *Service) contents(ctx context.Context, names []string) ([]*rendererv1.R
 			continue
 		}
 		d, err := s.content(ctx, name)
+		if err == nil {
+			d, err = s.withArchive(ctx, d)
+		}
 		if err != nil {
 			return nil, err
 		}

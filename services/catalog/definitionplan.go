@@ -297,9 +297,13 @@ func (s definitionServer) ExplainMatch(ctx context.Context, r *catalogv1.Explain
 	if active, err = active.pinned(row.Msg.GetDefinitionPins()); err != nil {
 		return nil, err
 	}
-	all, err := s.contents(ctx, active.names())
-	if err != nil {
-		return nil, err
+	var all []*rendererv1.ResourceDefinition // without their archives: nothing is rendered
+	for _, name := range active.names() {
+		d, err := s.content(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, d)
 	}
 	resp, err := s.cfg.Renderer.ExplainMatch(ctx, &rendererv1.ExplainMatchRequest{
 		Match: &rendererv1.MatchRequest{

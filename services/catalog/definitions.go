@@ -139,6 +139,9 @@ func (s *Service) propose(ctx context.Context, id string, given *catalogv1.Defin
 	if next.GetActiveVersion() == 0 {
 		next.Type = out.GetContent().GetType()
 	}
+	if err := s.storeArchive(ctx, out.GetContent()); err != nil {
+		return 0, err
+	}
 	var tx store.Tx
 	err = errors.Join(s.answer(&tx, req, out), definitionVersions.Create(&tx, versionKey(v), out), resourceDefinitions.Update(&tx, row.ID, row.Rev, next))
 	if err != nil {
@@ -147,8 +150,12 @@ func (s *Service) propose(ctx context.Context, id string, given *catalogv1.Defin
 	return s.cfg.KV.Commit(ctx, tx)
 }
 
-// checkContent compiles a definition.
+// checkContent compiles a definition, and loads its archive.
 func (s *Service) checkContent(ctx context.Context, content *rendererv1.ResourceDefinition) error {
+	content, err := s.withArchive(ctx, content)
+	if err != nil {
+		return err
+	}
 	if _, err := s.cfg.Renderer.CheckDefinition(ctx, &rendererv1.CheckDefinitionRequest{Definition: content}); err != nil {
 		return rules.InDefinition(rpc.FromStatus(err), "definition.", "definition_version.content.")
 	}
@@ -295,6 +302,10 @@ func (s *Service) putLife(ctx context.Context, tx *store.Tx, active activeVersio
 // GetDefinitionVersion gives a version.
 func (s definitionServer) GetDefinitionVersion(ctx context.Context, r *catalogv1.GetDefinitionVersionRequest) (*catalogv1.DefinitionVersion, error) {
 	row, err := s.version(ctx, "name", r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	row.Msg.Content, err = s.withArchive(ctx, row.Msg.GetContent())
 	return row.Msg, err
 }
 

@@ -35,10 +35,19 @@ func (s *Service) CheckDefinition(ctx context.Context, req *rendererv1.CheckDefi
 		return nil, err
 	}
 	defer done()
-	if _, err := definition.Compile(req.GetDefinition()); err != nil {
+	if err := s.check(ctx, req.GetDefinition()); err != nil {
 		return nil, under("definition", err)
 	}
 	return &rendererv1.CheckDefinitionResponse{}, nil
+}
+
+// check tries a definition where it will run.
+func (s *Service) check(ctx context.Context, spec *rendererv1.ResourceDefinition) error {
+	if s.sandbox != nil {
+		return s.sandbox.Check(ctx, spec)
+	}
+	_, err := definition.Compile(spec)
+	return err
 }
 
 // CheckGuardrails compiles guardrails. The error names every place that is wrong, with line and column.

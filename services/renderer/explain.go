@@ -20,7 +20,7 @@ func (s *Service) Explain(ctx context.Context, req *rendererv1.ExplainRequest) (
 		return nil, err
 	}
 	defer done()
-	return render.Explain(req.GetInput(), req.GetObject(), req.GetPath())
+	return render.Explain(req.GetInput(), s.options(ctx), req.GetObject(), req.GetPath())
 }
 
 // DiffBundles compares two bundles by object and field.

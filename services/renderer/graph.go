@@ -19,5 +19,5 @@ func (s *Service) Graph(ctx context.Context, req *rendererv1.GraphRequest) (*ren
 		return nil, err
 	}
 	defer done()
-	return render.Graph(req.GetInput())
+	return render.Graph(req.GetInput(), s.options(ctx))
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 	"github.com/towpath-dev/towpath/services/renderer/render"
 	"github.com/towpath-dev/towpath/services/renderer/score"
@@ -22,12 +23,24 @@ type Config struct {
 	// Concurrency is how many renderings run at once; 0 means one for each processor. More callers wait: rendering is work
 	// for the processor alone, and more at once only makes all of them late.
 	Concurrency int
+	// Sandbox makes the resources of definitions that an organisation has written. Without one they are made in this process, and
+	// those that need Helm or kustomize are an error.
+	Sandbox Sandbox
+}
+
+// Sandbox is where definitions run that are not our own: what they do there can be ended.
+type Sandbox interface {
+	// Maker makes resources for one rendering, until ctx is done.
+	Maker(ctx context.Context) definition.Maker
+	// Check says what is wrong with a definition, as definition.Compile does, and with its archive.
+	Check(ctx context.Context, spec *rendererv1.ResourceDefinition) error
 }
 
 // Service serves towpath.renderer.v1.RendererService.
 type Service struct {
 	rendererv1.UnimplementedRendererServiceServer
-	slots chan struct{}
+	slots   chan struct{}
+	sandbox Sandbox
 }
 
 // New makes the service. A negative Concurrency is an errs.Invalid error.
@@ -38,7 +51,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = runtime.GOMAXPROCS(0)
 	}
-	return &Service{slots: make(chan struct{}, cfg.Concurrency)}, nil
+	return &Service{slots: make(chan struct{}, cfg.Concurrency), sandbox: cfg.Sandbox}, nil
 }
 
 // Register adds the service to a server.
@@ -77,7 +90,7 @@ func (s *Service) Render(ctx context.Context, req *rendererv1.RenderRequest) (*r
 		return nil, err
 	}
 	defer done()
-	resp, err := made(req)
+	resp, err := s.made(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +98,19 @@ func (s *Service) Render(ctx context.Context, req *rendererv1.RenderRequest) (*r
 	return resp, err
 }
 
-func made(req *rendererv1.RenderRequest) (*rendererv1.RenderResponse, error) {
+func (s *Service) made(ctx context.Context, req *rendererv1.RenderRequest) (*rendererv1.RenderResponse, error) {
 	if req.GetClaimsOnly() {
-		return render.Claims(req.GetInput())
+		return render.ClaimsWith(req.GetInput(), s.options(ctx))
 	}
-	return render.Render(req.GetInput())
+	return render.With(req.GetInput(), s.options(ctx))
+}
+
+// options say where the resources of one call are made.
+func (s *Service) options(ctx context.Context) render.Options {
+	if s.sandbox == nil {
+		return render.Options{}
+	}
+	return render.Options{Maker: s.sandbox.Maker(ctx)}
 }
 
 // slot waits until fewer than Concurrency renderings run.

@@ -1,6 +1,8 @@
 package definition
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,6 +30,9 @@ type Definition struct {
 	// params are the parameters that it takes, nil for any.
 	params map[string]string
 	driver driver
+	// key names the content; trusted says that the definition is part of Towpath.
+	key     string
+	trusted bool
 }
 
 // Provision is a resource that a definition adds beside the one it makes.
@@ -54,16 +59,20 @@ var (
 
 // Compile compiles a definition. Its error names every place that is wrong, as in "inputs.manifests".
 func Compile(spec *rendererv1.ResourceDefinition) (*Definition, error) {
-	if size := proto.Size(spec); size > maxInputs {
+	if size := proto.Size(spec) - len(spec.GetArchive()); size > maxInputs {
 		return nil, errs.InvalidField("inputs", "has %d bytes, the limit is %d", size, maxInputs)
 	}
 	in := readInputs(spec)
 	checkType(spec, in)
 	checkCriteria(spec, in)
-	d := &Definition{Spec: proto.CloneOf(spec)}
+	key, err := contentKey(spec)
+	if err != nil {
+		return nil, err
+	}
+	d := &Definition{Spec: proto.CloneOf(spec), key: key}
 	d.params = takeParams(in)
 	d.Provisions = takeProvisions(in)
-	d.driver = newDriver(spec, in)
+	d.driver = newDriver(d.Spec, in)
 	if d.driver != nil {
 		in.rest()
 	}
@@ -157,22 +166,42 @@ func takeProvisions(in *inputs) (out []Provision) {
 // compiled keeps what was compiled last, by content: the same definitions are used by every environment.
 var compiled struct {
 	sync.Mutex
-	byContent map[string]*Definition
+	byKey map[string]*Definition
+	// size counts the bytes of their archives.
+	size int
 }
 
-// maxCompiled is how many compiled definitions are kept.
-const maxCompiled = 1000
+// maxCompiled is how many compiled definitions are kept, maxCompiledSize how many bytes of archives with them.
+const (
+	maxCompiled     = 1000
+	maxCompiledSize = 128 << 20
+)
+
+// contentKey names a definition's content. Of an archive it takes the digest in, which the inputs name.
+func contentKey(spec *rendererv1.ResourceDefinition) (string, error) {
+	if len(spec.GetArchive()) > 0 {
+		spec = &rendererv1.ResourceDefinition{
+			Name: spec.GetName(), Type: spec.GetType(), Class: spec.GetClass(), Driver: spec.GetDriver(), Inputs: spec.GetInputs(), Criteria: spec.GetCriteria(),
+		}
+	}
+	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
+	if err != nil {
+		return "", errs.InvalidField("definition", "cannot be read").Because(err)
+	}
+	sum := sha256.Sum256(content)
+	return string(sum[:]), nil
+}
 
 // Compiled gives the compiled definition, compiling it when it is not known yet.
 func Compiled(spec *rendererv1.ResourceDefinition) (*Definition, error) {
-	content, err := proto.MarshalOptions{Deterministic: true}.Marshal(spec)
+	key, err := contentKey(spec)
 	if err != nil {
-		return nil, errs.InvalidField("definition", "cannot be read").Because(err)
+		return nil, err
 	}
 	compiled.Lock()
-	d := compiled.byContent[string(content)]
+	d := compiled.byKey[key]
 	compiled.Unlock()
-	if d != nil {
+	if d != nil && bytes.Equal(d.Spec.GetArchive(), spec.GetArchive()) {
 		return d, nil
 	}
 	if d, err = Compile(spec); err != nil {
@@ -180,10 +209,11 @@ func Compiled(spec *rendererv1.ResourceDefinition) (*Definition, error) {
 	}
 	compiled.Lock()
 	defer compiled.Unlock()
-	if compiled.byContent == nil || len(compiled.byContent) >= maxCompiled {
-		compiled.byContent = map[string]*Definition{}
+	compiled.size += len(spec.GetArchive())
+	if compiled.byKey == nil || len(compiled.byKey) >= maxCompiled || compiled.size > maxCompiledSize {
+		compiled.byKey, compiled.size = map[string]*Definition{}, len(spec.GetArchive())
 	}
-	compiled.byContent[string(content)] = d
+	compiled.byKey[key] = d
 	return d, nil
 }
 
@@ -233,7 +263,7 @@ var builtins = sync.OnceValue(func() []*Definition {
 	var out []*Definition
 	for _, typ := range set.Types() {
 		d := set.byType[typ]
-		out = append(out, &Definition{Spec: builtinSpec(typ), driver: checked{d}, References: d.refer()})
+		out = append(out, &Definition{Spec: builtinSpec(typ), driver: checked{d}, References: d.refer(), trusted: true})
 	}
 	return out
 })

@@ -85,6 +85,8 @@ type Request struct {
 	Rendering *Rendering
 	// Known is what the cluster has said of the resource's claim, nil for nothing. No template sees it.
 	Known *rendererv1.ResourceOutputs
+	// engines are those of the process; no template sees them.
+	engines Engines
 }
 
 // Result is what a definition makes.
@@ -101,6 +103,8 @@ type Result struct {
 	Repeatable bool
 	// Rendering is what later resources of the rendering get; nil for what this one got.
 	Rendering *Rendering
+	// Warnings are for a person; nothing is wrong.
+	Warnings []string
 }
 
 // file is a definition as it is written.

@@ -28,8 +28,12 @@ func newDriver(spec *rendererv1.ResourceDefinition, in *inputs) driver {
 		return newStatic(in)
 	case rendererv1.ResourceDefinition_DRIVER_CLAIM:
 		return newClaim(spec, in)
+	case rendererv1.ResourceDefinition_DRIVER_HELM:
+		return newHelm(spec, in)
+	case rendererv1.ResourceDefinition_DRIVER_KUSTOMIZE:
+		return newKustomize(spec, in)
 	default:
-		in.fail("driver", fmt.Sprintf("%s is none that makes resources here: use DRIVER_TEMPLATE, DRIVER_STATIC or DRIVER_CLAIM", spec.GetDriver()))
+		in.fail("driver", fmt.Sprintf("%s is none that makes resources here: use DRIVER_TEMPLATE, DRIVER_STATIC, DRIVER_CLAIM, DRIVER_HELM or DRIVER_KUSTOMIZE", spec.GetDriver()))
 		return nil
 	}
 }

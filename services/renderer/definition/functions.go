@@ -52,7 +52,7 @@ func refused(name string) string {
 		"htmlDateInZone", "mustDateModify", "must_date_modify", "toDate", "mustToDate", "unixEpoch"}, name):
 		return "depends on the clock"
 	case slices.Contains(slices.Collect(sprigNames), name):
-		return "is not among the functions that rendering allows"
+		return notAllowed
 	}
 	return ""
 }
@@ -91,6 +91,7 @@ func makeFunctions() template.FuncMap {
 	for name, f := range map[string]any{
 		"fail": fail, "required": required, "encodeSecretRef": EncodeSecret, "label": Label,
 		"repeat": repeat, "indent": indent, "nindent": nindent, "join": join, "replace": replace,
+		"keys": sortedKeys, "values": sortedValues,
 		"until": until, "untilStep": untilStep, "seq": untilStep,
 		"print": fmt.Sprint, "println": fmt.Sprintln, "printf": printf,
 		"html": template.HTMLEscaper, "js": template.JSEscaper, "urlquery": template.URLQueryEscaper,
@@ -222,11 +223,14 @@ func untilStep(start, stop, step int) ([]int, error) {
 	return out, nil
 }
 
+// addressVerb finds verbs that write where in memory a value is.
+var addressVerb = lazyre.New(`%[-+# 0\[\]\d.*]*p`)
+
 var wide = lazyre.New(`%[-+# 0\[\]]*(?:\d*\.)?(?:\d{4}|\*)`)
 
 func printf(format string, args ...any) (string, error) {
 	if wide.MatchString(format) || len(format) > 1<<12 {
 		return "", errors.New("printf takes formats up to 4096 bytes and widths up to 999")
 	}
-	return fmt.Sprintf(format, args...), nil
+	return stablePrintf(format, args...)
 }

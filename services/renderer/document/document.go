@@ -21,15 +21,11 @@ import (
 
 // Definition reads a resource definition. Its name is given by the catalog, so that a file cannot have one.
 func Definition(text []byte) (*rendererv1.ResourceDefinition, error) {
-	d := &rendererv1.ResourceDefinition{}
-	fields, err := object(text)
+	d, at, err := WithArchive(text)
+	if err == nil && at != "" {
+		err = errs.InvalidField("archive", "is not part of a definition here; it is sent beside it")
+	}
 	if err != nil {
-		return nil, err
-	}
-	if _, named := fields["name"]; named {
-		return nil, errs.InvalidField("name", "is not part of the file; the catalog names each version")
-	}
-	if err := fill(d, fields, ""); err != nil {
 		return nil, err
 	}
 	return d, nil

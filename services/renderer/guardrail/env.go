@@ -95,19 +95,19 @@ func build(expression string) (*program, []problem) {
 	if out := unknownWords(tree); len(out) > 0 {
 		return nil, out
 	}
-	p, err := plan(tree)
+	p, err := plan(maxCost, tree)
 	if err != nil {
 		return nil, []problem{{"1:1", err.Error()}}
 	}
 	return &program{p, tree}, nil
 }
 
-func plan(tree *ast.AST) (cel.Program, error) {
+func plan(limit uint64, tree *ast.AST) (cel.Program, error) {
 	env, err := environment()
 	if err != nil {
 		return nil, err
 	}
-	return env.PlanProgram(tree, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(maxCost), cel.CostTracking(&library.CostEstimator{}),
+	return env.PlanProgram(tree, cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost), cel.CostLimit(limit), cel.CostTracking(&library.CostEstimator{}),
 		cel.InterruptCheckFrequency(1000))
 }
 

@@ -19,6 +19,9 @@ import (
 // maxLooks is how many parts of an expression are evaluated to find the place that is to blame.
 const maxLooks = 500
 
+// maxLookCost is how much one of these evaluations may cost.
+const maxLookCost = maxCost / 20
+
 // look gives the place of an object that a guardrail that does not hold is about: spec.template.spec.containers[name=api].image. Of
 // what is joined by "and" it is the part that is false, of a list the item for which it is; empty where it cannot be told.
 func look(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) string {
@@ -66,7 +69,7 @@ func (x *explorer) value(e ast.Expr) ref.Val {
 	if *x.left--; *x.left < 0 {
 		return nil
 	}
-	p, err := plan(ast.NewCheckedAST(ast.NewAST(e, x.tree.SourceInfo()), x.tree.TypeMap(), x.tree.ReferenceMap()))
+	p, err := plan(maxLookCost, ast.NewCheckedAST(ast.NewAST(e, x.tree.SourceInfo()), x.tree.TypeMap(), x.tree.ReferenceMap()))
 	if err != nil {
 		return nil
 	}
@@ -223,7 +226,7 @@ func (x *explorer) element(e ast.Expr, i int, element ref.Val, ofMap bool) steps
 }
 
 // where gives the place that a list comes from. i is the number of the item that is looked for, and becomes that in the list which
-// it is of; exact says that the items stand there as they do in the list.
+// it is of; without one, the place of the whole list is meant. exact says that the items stand there as they do in the list.
 func (x *explorer) where(e ast.Expr, i *int) (at steps, exact bool) {
 	if name, ok := variable(e); ok {
 		if inner := x.of(name); inner != nil {
@@ -233,7 +236,7 @@ func (x *explorer) where(e ast.Expr, i *int) (at steps, exact bool) {
 	switch name, args := call(e); name {
 	case operators.Add:
 		left, ok := x.value(args[0]).(traits.Sizer)
-		if !ok {
+		if !ok || i == nil {
 			return x.mentioned(e), false
 		}
 		if n, ok := left.Size().Value().(int64); ok && *i >= int(n) {
@@ -292,7 +295,7 @@ func (x *explorer) chain(e ast.Expr) (steps, bool) {
 			if inner == nil {
 				return nil, false
 			}
-			at := inner.mentioned(inner.tree.Expr())
+			at, _ := inner.where(inner.tree.Expr(), nil)
 			return at, len(at) > 0
 		}
 		at, ok := x.chain(e.AsSelect().Operand())

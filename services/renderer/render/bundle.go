@@ -19,9 +19,11 @@ import (
 type files struct {
 	content map[string][]byte
 	objects []*rendererv1.ObjectRef
-	from    map[string]string
-	size    int
-	trace   *trace
+	// from is what each file is of: "workload NAME" or the uid of a resource; makers are words for the latter.
+	from   map[string]string
+	makers map[string]string
+	size   int
+	trace  *trace
 	// kinds are those that may be in it, wrong what its objects have that Kubernetes would not take.
 	kinds kinds
 	wrong kube.Problems
@@ -63,7 +65,11 @@ func (f *files) addResource(o map[string]any, res *resource, place kube.Place) e
 	}
 	out := maps.Clone(o)
 	out["metadata"] = meta
-	return f.put(out, workload, maker(res))
+	if f.makers == nil {
+		f.makers = map[string]string{}
+	}
+	f.makers[res.uid] = maker(res)
+	return f.put(out, workload, res.uid)
 }
 
 // add adds an object of a workload.
@@ -84,12 +90,12 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s makes an object without apiVersion, kind or a valid name: %q %q %q", origin, ref.ApiVersion, ref.Kind, ref.Name)
 	}
 	ref.File = strings.ToLower(ref.Kind) + "-" + ref.Name + ".yaml"
-	if err := f.check(o, ref, origin); err != nil {
+	if err := f.check(o, ref, f.maker(origin)); err != nil {
 		return err
 	}
 	if first, taken := f.from[ref.File]; taken {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
-			"%s and %s both make the %s %q: rename the workload, or give the resource another id", first, origin, ref.Kind, ref.Name).With("object", ref.File)
+			"%s and %s both make the %s %q: rename the workload, or give the resource another id", f.maker(first), f.maker(origin), ref.Kind, ref.Name).With("object", ref.File)
 	}
 	content, err := yamlout.Marshal(o)
 	if err != nil {
@@ -105,6 +111,14 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 	f.content[ref.File], f.from[ref.File] = content, origin
 	f.objects = append(f.objects, ref)
 	return nil
+}
+
+// maker gives words for what makes an object.
+func (f *files) maker(origin string) string {
+	if words := f.makers[origin]; words != "" {
+		return words
+	}
+	return origin
 }
 
 // bundle computes the ids.

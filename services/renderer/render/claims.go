@@ -14,7 +14,7 @@ import (
 // Claims makes the claims of an environment alone: the objects whose outputs the cluster has to say before the rest can be made. A
 // claim that needs the outputs of another one is left out until those are known.
 func Claims(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
-	return render(input, true)
+	return render(input, Options{}, true)
 }
 
 // claims are what a rendering knows of its claims.

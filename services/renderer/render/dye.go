@@ -45,17 +45,17 @@ type dye struct {
 // make makes a resource, and finds out what it is made of when that is asked for.
 func (r *run) make(res *resource, req *definition.Request) (definition.Result, error) {
 	if r.trace == nil {
-		return res.definition.Make(req)
+		return r.options.make(res.definition, req)
 	}
 	asked := *req
-	made, err := res.definition.Make(req)
+	made, err := r.options.make(res.definition, req)
 	if err == nil {
-		r.trace.dye(res, &asked, made)
+		r.trace.dye(r.options, res, &asked, made)
 	}
 	return made, err
 }
 
-func (t *trace) dye(res *resource, req *definition.Request, made definition.Result) {
+func (t *trace) dye(opts Options, res *resource, req *definition.Request, made definition.Result) {
 	spec := res.definition.Spec
 	c := &causes{
 		leaves: map[string][]*origin.Origin{}, outputs: map[string][]*origin.Origin{}, whole: map[string]*origin.Origin{},
@@ -75,7 +75,7 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 	}
 	objects, outputs := leavesOf(made.Manifests), flat(made.Outputs)
 	for _, d := range t.dyes(res, req) {
-		again, ok := remade(res, req, d, &left)
+		again, ok := remade(opts, res, req, d, &left)
 		if !ok {
 			d.from.Note = "likely: the value is the same"
 			guess(d, objects, c.leaves)
@@ -104,14 +104,14 @@ func inputOf(spec *rendererv1.ResourceDefinition) string {
 }
 
 // remade makes the resource with another value at the dye's place; false when no other value is taken.
-func remade(res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
+func remade(opts Options, res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
 	for _, v := range others(d.value) {
 		if *left--; *left < 0 {
 			break
 		}
 		other := *req
 		d.change(&other, v)
-		if again, err := res.definition.Make(&other); err == nil {
+		if again, err := opts.make(res.definition, &other); err == nil {
 			return again, true
 		}
 	}

@@ -19,12 +19,12 @@ const MaxExplained = 10_000
 // Explain renders and tells where the leaves of objects come from: of all objects, or of the one that is called object ("deployment/api"
 // or its file), below path or all of it. Where outputs of claims are not known yet it tells of the claims. An object or field that does
 // not exist is an errs.NotFound error that lists what there is.
-func Explain(input *rendererv1.RenderInput, object, path string) (*rendererv1.ExplainResponse, error) {
+func Explain(input *rendererv1.RenderInput, opts Options, object, path string) (*rendererv1.ExplainResponse, error) {
 	t := newTrace()
-	resp, err := traced(input, false, t)
+	resp, err := traced(input, opts, false, t)
 	if errs.ReasonOf(err) == errorsv1.Reason_REASON_OUTPUTS_MISSING {
 		t = newTrace()
-		resp, err = traced(input, true, t)
+		resp, err = traced(input, opts, true, t)
 	}
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func goldenInputs(t *testing.T) map[string]*rendererv1.RenderInput {
 func TestEveryLeafOfEveryGoldenCaseHasAnOrigin(t *testing.T) {
 	for name, in := range goldenInputs(t) {
 		t.Run(name, func(t *testing.T) {
-			resp, err := render.Explain(in, "", "")
+			resp, err := render.Explain(in, render.Options{}, "", "")
 			if err != nil {
 				t.Fatal(err)
 			}

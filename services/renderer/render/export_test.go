@@ -4,5 +4,5 @@ import rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 
 // Traced renders as Explain does.
 func Traced(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
-	return traced(input, false, newTrace())
+	return traced(input, Options{}, false, newTrace())
 }

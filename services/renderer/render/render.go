@@ -43,11 +43,11 @@ const DefaultDomain = "localhost"
 // Render makes the bundle. Its errors name the place that is wrong: an overlay operation by its pointer, a field of a
 // workload by its path, a resource by its uid.
 func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
-	return render(input, false)
+	return With(input, Options{})
 }
 
 // start reads the input and completes its graph; nothing is made yet. t gets to know where values come from unless it is nil.
-func start(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*run, error) {
+func start(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *trace) (*run, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func start(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*run, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &run{input: input, set: set, claimsOnly: claimsOnly, place: kube.Place{
+	r := &run{input: input, options: opts, set: set, claimsOnly: claimsOnly, place: kube.Place{
 		Application: input.GetApplication(), Environment: input.GetEnvironment(), Namespace: input.GetNamespace(),
 		Instance: definition.Shorten(input.GetApplication()+"-"+input.GetEnvironment(), 63),
 		Labels:   input.GetDefaults().GetLabels(),
@@ -78,13 +78,13 @@ func start(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*run, erro
 	return r, nil
 }
 
-func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
-	return traced(input, claimsOnly, nil)
+func render(input *rendererv1.RenderInput, opts Options, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+	return traced(input, opts, claimsOnly, nil)
 }
 
 // traced renders, and lets t know where values come from unless it is nil.
-func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
-	r, err := start(input, claimsOnly, t)
+func traced(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
+	r, err := start(input, opts, claimsOnly, t)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +119,7 @@ type set struct {
 // run is one rendering.
 type run struct {
 	input    *rendererv1.RenderInput
+	options  Options
 	set      *set
 	place    kube.Place
 	choice   *choice
@@ -143,10 +144,13 @@ type run struct {
 
 // checkInput refuses input whose size or names would fail later and less clearly.
 func checkInput(input *rendererv1.RenderInput) error {
-	if size := proto.Size(input); size > MaxInput {
+	if size := proto.Size(input) - archives(input); size > MaxInput {
 		e := errs.InvalidField("input", "is %d bytes, the limit is %d: Score documents are configuration; move large files into the image or a volume", size, MaxInput)
 		e.Reason = errorsv1.Reason_REASON_TOO_LARGE
 		return e.With("limit", fmt.Sprint(MaxInput)).With("field", "input")
+	}
+	if err := checkArchives(input); err != nil {
+		return err
 	}
 	var fields []errs.Field
 	if n := len(input.GetOverlay()); n > maxOverlay {
@@ -217,6 +221,9 @@ func (r *run) resource(res *resource) error {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	for _, w := range made.Warnings {
+		r.warnings = append(r.warnings, res.uid+": "+w)
+	}
 	if made.Rendering != nil {
 		r.shared = made.Rendering
 	}

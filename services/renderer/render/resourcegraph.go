@@ -17,8 +17,8 @@ const workloadNode = "workload/"
 
 // Graph gives the workloads and resources of an input, what they become, and what needs what. It makes everything as Render does,
 // so that what Render refuses is refused here with the same error; but outputs that are not known yet are no error.
-func Graph(input *rendererv1.RenderInput) (*rendererv1.ResourceGraph, error) {
-	r, err := start(input, false, nil)
+func Graph(input *rendererv1.RenderInput, opts Options) (*rendererv1.ResourceGraph, error) {
+	r, err := start(input, opts, false, nil)
 	if err != nil {
 		return nil, err
 	}
