@@ -68,7 +68,7 @@ type request struct {
 	Application, Environment, EnvironmentType        string
 	Namespace, Instance, Domain                      string
 	Params, Metadata, WorkloadMetadata               map[string]any
-	Known                                            []byte `json:",omitempty"`
+	Known                                            []byte                `json:",omitempty"`
 	Rendering                                        *definition.Rendering `json:",omitempty"`
 }
 
