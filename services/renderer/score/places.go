@@ -2,6 +2,7 @@ package score
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,7 +13,10 @@ import (
 // such as a variable that is not set, names the workload and the path; with the places it names file, line and column too.
 type Places struct {
 	documents map[string]*node
+	texts     map[string][]byte
 }
+
+var reference = regexp.MustCompile(`^\$\{[^}]*\}`)
 
 // Locate gives an error whose fields name file, line and column of what they call "workloads.<name> <path>", as far as the files
 // hold it. Any other error is given back as it is.
@@ -26,7 +30,11 @@ func (p *Places) Locate(err error) error {
 	for i, f := range located.Fields {
 		workload, where, _ := strings.Cut(strings.TrimPrefix(f.Path, "workloads."), " ")
 		if doc := p.documents[workload]; doc != nil && strings.HasPrefix(f.Path, "workloads.") {
-			located.Fields[i].Path = strings.TrimSpace(doc.place(where).String() + " " + where)
+			at := doc.place(where)
+			if ref := reference.FindString(f.Problem); ref != "" {
+				at = (&problems{texts: p.texts}).find(at, ref)
+			}
+			located.Fields[i].Path = strings.TrimSpace(at.String() + " " + where)
 		}
 	}
 	return &located
