@@ -41,6 +41,10 @@ func parse(at pos, content []byte, must bool, p *problems) *node {
 		p.add(invalidAt(at, content), "", "is not UTF-8: expected UTF-8 text, got %s; save the file as UTF-8", encodingOf(content))
 		return nil
 	}
+	if dense(content) {
+		p.add(at, "", "has too much structure: expected at most %d values; put large texts into block scalars (|), or into files that source names", maxNodes)
+		return nil
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document yaml.Node
 	if err := decoder.Decode(&document); err != nil {

@@ -33,6 +33,9 @@ type problem struct {
 }
 
 func (p *problems) add(at pos, where path, format string, args ...any) {
+	if len(p.found) > 10*maxProblems {
+		return // those that are listed come before, and to put all into words costs much
+	}
 	p.found = append(p.found, problem{at: at, path: where, text: fmt.Sprintf(format, args...)})
 }
 
