@@ -10,14 +10,21 @@ import (
 // a million values, and hundreds of megabytes of memory, only to be refused then.
 const maxStructure = 130_000
 
-// dense reports whether a text has more structure than a document may have values. It errs to the side of counting: the text of
-// block scalars is left out only where it surely is one, so that nothing can hide in what merely looks like one.
-func dense(content []byte) bool {
+// dense reports whether a text has more structure than is left of what a Score file may have with everything that belongs to it. It
+// errs to the side of counting: the text of block scalars is left out only where it surely is one, so that nothing can hide in what
+// merely looks like one.
+func (p *problems) dense(content []byte) bool {
+	p.structure += structure(content, maxStructure-p.structure)
+	return p.structure > maxStructure
+}
+
+// structure counts, and stops where it is more than the limit.
+func structure(content []byte, limit int) int {
 	count := 0
 	plain := plainBreaks(content)
 	sure := plain // no quote and no bracket is open at the beginning of the line
 	block := -1   // the indentation that the lines of the present block scalar are deeper than
-	for len(content) > maxStructure-count {
+	for len(content) > 0 && count <= limit {
 		line, rest, _ := bytes.Cut(content, []byte("\n"))
 		content = rest
 		text := bytes.TrimLeft(line, " ")
@@ -28,14 +35,12 @@ func dense(content []byte) bool {
 		if plain && (len(bytes.TrimSpace(text)) == 0 || text[0] == '#') {
 			continue // blank, a comment, or inside of quotes: nothing that makes a value
 		}
-		if count += structureOf(line); count > maxStructure {
-			return true
-		}
+		count += structureOf(line)
 		if sure = sure && closed(text); sure {
 			block = blockHeader(line)
 		}
 	}
-	return false
+	return count
 }
 
 // plainBreaks reports whether lines end as usual. YAML has other line ends, too, which would hide a line in another one.

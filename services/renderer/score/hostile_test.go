@@ -279,3 +279,31 @@ func processorTime(t *testing.T) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// What one file must not do, many cannot do either.
+func TestManyHostileFilesAndProperties(t *testing.T) {
+	bomb := laughs("[x, x, x, x, x, x, x, x, x, x]")
+	file := &rendererv1.ScoreFile{Content: []byte(minimal)}
+	for range 1000 {
+		file.Properties = append(file.Properties, "metadata.x={"+strings.ReplaceAll(strings.TrimSuffix(bomb, "\n"), "\n", ", ")+"}")
+	}
+	expects(t, "is one value too many", costs(t, "a thousand properties", file))
+	var files []*rendererv1.ScoreFile
+	for i := range 5000 {
+		files = append(files, &rendererv1.ScoreFile{Filename: fmt.Sprintf("%d.yaml", i), Content: []byte(bomb)})
+	}
+	began := processorTime(t)
+	_, err := score.LoadAll(files)
+	if took := processorTime(t) - began; took > 2*time.Second*slower {
+		t.Errorf("%s of processor time", took)
+	}
+	expects(t, "makes the values of all files too many", err)
+	wellPut(t, err)
+	var many []*rendererv1.ScoreFile
+	for i := range 2000 {
+		many = append(many, &rendererv1.ScoreFile{Content: fmt.Appendf(nil, "apiVersion: score.dev/v1b1\nmetadata: {name: w%d}\ncontainers: {main: {image: x}}\n", i)})
+	}
+	if _, err := score.LoadAll(many); err != nil {
+		t.Errorf("2000 workloads are refused: %.300v", err)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
 // Places knows where in the Score files the values of workloads stand. What is found wrong only when an environment is rendered,
@@ -62,4 +64,12 @@ func (n *node) place(where string) pos {
 		n, at = next, next.pos
 	}
 	return at
+}
+
+// at gives where a document begins, which may not have been read.
+func (n *node) at(f *rendererv1.ScoreFile) pos {
+	if n == nil {
+		return pos{file: f.GetFilename(), line: 1, col: 1}
+	}
+	return n.pos
 }

@@ -24,6 +24,8 @@ type problems struct {
 	found []problem
 	// texts are what was read, by the name in positions, so that a problem inside a long value can be pointed at.
 	texts map[string][]byte
+	// nodes and structure are what was spent of what a Score file may cost, with everything that belongs to it.
+	nodes, structure int
 }
 
 type problem struct {

@@ -25,6 +25,10 @@ const DefaultFilename = "score.yaml"
 // MaxTotal is the largest sum of all contents that one call loads or renders, in bytes.
 const MaxTotal = 8 << 20
 
+// maxAllNodes is how many values all files of one call may have together: many small files with aliases in them must not do what one
+// large one cannot.
+const maxAllNodes = 1_000_000
+
 // Load makes the canonical document of one Score file: overrides document, property overrides, upgrades, image for ".",
 // validation, contents of source files. Its error lists all problems (REASON_INVALID_SCORE), or says which content is too
 // large (REASON_TOO_LARGE).
@@ -86,7 +90,11 @@ func LoadPlaced(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, *Pl
 	}
 	out := map[string]*structpb.Struct{}
 	var fields []errs.Field
+	nodes := 0
 	for i, f := range files {
+		if len(fields) > maxProblems || nodes > maxAllNodes {
+			break // what is wrong with the others is told when these are right
+		}
 		if f.GetFilename() == "" && len(files) > 1 {
 			f = &rendererv1.ScoreFile{Filename: fmt.Sprintf("files[%d]", i), Content: f.GetContent(), Overrides: f.GetOverrides(),
 				Properties: f.GetProperties(), Image: f.GetImage(), Sources: f.GetSources()}
@@ -97,6 +105,9 @@ func LoadPlaced(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, *Pl
 			return nil, places, err
 		}
 		fields = append(fields, found...)
+		if nodes += p.nodes; nodes > maxAllNodes {
+			fields = append(fields, errs.Field{Path: doc.at(f).String(), Problem: fmt.Sprintf("makes the values of all files too many: expected at most %d together", maxAllNodes)})
+		}
 		name, named := doc.get("metadata").get("name").text()
 		if !named {
 			continue
