@@ -60,7 +60,7 @@ containers:
     files: [{target: /x, content: [one, two]}]
     volumes: [{target: /y, source: "${resources.data}", read_only: true}]
 resources:
-  db: {type: postgres, class: large, id: shop.db, metadata: {annotations: {example.com/a: b}}, params: {version: "16"}}
+  db: {type: postgres, class: large, id: shop.db, metadata: {annotations: {example.com/team: b}}, params: {version: "16"}}
   data: {type: volume}
 `
 
