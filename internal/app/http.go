@@ -14,6 +14,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/gateway"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/internal/portal"
+	"github.com/towpath-dev/towpath/services/renderer"
 )
 
 // newGateway serves what every process has (health, metrics), and where the gateway runs also REST and the portal.
@@ -33,6 +34,7 @@ func (p *process) newGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.handlers.Handle("GET "+renderer.SchemaPath, renderer.SchemaHandler())
 	p.handlers.Handle("/v1/", portal.WithSession(rest))
 	p.handlers.Handle("/", portal.Handler(openapi.JSON))
 	return nil

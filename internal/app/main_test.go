@@ -3,6 +3,7 @@ package app_test
 import (
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -20,6 +21,9 @@ func TestTheWholeSystemStopsWithoutLeavingAGoroutine(t *testing.T) {
 	s.Clone(t)
 	if code, body := s.REST(t, "GET", "/v1/whoami", ""); code != http.StatusOK {
 		t.Errorf("whoami over REST: %d %s", code, body)
+	}
+	if code, body := s.REST(t, "GET", "/schemas/score-v1b1.json", ""); code != http.StatusOK || !strings.Contains(body, `"$schema"`) {
+		t.Errorf("the schema of Score documents: %d %.200s", code, body)
 	}
 	s.Stop(t)
 	apptest.VerifyNoLeaks(t, before)

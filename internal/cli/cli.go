@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"golang.org/x/term"
 
 	"github.com/towpath-dev/towpath/services/renderer/definition"
@@ -100,6 +102,8 @@ type tow struct {
 	// files tells to show the differences of files with a plan.
 	files  bool
 	client *client
+	// scores are the Score files that were read, for errors to name their lines.
+	scores []*rendererv1.ScoreFile
 }
 
 func (t *tow) close() {
@@ -152,7 +156,7 @@ func (t *tow) newRoot() *cobra.Command {
 		&cobra.Group{ID: groupDeploy, Title: "Deploy:"}, &cobra.Group{ID: groupLook, Title: "Look:"},
 		&cobra.Group{ID: groupThings, Title: "Things:"}, &cobra.Group{ID: groupAccess, Title: "Access and this program:"},
 	)
-	t.add(root, groupDeploy, t.initCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
+	t.add(root, groupDeploy, t.initCmd(), t.schemaCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
 		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd())
 	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.diffCmd(), t.driftCmd(), t.eventsCmd(), t.metricsCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd())

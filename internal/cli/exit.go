@@ -64,7 +64,7 @@ func (t *tow) fail(cmd *cobra.Command, err error) int {
 	}
 	msg, fields, hint := err.Error(), []errs.Field(nil), ""
 	var e *errs.Error
-	if errors.As(err, &e) {
+	if errors.As(t.located(err), &e) {
 		msg, fields, hint = e.Msg, e.Fields, hintFor(e)
 	}
 	fmt.Fprintf(t.Stderr, "error: %s\n", clean(msg))

@@ -72,7 +72,7 @@ containers:
 var workloadPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$`)
 
 func (t *tow) initCmd() *cobra.Command {
-	var file, image string
+	var file, image, schema string
 	var force bool
 	cmd := &cobra.Command{
 		Use: "init [WORKLOAD]", Short: "Write a commented Score file to begin with", Args: rangeArgs(0, "the name of a workload"),
@@ -81,6 +81,7 @@ func (t *tow) initCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "score.yaml", "the file to write")
 	cmd.Flags().StringVar(&image, "image", "ghcr.io/stefanprodan/podinfo:6.7.1", "the image of the container; . for one that is given when deploying")
+	cmd.Flags().StringVar(&schema, "schema", "", "the JSON Schema that editors complete from, an address or a file (default "+schemaName+" where it is beside the file)")
 	cmd.Flags().BoolVar(&force, "force", false, "write over a file that is there")
 	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(_ context.Context, args []string) error {
@@ -97,7 +98,11 @@ func (t *tow) initCmd() *cobra.Command {
 		if image == "." {
 			image = `"."`
 		}
-		content := strings.NewReplacer("NAME", name, "IMAGE", image, "FILE", file).Replace(firstScore)
+		line, err := schemaLine(schema, file)
+		if err != nil {
+			return err
+		}
+		content := line + strings.NewReplacer("NAME", name, "IMAGE", image, "FILE", file).Replace(firstScore)
 		if err := writeNew(file, content, force); err != nil {
 			return err
 		}

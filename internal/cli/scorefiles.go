@@ -71,7 +71,18 @@ func (f *scoreFlags) read(t *tow) ([]*rendererv1.ScoreFile, error) {
 		}
 		out = append(out, file)
 	}
+	t.scores = out
 	return out, overrides.unused()
+}
+
+// located gives an error with the lines and columns of the Score files that were read, in the fields that name only the workload:
+// what a server, or the rendering, finds wrong long after the files were taken apart.
+func (t *tow) located(err error) error {
+	if len(t.scores) == 0 {
+		return err
+	}
+	_, places, _ := score.LoadPlaced(t.scores) // what is wrong with them is not what is asked here
+	return places.Locate(err)
 }
 
 func readLimited(name string) ([]byte, error) {

@@ -233,7 +233,7 @@ func (g *graph) cycle(waits map[string]int) error {
 	}
 	cycle := strings.Join(way, " -> ")
 	e := errs.InvalidField(path, "the resources refer to each other in a circle: %s; remove one of these references", cycle)
-	e.Reason = errorsv1.Reason_REASON_CYCLE
+	e.Reason, e.Msg = errorsv1.Reason_REASON_CYCLE, "the resources cannot be made in any order"
 	return e.With("cycle", cycle)
 }
 

@@ -168,7 +168,7 @@ func (prop property) applyList(n *node, i int) (*node, string) {
 	step, last := prop.steps[i], i == len(prop.steps)-1
 	at, err := strconv.Atoi(step)
 	if err != nil || strconv.Itoa(at) != step {
-		return nil, fmt.Sprintf("%s is not an index: there is a list of %d elements, expected %s", quote(step), len(n.list), indexes(n.list))
+		return nil, fmt.Sprintf("%s is not an index: there is a list of length %d, expected %s", quote(step), len(n.list), indexes(n.list))
 	}
 	out := &node{kind: listKind, pos: n.pos, list: slices.Clone(n.list)}
 	if at == -1 && prop.value != nil {
@@ -180,7 +180,7 @@ func (prop property) applyList(n *node, i int) (*node, string) {
 		}
 	}
 	if at < 0 || at >= len(out.list) {
-		return nil, fmt.Sprintf("index %d is out of range: the list has %d elements, expected %s", at, len(n.list), indexes(n.list))
+		return nil, fmt.Sprintf("index %d is out of range: the list has length %d, expected %s", at, len(n.list), indexes(n.list))
 	}
 	switch {
 	case last && prop.value == nil:
@@ -197,8 +197,11 @@ func (prop property) applyList(n *node, i int) (*node, string) {
 
 // indexes says which indexes a list can be changed at.
 func indexes(list []*node) string {
-	if len(list) == 0 {
+	switch len(list) {
+	case 0:
 		return "-1, which appends"
+	case 1:
+		return "0, or -1, which appends"
 	}
 	return fmt.Sprintf("0 to %d, or -1, which appends", len(list)-1)
 }

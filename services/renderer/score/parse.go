@@ -29,7 +29,6 @@ type parser struct {
 	// column is where the text begins in its first line, for values that are part of a larger text.
 	column   int
 	problems *problems
-	nodes    int
 	aliases  map[*yaml.Node]bool
 }
 
@@ -37,8 +36,15 @@ type parser struct {
 // a problem that leaves nothing to go on with, and for a document without content, which is reported only when it must have some.
 func parse(at pos, content []byte, must bool, p *problems) *node {
 	p.read(at.file, content)
+	if p.nodes > maxNodes {
+		return nil // something before was too large
+	}
 	if !utf8.Valid(content) {
 		p.add(invalidAt(at, content), "", "is not UTF-8: expected UTF-8 text, got %s; save the file as UTF-8", encodingOf(content))
+		return nil
+	}
+	if p.dense(content) {
+		p.add(at, "", "has too much structure: expected at most %d values; put large texts into block scalars (|), or into files that source names", maxNodes)
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
@@ -62,7 +68,7 @@ func parse(at pos, content []byte, must bool, p *problems) *node {
 		return nil
 	}
 	n := ps.value(document.Content[0], "", 0)
-	if ps.nodes > maxNodes || !must && n.isNull() && !n.broken {
+	if ps.problems.nodes > maxNodes || !must && n.isNull() && !n.broken {
 		return nil
 	}
 	return n
@@ -93,10 +99,10 @@ func (ps *parser) at(y *yaml.Node) pos {
 
 // value converts one YAML node. A problem gives an empty node, so that the rest is still looked at; only the two limits end it.
 func (ps *parser) value(y *yaml.Node, where path, depth int) *node {
-	if ps.nodes++; ps.nodes > maxNodes || depth > maxDepth {
-		if ps.nodes <= maxNodes {
+	if ps.problems.nodes++; ps.problems.nodes > maxNodes || depth > maxDepth {
+		if ps.problems.nodes <= maxNodes {
 			ps.problems.add(ps.at(y), where, "is nested deeper than %d levels: expected fewer", maxDepth)
-		} else if ps.nodes == maxNodes+1 {
+		} else if ps.problems.nodes == maxNodes+1 {
 			ps.problems.add(ps.at(y), where, "is one value too many: expected at most %d, with YAML aliases expanded", maxNodes)
 		}
 		return ps.broken(y)

@@ -24,6 +24,8 @@ type problems struct {
 	found []problem
 	// texts are what was read, by the name in positions, so that a problem inside a long value can be pointed at.
 	texts map[string][]byte
+	// nodes and structure are what was spent of what a Score file may cost, with everything that belongs to it.
+	nodes, structure int
 }
 
 type problem struct {
@@ -33,6 +35,9 @@ type problem struct {
 }
 
 func (p *problems) add(at pos, where path, format string, args ...any) {
+	if len(p.found) > 10*maxProblems {
+		return // those that are listed come before, and to put all into words costs much
+	}
 	p.found = append(p.found, problem{at: at, path: where, text: fmt.Sprintf(format, args...)})
 }
 
@@ -128,6 +133,11 @@ func suggest(word string, known []string) string {
 			best, distance = k, d
 		}
 	}
+	for _, k := range known {
+		if best == "" && min(len(k), len(word)) >= 3 && (strings.HasPrefix(k, word) || strings.HasPrefix(word, k)) {
+			best = k // user and username
+		}
+	}
 	if best == "" {
 		return ""
 	}
@@ -138,25 +148,28 @@ func suggest(word string, known []string) string {
 // message of the renderer hints at a typing mistake.
 func Suggest(word string, known []string) string { return suggest(word, known) }
 
-// editDistance is the Levenshtein distance, or limit+1 when it is larger than the limit.
+// editDistance counts the letters that were added, left out, mistaken or swapped with their neighbour (optimal string alignment); it is
+// limit+1 when there are more than the limit.
 func editDistance(a, b string, limit int) int {
 	if len(a)-len(b) > limit || len(b)-len(a) > limit || len(a) > 100 || len(b) > 100 {
 		return limit + 1
 	}
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
+			cost := last[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			row[j+1] = min(cost, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(b)]

@@ -23,7 +23,7 @@ func (c checker) references(doc *node) {
 			return
 		}
 		for _, t := range tokens {
-			if t.Ref == nil {
+			if t.Ref == nil || len(c.problems.found) > maxProblems {
 				continue
 			}
 			if problem := checkRef(doc, *t.Ref); problem != "" {

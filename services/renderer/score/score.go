@@ -25,11 +25,15 @@ const DefaultFilename = "score.yaml"
 // MaxTotal is the largest sum of all contents that one call loads or renders, in bytes.
 const MaxTotal = 8 << 20
 
+// maxAllNodes is how many values all files of one call may have together: many small files with aliases in them must not do what one
+// large one cannot.
+const maxAllNodes = 1_000_000
+
 // Load makes the canonical document of one Score file: overrides document, property overrides, upgrades, image for ".",
 // validation, contents of source files. Its error lists all problems (REASON_INVALID_SCORE), or says which content is too
 // large (REASON_TOO_LARGE).
 func Load(file *rendererv1.ScoreFile) (map[string]any, error) {
-	doc, fields, err := load(file)
+	doc, fields, err := load(file, &problems{})
 	if err == nil {
 		err = Invalid(fields)
 	}
@@ -41,7 +45,7 @@ func Load(file *rendererv1.ScoreFile) (map[string]any, error) {
 
 // load gives the document with its positions, and what is wrong with it. It gives as much of a wrong document as can be read, nil
 // when that is nothing.
-func load(file *rendererv1.ScoreFile) (*node, []errs.Field, error) {
+func load(file *rendererv1.ScoreFile, p *problems) (*node, []errs.Field, error) {
 	name := file.GetFilename()
 	if name == "" {
 		name = DefaultFilename
@@ -49,10 +53,9 @@ func load(file *rendererv1.ScoreFile) (*node, []errs.Field, error) {
 	if err := checkSizes(name, file); err != nil {
 		return nil, nil, err
 	}
-	var p problems
-	doc := parse(pos{file: name, line: 1, col: 1}, file.GetContent(), true, &p)
-	over := parse(pos{file: name + " (overrides)", line: 1, col: 1}, file.GetOverrides(), false, &p)
-	properties := parseProperties(file.GetProperties(), &p)
+	doc := parse(pos{file: name, line: 1, col: 1}, file.GetContent(), true, p)
+	over := parse(pos{file: name + " (overrides)", line: 1, col: 1}, file.GetOverrides(), false, p)
+	properties := parseProperties(file.GetProperties(), p)
 	if doc == nil {
 		return nil, p.fields(), nil
 	}
@@ -60,12 +63,12 @@ func load(file *rendererv1.ScoreFile) (*node, []errs.Field, error) {
 		doc = merge(doc, over)
 	}
 	for _, prop := range properties {
-		doc = prop.override(doc, &p)
+		doc = prop.override(doc, p)
 	}
-	upgrade(doc, &p)
-	takeImage(doc, file.GetImage(), &p)
-	takeSources(doc, file.GetSources(), slashpath.Dir(name), &p)
-	validate(doc, &p)
+	upgrade(doc, p)
+	takeImage(doc, file.GetImage(), p)
+	takeSources(doc, file.GetSources(), slashpath.Dir(name), p)
+	validate(doc, p)
 	return doc, p.fields(), nil
 }
 
@@ -78,7 +81,7 @@ func LoadAll(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, error)
 // LoadPlaced is LoadAll, and tells where everything in the files stands. The places are there beside an error, too, as far as the
 // files can be read.
 func LoadPlaced(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, *Places, error) {
-	places := &Places{documents: map[string]*node{}}
+	places := &Places{documents: map[string]*node{}, texts: map[string][]byte{}}
 	total := 0
 	for i, f := range files {
 		if total += sizeOf(f); total > MaxTotal {
@@ -87,16 +90,24 @@ func LoadPlaced(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, *Pl
 	}
 	out := map[string]*structpb.Struct{}
 	var fields []errs.Field
+	nodes := 0
 	for i, f := range files {
+		if len(fields) > maxProblems || nodes > maxAllNodes {
+			break // what is wrong with the others is told when these are right
+		}
 		if f.GetFilename() == "" && len(files) > 1 {
 			f = &rendererv1.ScoreFile{Filename: fmt.Sprintf("files[%d]", i), Content: f.GetContent(), Overrides: f.GetOverrides(),
 				Properties: f.GetProperties(), Image: f.GetImage(), Sources: f.GetSources()}
 		}
-		doc, found, err := load(f)
+		p := &problems{texts: places.texts}
+		doc, found, err := load(f, p)
 		if err != nil {
 			return nil, places, err
 		}
 		fields = append(fields, found...)
+		if nodes += p.nodes; nodes > maxAllNodes {
+			fields = append(fields, errs.Field{Path: doc.at(f).String(), Problem: fmt.Sprintf("makes the values of all files too many: expected at most %d together", maxAllNodes)})
+		}
 		name, named := doc.get("metadata").get("name").text()
 		if !named {
 			continue

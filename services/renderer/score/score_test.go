@@ -147,7 +147,7 @@ func TestPropertyOverrides(t *testing.T) {
 		"an empty value deletes":          {"containers.main.args.0=", []any{"b", "c"}, ""},
 		"a value is YAML":                 {`containers.main.args=["x", "y=z"]`, []any{"x", "y=z"}, ""},
 		"deleting nothing is nothing":     {"containers.main.files./x=", []any{"a", "b", "c"}, ""},
-		"an index out of range":           {"containers.main.args.3=x", nil, "properties[0]:1:24 containers.main.args.3: index 3 is out of range: the list has 3 elements"},
+		"an index out of range":           {"containers.main.args.3=x", nil, "properties[0]:1:24 containers.main.args.3: index 3 is out of range: the list has length 3"},
 		"deleting minus one":              {"containers.main.args.-1=", nil, "index -1 is out of range"},
 		"a word as an index":              {"containers.main.args.x=1", nil, `"x" is not an index`},
 		"a step into a string":            {"metadata.name.first=x", nil, `cannot step into "first": there is a string`},
