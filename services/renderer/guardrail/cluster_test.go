@@ -219,4 +219,3 @@ func verdicts(t *testing.T, guardrails []*rendererv1.Guardrail, ns string, o *un
 	}
 	return out
 }
-

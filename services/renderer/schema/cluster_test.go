@@ -124,7 +124,9 @@ func TestTheServerAndWeAgreeOnBrokenObjects(t *testing.T) {
 
 // cutOff is the one thing that the server takes and we do not: it cuts a number of more than 32 bits down without a word, so that
 // a Deployment of 2^40 replicas becomes one of none.
-func cutOff(p schema.Problem) bool { return strings.Contains(p.Text, "expected a whole number between") }
+func cutOff(p schema.Problem) bool {
+	return strings.Contains(p.Text, "expected a whole number between")
+}
 
 // breakIt changes one random place of an object, not its name, kind or version, and says what it did.
 func breakIt(t *rapid.T, o map[string]any) string {
