@@ -28,6 +28,7 @@ type files struct {
 	// kinds are those that may be in it, wrong what its objects have that Kubernetes would not take.
 	kinds kinds
 	wrong kube.Problems
+	notes []string
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.

@@ -84,7 +84,7 @@ func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderR
 	if err != nil {
 		return nil, err
 	}
-	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers(),
+	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: append(r.warnings, r.files.notes...), RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers(),
 		MissingOutputs: r.claims.missing, Claims: r.claims.refs}, nil
 }
 
