@@ -24,7 +24,7 @@ func (c *client) renderer() rendererv1.RendererServiceClient {
 // guardrails makes the field of a flag that names files of guardrails, which the server reads. The files have all of them: an
 // empty one takes all away.
 func (t *tow) guardrails(fs *pflag.FlagSet) field[environmentType] {
-	files := fs.StringArray("guardrails-file", nil, "a YAML file with guardrails, rules in CEL on what may be deployed, or with ValidatingAdmissionPolicies of\nKubernetes; repeat it for several. They replace all that there are: an empty file takes all away")
+	files := fs.StringArray("guardrails-file", nil, "a YAML file with guardrails, rules in CEL on what may be deployed, or with ValidatingAdmissionPolicies; repeat it for several: together they replace what there is, and an empty file takes all away")
 	return field[environmentType]{"guardrails-file", "guardrails", func(m environmentType) error {
 		if len(*files) == 0 {
 			return nil
@@ -39,7 +39,7 @@ func (t *tow) guardrails(fs *pflag.FlagSet) field[environmentType] {
 
 // allowedKinds makes the field of a flag that names kinds of objects. What is given replaces what there is.
 func allowedKinds(fs *pflag.FlagSet, defaults func(environmentType) *rendererv1.EnvironmentDefaults) field[environmentType] {
-	v := fs.StringSlice("allow-kind", nil, "kinds of objects that may be rendered, such as Deployment.apps, Service or *.example.com; they replace those that\nare allowed, and \"\" is the default: what belongs into a namespace, but Role, RoleBinding, ResourceQuota and LimitRange")
+	v := fs.StringSlice("allow-kind", nil, "kinds of objects that may be rendered, such as Deployment.apps, Service or *.example.com; they replace what there is, and \"\" is the default: all that belong into a namespace, but Role, RoleBinding, ResourceQuota and LimitRange")
 	return field[environmentType]{"allow-kind", "defaults.allowed_kinds", func(m environmentType) error {
 		defaults(m).AllowedKinds = slices.DeleteFunc(*v, func(s string) bool { return s == "" })
 		return nil
