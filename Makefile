@@ -38,7 +38,7 @@ bin/etcd: tools/etcd/go.mod tools/etcd/go.sum
 test: build bin/devcluster bin/kubectl bin/etcd ## Run all tests, with the race detector where there is a C compiler
 	@scripts/test.sh "$(RACE)"
 
-check: tools check-proto check-generated check-modules check-docs ## Lint, and see that generated code and docs are fresh
+check: tools check-proto check-generated check-openapi check-modules check-docs ## Lint, and see that generated code and docs are fresh
 	bin/golangci-lint run ./...
 	@echo "check: all good"
 
@@ -48,6 +48,9 @@ check-proto: bin/buf .build/proto
 
 check-generated: ## Generated code is what the protos say
 	@scripts/fresh.sh "make proto" gen $(MAKE) proto
+
+check-openapi: ## What the renderer knows of Kubernetes' kinds is what the pinned Kubernetes has
+	@scripts/fresh.sh "make openapi" services/renderer/schema $(MAKE) openapi
 
 check-docs: build ## Generated docs are what the code says
 	@scripts/fresh.sh "make docs" docs $(MAKE) docs
@@ -73,6 +76,11 @@ bench-catalog: bin/etcd
 ##@ Change it
 proto: tools .build/proto ## Generate Go, gateway and OpenAPI from proto/
 	bin/buf generate
+
+openapi: ## Generate what the renderer knows of Kubernetes' kinds, from the OpenAPI documents of the Kubernetes in devcluster's go.mod
+	@folder=$$(GOWORK=off go -C devcluster list -m -f '{{.Dir}}' k8s.io/kubernetes) && version=$$(GOWORK=off go -C devcluster list -m -f '{{.Version}}' k8s.io/kubernetes) && \
+	go run ./scripts/openapi "$$folder/api/openapi-spec/v3" "$$version" > services/renderer/schema/kubernetes.txt.new && \
+	mv services/renderer/schema/kubernetes.txt.new services/renderer/schema/kubernetes.txt
 
 docs: build ## Generate the CLI and API reference, docs/benchmarks.md and the table of docs/access.md
 	@rm -rf docs/cli && bin/tow docs docs/cli

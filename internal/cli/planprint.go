@@ -114,8 +114,7 @@ func (p *printer) planNotes(b *strings.Builder, env string, plan *catalogv1.Plan
 		if v.GetEnforcement() == rendererv1.Guardrail_ENFORCEMENT_DENY {
 			what, colour = "guardrail refuses:", red
 		}
-		object := strings.Trim(v.GetObject().GetKind()+"/"+v.GetObject().GetName(), "/")
-		fmt.Fprintf(b, "%s %s\n", p.paint(colour, what), clean(strings.Join(nonEmpty(v.GetGuardrail(), object), " ")+": "+v.GetMessage()))
+		fmt.Fprintf(b, "%s %s\n", p.paint(colour, what), clean(verdictText(v)))
 	}
 	for _, w := range plan.GetWarnings() {
 		fmt.Fprintf(b, "%s %s\n", p.paint(yellow, "warning:"), clean(w))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,7 +11,6 @@ import (
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
-	"github.com/towpath-dev/towpath/services/renderer/document"
 )
 
 type environmentType = *catalogv1.EnvironmentType
@@ -32,11 +32,15 @@ func (t *tow) environmentTypes() noun[environmentType] {
 			{"FREEZES", true, func(_ *printer, m environmentType) string { return freezeText(m) }},
 			{"DOMAIN", true, func(_ *printer, m environmentType) string { return m.GetDefaults().GetDomain() }},
 			{"LABELS", true, func(_ *printer, m environmentType) string { return labelText(m.GetDefaults().GetLabels()) }},
+			{"KINDS", true, func(_ *printer, m environmentType) string {
+				return orDash(strings.Join(m.GetDefaults().GetAllowedKinds(), ","))
+			}},
+			{"GUARDRAILS", true, func(_ *printer, m environmentType) string { return itoa(len(m.GetGuardrails())) }},
 			{"CREATED", false, func(p *printer, m environmentType) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh:  func() environmentType { return &catalogv1.EnvironmentType{} },
 		name:   typeName,
-		fields: environmentTypeFields,
+		fields: t.environmentTypeFields,
 		create: func(ctx context.Context, c *client, name string, m environmentType) (environmentType, error) {
 			return c.CreateEnvironmentType(ctx, &catalogv1.CreateEnvironmentTypeRequest{EnvironmentTypeId: last(name), EnvironmentType: m, RequestId: requestID(ctx)})
 		},
@@ -67,7 +71,7 @@ func syncMode(m environmentType) string {
 	return "by hand"
 }
 
-func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
+func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 	defaults := func(m environmentType) *rendererv1.EnvironmentDefaults {
 		if m.Defaults == nil {
 			m.Defaults = &rendererv1.EnvironmentDefaults{}
@@ -90,24 +94,9 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 		labels(fs, "label", "defaults.labels", "labels on every object",
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
-		guardrails(fs),
+		allowedKinds(fs, defaults),
+		t.guardrails(fs),
 	}, guardFields(fs)...)
-}
-
-// guardrails makes the field of a flag that names a file of guardrails. The file has all of them: an empty one takes all away.
-func guardrails(fs *pflag.FlagSet) field[environmentType] {
-	file := fs.String("guardrails-file", "", "a YAML file with all guardrails, rules in CEL on what may be deployed; an empty file is none")
-	return field[environmentType]{"guardrails-file", "guardrails", func(m environmentType) error {
-		if *file == "" {
-			return nil
-		}
-		text, err := readLimited(*file)
-		if err != nil {
-			return err
-		}
-		m.Guardrails, err = document.Guardrails(text)
-		return err
-	}}
 }
 
 func (t *tow) typeCmd() *cobra.Command {

@@ -69,9 +69,13 @@ func judge(d *catalogv1.Deployment, verdicts []*rendererv1.Verdict) error {
 		more = fmt.Sprintf(" (and %d more; a plan lists all)", len(denied)-1)
 	}
 	object := strings.Trim(first.GetObject().GetKind()+"/"+first.GetObject().GetName(), "/")
+	place := object
+	if first.GetPath() != "" {
+		place += " at " + first.GetPath()
+	}
 	return errs.New(errs.Precondition, errorsv1.Reason_REASON_GUARDRAIL, "the guardrail %s refuses %s: %s%s",
-		first.GetGuardrail(), object, first.GetMessage(), more).
-		With("guardrail", first.GetGuardrail()).With("object", object).With("message", first.GetMessage()).
+		first.GetGuardrail(), place, first.GetMessage(), more).
+		With("guardrail", first.GetGuardrail()).With("object", object).With("path", first.GetPath()).With("message", first.GetMessage()).
 		With("denied", strconv.Itoa(len(denied)))
 }
 

@@ -21,7 +21,7 @@ import (
 const (
 	// maxFile is the largest file of guardrails, maxGuardrails how many an environment type has at most.
 	maxFile       = 1 << 20
-	maxGuardrails = 200
+	maxGuardrails = 100
 )
 
 // Load reads files of guardrails: lists in Towpath's own form, and Kubernetes' ValidatingAdmissionPolicies with their bindings. The

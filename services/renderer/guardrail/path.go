@@ -359,7 +359,10 @@ func (x *explorer) collect(e ast.Expr, found *[]steps) {
 			x.collect(each, found)
 		}
 	case ast.ComprehensionKind:
-		x.collect(e.AsComprehension().IterRange(), found)
+		before := len(*found)
+		if x.collect(e.AsComprehension().IterRange(), found); len(*found) == before { // a list of the rule's own
+			x.collect(e.AsComprehension().LoopStep(), found)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type files struct {
 	wrong kube.Problems
 	// repeated are objects that several resources may make, see addMade.
 	repeated map[string]repeatable
+	notes    []string
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.

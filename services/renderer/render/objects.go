@@ -107,6 +107,9 @@ func (f *files) check(o map[string]any, ref *rendererv1.ObjectRef, origin string
 	case !f.kinds.allow(ref.GetApiVersion(), ref.GetKind()):
 		return notAllowed(ref, origin, "the environment type does not allow: it allows %s; name the kind with tow type update --allow-kind", f.kinds)
 	}
+	if w := schema.Warning(ref.GetApiVersion(), ref.GetKind()); w != "" {
+		f.notes = append(f.notes, ref.GetFile()+": "+w)
+	}
 	for _, p := range schema.Validate(o) {
 		if len(f.wrong) <= kube.MaxProblems { // one more than is told, so that the error says that there are more
 			f.wrong = append(f.wrong, kube.Problem{Path: ref.GetFile() + " " + p.Path, Text: p.Text + " (made by " + origin + ")"})

@@ -106,7 +106,7 @@ func traced(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *tra
 	if err != nil {
 		return nil, err
 	}
-	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: r.warnings, RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers(),
+	return &rendererv1.RenderResponse{Bundle: bundle, Warnings: append(r.warnings, r.files.notes...), RendererVersion: Version, DefinitionsUsed: r.used(), Answers: r.answers(),
 		MissingOutputs: r.claims.missing, Claims: r.claims.refs}, nil
 }
 
