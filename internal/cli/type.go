@@ -80,6 +80,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 		choice(fs, "automatic-sync", "automatic_sync", "apply a commit by itself; else tow sync does", true,
 			func(m environmentType, v bool) { m.AutomaticSync = v }),
 		choice(fs, "self-heal", "self_heal", "revert findings of drift by itself", false, func(m environmentType, v bool) { m.SelfHeal = v }),
+		defaultsFile(fs),
 		number(fs, "replicas", "defaults.replicas", "replicas of workloads that name none; 0 means 1",
 			func(m environmentType, v int32) { defaults(m).Replicas = v }),
 		choice(fs, "restricted", "defaults.restricted", "give pods the security context of the restricted Pod Security Standard", false,
@@ -111,7 +112,7 @@ func guardrails(fs *pflag.FlagSet) field[environmentType] {
 }
 
 func (t *tow) typeCmd() *cobra.Command {
-	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.")
+	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.", t.describeTypeCmd())
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
 	return g
 }
