@@ -74,7 +74,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 		}
 		return m.Defaults
 	}
-	return append([]field[environmentType]{
+	return besideFile(fs, append([]field[environmentType]{
 		text(fs, "display-name", "display_name", "name for people", func(m environmentType, v string) { m.DisplayName = v }),
 		reference(fs, "target", "target", "the cluster that its environments run on", targetName, func(m environmentType, v string) { m.Target = v }),
 		choice(fs, "automatic-sync", "automatic_sync", "apply a commit by itself; else tow sync does", true,
@@ -92,7 +92,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		guardrails(fs),
-	}, guardFields(fs)...)
+	}, guardFields(fs)...))
 }
 
 // guardrails makes the field of a flag that names a file of guardrails. The file has all of them: an empty one takes all away.

@@ -27,6 +27,21 @@ func defaultsFile(fs *pflag.FlagSet) field[environmentType] {
 	}}
 }
 
+// besideFile lets flags that are not given leave alone what the file of defaults says: a creation asks every flag for its value.
+func besideFile(fs *pflag.FlagSet, fields []field[environmentType]) []field[environmentType] {
+	for i, f := range fields {
+		if strings.HasPrefix(f.path, "defaults.") {
+			fields[i].set = func(m environmentType) error {
+				if fs.Changed("defaults-file") && !fs.Changed(f.flag) {
+					return nil
+				}
+				return f.set(m)
+			}
+		}
+	}
+	return fields
+}
+
 func (t *tow) describeTypeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe NAME", Short: "Show an environment type with all that it adds to workloads", Args: exactArgs("the id of an environment type"),
