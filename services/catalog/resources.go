@@ -60,10 +60,10 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 		if msg.GetTarget() == "" {
 			msg.Target = defaultTarget
 		}
-		if err := checkGuardrails(ctx, s, old, msg); err != nil {
+		if err := checkDefaults(ctx, s, old, msg); err != nil {
 			return err
 		}
-		if err := checkDefaults(ctx, s, old, msg); err != nil {
+		if err := checkGuardrails(ctx, s, old, msg); err != nil {
 			return err
 		}
 		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
