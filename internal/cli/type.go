@@ -78,12 +78,13 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 		}
 		return m.Defaults
 	}
-	return append([]field[environmentType]{
+	return besideFile(fs, append([]field[environmentType]{
 		text(fs, "display-name", "display_name", "name for people", func(m environmentType, v string) { m.DisplayName = v }),
 		reference(fs, "target", "target", "the cluster that its environments run on", targetName, func(m environmentType, v string) { m.Target = v }),
 		choice(fs, "automatic-sync", "automatic_sync", "apply a commit by itself; else tow sync does", true,
 			func(m environmentType, v bool) { m.AutomaticSync = v }),
 		choice(fs, "self-heal", "self_heal", "revert findings of drift by itself", false, func(m environmentType, v bool) { m.SelfHeal = v }),
+		defaultsFile(fs),
 		number(fs, "replicas", "defaults.replicas", "replicas of workloads that name none; 0 means 1",
 			func(m environmentType, v int32) { defaults(m).Replicas = v }),
 		choice(fs, "restricted", "defaults.restricted", "give pods the security context of the restricted Pod Security Standard", false,
@@ -96,11 +97,11 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		allowedKinds(fs, defaults),
 		t.guardrails(fs),
-	}, guardFields(fs)...)
+	}, guardFields(fs)...))
 }
 
 func (t *tow) typeCmd() *cobra.Command {
-	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.")
+	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.", t.describeTypeCmd())
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
 	return g
 }

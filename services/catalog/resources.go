@@ -60,6 +60,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 		if msg.GetTarget() == "" {
 			msg.Target = defaultTarget
 		}
+		if err := checkDefaults(ctx, s, old, msg); err != nil {
+			return err
+		}
 		if err := checkGuardrails(ctx, s, old, msg); err != nil {
 			return err
 		}

@@ -98,14 +98,16 @@ func (x *example) define(name, text string) {
 	x.definitions = append(x.definitions, d)
 }
 
-func (x *example) render(text string) {
+func (x *example) render(text string) { x.renderWith(text, nil) }
+
+func (x *example) renderWith(text string, defaults *rendererv1.EnvironmentDefaults) {
 	x.t.Helper()
 	x.check(x.err)
 	loaded, err := x.svc.LoadWorkloads(x.t.Context(), &rendererv1.LoadWorkloadsRequest{Files: []*rendererv1.ScoreFile{{Content: []byte(text)}}})
 	x.check(err)
 	x.input = &rendererv1.RenderInput{
 		Application: "shop", Environment: "dev", EnvironmentType: "development", Namespace: "shop-dev",
-		Workloads: loaded.GetWorkloads(), Definitions: x.definitions,
+		Workloads: loaded.GetWorkloads(), Definitions: x.definitions, Defaults: defaults,
 	}
 	x.resp, x.err = x.svc.Render(x.t.Context(), &rendererv1.RenderRequest{Guardrails: x.guardrails, Input: x.input})
 	if x.done = true; x.err != nil {

@@ -59,7 +59,11 @@ func (b *builder) serviceAccount() {
 // the node from ever being drained.
 func (b *builder) disruptionBudget() {
 	rules := b.in.Defaults.GetDisruptionBudget()
-	if rules == nil || !slices.Contains(scalable, b.kind) || b.scale.replicas < 2 && !(b.scale.auto && b.in.Defaults.GetAutoscaling().GetMaxReplicas() > 1) {
+	most := b.scale.replicas
+	if b.scale.auto {
+		most = int(b.in.Defaults.GetAutoscaling().GetMaxReplicas())
+	}
+	if rules == nil || !slices.Contains(scalable, b.kind) || most < 2 {
 		return
 	}
 	spec := map[string]any{

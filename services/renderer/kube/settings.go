@@ -110,6 +110,9 @@ func (b *builder) misplaced(name string, of []string) string {
 	}
 }
 
+// Annotations are the names of all annotations by which a document speaks to Towpath, sorted.
+func Annotations() []string { return knownNames() }
+
 func knownNames() []string { return slices.Sorted(maps.Keys(known)) }
 
 // asked gives what an annotation of the document says.
