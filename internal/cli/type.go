@@ -32,6 +32,7 @@ func (t *tow) environmentTypes() noun[environmentType] {
 			{"FREEZES", true, func(_ *printer, m environmentType) string { return freezeText(m) }},
 			{"DOMAIN", true, func(_ *printer, m environmentType) string { return m.GetDefaults().GetDomain() }},
 			{"LABELS", true, func(_ *printer, m environmentType) string { return labelText(m.GetDefaults().GetLabels()) }},
+			{"SECRETS", true, func(_ *printer, m environmentType) string { return secretRulesText(m.GetDefaults().GetSecrets()) }},
 			{"CREATED", false, func(p *printer, m environmentType) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh:  func() environmentType { return &catalogv1.EnvironmentType{} },
@@ -91,7 +92,7 @@ func environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] {
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		guardrails(fs),
-	}, guardFields(fs)...)
+	}, append(guardFields(fs), secretFields(fs)...)...)
 }
 
 // guardrails makes the field of a flag that names a file of guardrails. The file has all of them: an empty one takes all away.
@@ -112,6 +113,7 @@ func guardrails(fs *pflag.FlagSet) field[environmentType] {
 
 func (t *tow) typeCmd() *cobra.Command {
 	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.")
+	completeFlag("secret-strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp), g.Commands()...)
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
 	return g
 }
