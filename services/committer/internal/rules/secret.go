@@ -12,14 +12,20 @@ import (
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
-// CheckSecrets refuses a bundle with a Kubernetes Secret that holds values: what is in Git once can be read there for ever.
+// CheckSecrets refuses a bundle with a Kubernetes Secret that holds values, or with a credential of a known form in any file,
+// such as a private key in a ConfigMap: what is in Git once can be read there for ever.
 // The error is errs.Precondition with REASON_PLAINTEXT_SECRET and never holds the value. A manifest that cannot be read is
 // refused too, as errs.Invalid, because nobody can say what is in it.
 func CheckSecrets(files map[string][]byte) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		data := files[name]
+		if what := secrets.Looks(string(data)); what != "" {
+			return errs.New(errs.Precondition, errorsv1.Reason_REASON_PLAINTEXT_SECRET,
+				"%s holds what looks like %s, which must not reach Git; refer to a secret instead of writing it down", name, what).With("file", name)
+		}
 		if !maybeSecret(data) {
 			continue
 		}
