@@ -2,18 +2,16 @@ package rules
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/types/known/structpb"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/secrets"
 )
-
-// assignment is a line of YAML that gives something with a name a value.
-var assignment = regexp.MustCompile(`^[\s-]*["']?([A-Za-z0-9_.-]+)["']?\s*:\s+(\S.*)$`)
 
 // CheckDefinitionSecrets refuses a definition with a plaintext secret in its inputs: the catalog keeps every version, and what it
 // makes reaches Git. The value is never shown again. Errors name the input below field.
@@ -23,10 +21,10 @@ func CheckDefinitionSecrets(field string, d *rendererv1.ResourceDefinition) erro
 		what := ""
 		switch text, isText := inputs[name].AsInterface().(string); {
 		case isText:
-			what = secretInText(text)
+			what = secrets.LooksText(text)
 		case d.GetDriver() == rendererv1.ResourceDefinition_DRIVER_CLAIM: // its outputs name keys and paths, such as {secret_key: password}
 		default:
-			what = secretIn(inputs[name], "")
+			what = secretNamed(inputs[name], "")
 		}
 		if what == "" {
 			continue
@@ -41,18 +39,25 @@ func CheckDefinitionSecrets(field string, d *rendererv1.ResourceDefinition) erro
 	return nil
 }
 
-// secretInText looks through the lines of a template. A line with an action or a placeholder gets its value elsewhere.
-func secretInText(text string) string {
-	if what := secrets.Looks(text); what != "" {
-		return what
-	}
-	for line := range strings.Lines(text) {
-		m := assignment.FindStringSubmatch(strings.TrimSpace(line))
-		if m == nil || strings.Contains(m[2], "{{") || strings.ContainsAny(m[2][:1], "{[|>&*#$") {
-			continue
+// secretNamed looks through a whole value, judging each part by what holds it.
+func secretNamed(v *structpb.Value, name string) string {
+	switch v := v.GetKind().(type) {
+	case *structpb.Value_StringValue:
+		if strings.Contains(v.StringValue, "{{") {
+			return secrets.Looks(v.StringValue)
 		}
-		if what := secrets.LooksNamed(m[1], strings.Trim(m[2], `"' `)); what != "" {
-			return what
+		return secrets.LooksNamed(name, v.StringValue)
+	case *structpb.Value_ListValue:
+		for _, item := range v.ListValue.GetValues() {
+			if what := secretNamed(item, name); what != "" {
+				return what
+			}
+		}
+	case *structpb.Value_StructValue:
+		for _, k := range slices.Sorted(maps.Keys(v.StructValue.GetFields())) {
+			if what := secretNamed(v.StructValue.GetFields()[k], k); what != "" {
+				return what
+			}
 		}
 	}
 	return ""
