@@ -20,7 +20,9 @@ func (p *planting) mistakes() []mistake {
 	const url = "/workloads/api/containers/main/variables/"
 	return []mistake{
 		{"a variable of the environment", true, func(ctx context.Context, v string) error { return p.set(ctx, p.env+"/variables/DB_PASSWORD", v) }},
-		{"a variable of the application", false, func(ctx context.Context, v string) error { return p.set(ctx, "applications/planted/variables/CONFIG", v) }},
+		{"a variable of the application", false, func(ctx context.Context, v string) error {
+			return p.set(ctx, "applications/planted/variables/CONFIG", v)
+		}},
 		{"a change's variable", true, func(ctx context.Context, v string) error {
 			return p.change(ctx, &catalogv1.Change{Variables: map[string]string{"API_TOKEN": v}})
 		}},

@@ -55,7 +55,7 @@ func (s *searcher) plant(what, secret string) {
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for shift := range 3 { // where it stands in what was encoded; the characters at its ends depend on its neighbours
 			text := enc.EncodeToString([]byte(strings.Repeat("x", shift) + secret))
-			add(text[(shift*8+5)/6:len(text)-2])
+			add(text[(shift*8+5)/6 : len(text)-2])
 		}
 	}
 }

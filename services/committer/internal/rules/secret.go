@@ -71,27 +71,44 @@ func findSecret(data []byte) (name string, found bool, err error) {
 	}
 }
 
+// secretIn looks for a Secret with values anywhere in a document: by itself, in a list, or inside of another object's field, from
+// where an operator would make it.
 func secretIn(doc any) (name string, found bool) {
-	object, ok := doc.(map[string]any)
-	if !ok {
-		return "", false
-	}
-	items, _ := object["items"].([]any)
-	for _, item := range items {
-		if name, found := secretIn(item); found {
-			return name, true
+	switch v := doc.(type) {
+	case []any:
+		for _, item := range v {
+			if name, found := secretIn(item); found {
+				return name, true
+			}
+		}
+	case map[string]any:
+		items, _ := v["items"].([]any)
+		for _, item := range items { // the items of a SecretList need not say what they are
+			if o, ok := item.(map[string]any); ok && v["kind"] == "SecretList" && holdsValues(o) {
+				return nameOf(o), true
+			}
+		}
+		version, _ := v["apiVersion"].(string)
+		if v["kind"] == "Secret" && (version == "v1" || version == "") && holdsValues(v) {
+			return nameOf(v), true
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			if name, found := secretIn(v[key]); found {
+				return name, true
+			}
 		}
 	}
-	version, _ := object["apiVersion"].(string)
-	if object["kind"] != "Secret" || (version != "v1" && version != "") {
-		return "", false
-	}
-	if hasValue(object["data"]) || hasValue(object["stringData"]) {
-		meta, _ := object["metadata"].(map[string]any)
-		name, _ := meta["name"].(string)
-		return name, true
-	}
 	return "", false
+}
+
+func holdsValues(object map[string]any) bool {
+	return hasValue(object["data"]) || hasValue(object["stringData"])
+}
+
+func nameOf(object map[string]any) string {
+	meta, _ := object["metadata"].(map[string]any)
+	name, _ := meta["name"].(string)
+	return name
 }
 
 func hasValue(v any) bool {
