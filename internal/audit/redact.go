@@ -33,6 +33,9 @@ func redactNamed(name, s string) string {
 	if secrets.LooksNamed(name, s) != "" {
 		return LeftOut
 	}
+	if strings.Contains(s, ":") && secrets.LooksText(s) != "" { // a template or another document
+		return LeftOut
+	}
 	// "containers.main.variables.PASSWORD=x", as overrides of Score files are written.
 	if key, value, ok := strings.Cut(s, "="); ok && secrets.LooksNamed(key, value) != "" {
 		return key + "=" + LeftOut

@@ -191,7 +191,7 @@ func (p *printer) differenceLine(line string) string {
 func secretTexts(in map[string]*rendererv1.SecretReference) map[string]string {
 	out := map[string]string{}
 	for key, ref := range in {
-		out[key] = "secret " + ref.GetName() + "/" + ref.GetKey()
+		out[key] = secretText(ref)
 	}
 	return out
 }

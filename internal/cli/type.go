@@ -36,6 +36,7 @@ func (t *tow) environmentTypes() noun[environmentType] {
 				return orDash(strings.Join(m.GetDefaults().GetAllowedKinds(), ","))
 			}},
 			{"GUARDRAILS", true, func(_ *printer, m environmentType) string { return itoa(len(m.GetGuardrails())) }},
+			{"SECRETS", true, func(_ *printer, m environmentType) string { return secretRulesText(m.GetDefaults().GetSecrets()) }},
 			{"CREATED", false, func(p *printer, m environmentType) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh:  func() environmentType { return &catalogv1.EnvironmentType{} },
@@ -97,11 +98,12 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		allowedKinds(fs, defaults),
 		t.guardrails(fs),
-	}, guardFields(fs)...))
+	}, append(guardFields(fs), secretFields(fs)...)...))
 }
 
 func (t *tow) typeCmd() *cobra.Command {
 	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.", t.describeTypeCmd())
+	completeFlag("secret-strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp), g.Commands()...)
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
 	return g
 }

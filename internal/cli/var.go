@@ -66,7 +66,7 @@ func variableValue(m variable) string {
 	case m.GetDeleted():
 		return "(deleted)"
 	case m.GetSecret() != nil:
-		return "secret " + m.GetSecret().GetName() + "/" + m.GetSecret().GetKey()
+		return secretText(m.GetSecret())
 	default:
 		return m.GetValue()
 	}

@@ -44,7 +44,8 @@ func (f *variableFlags) rolloutValue() (catalogv1.Rollout, error) {
 
 func (t *tow) varSetCmd() *cobra.Command {
 	var f variableFlags
-	var secret, description, etag string
+	var secret secretSource
+	var description, etag string
 	cmd := &cobra.Command{
 		Use: "set KEY=VALUE -e APP/ENV", Short: "Set a variable", Args: exactArgs("KEY=VALUE, or KEY with --secret"),
 		Long: `Sets a variable. Of an environment (-e) it makes a deployment; of an application (-a) it holds from each environment's next
@@ -52,34 +53,34 @@ deployment on, or with --rollout at once: every environment whose workloads read
 command with the same --request-id goes on.
 
 --secret NAME/KEY refers to a key of a Secret in the environment's namespace instead of giving a value. Where it is the whole value of a
-container's variable, it becomes a secretKeyRef; the value itself never passes through Towpath.`,
+container's variable, it becomes a secretKeyRef; the value itself never passes through Towpath. Where the environment type's strategy for
+secrets is external-secrets, --remote says where the store has the value; where it is sealed-secrets, --sealed-file gives its ciphertext.`,
 		Example: `  tow var set LOG_LEVEL=debug -e shop/dev --wait
   tow var set LOG_LEVEL=debug -a shop --rollout --plan
-  tow var set PAYMENTS_KEY --secret payments/api-key -a shop --description "key of the payment provider"`,
+  tow var set PAYMENTS_KEY --secret payments/api-key -a shop --description "key of the payment provider"
+  tow var set PAYMENTS_KEY --secret payments/api-key --remote shop/payments#api-key -e shop/prod`,
 	}
 	f.bindChange(t, cmd)
-	cmd.Flags().StringVar(&secret, "secret", "", "refer to this key of a Secret, NAME/KEY, instead of giving a value")
+	secret.bind(cmd)
 	cmd.Flags().StringVar(&description, "description", "", "what the variable is for")
 	cmd.Flags().StringVar(&etag, "etag", "", "change only what has this etag")
-	for _, flag := range []string{"secret", "description", "etag"} {
+	for _, flag := range []string{"description", "etag"} {
 		complete(cmd, flag, noCompletion)
 	}
 	cmd.ValidArgsFunction = completeOnce(t.completeVariables(&f.variableScope))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		key, value, given := strings.Cut(args[0], "=")
 		switch {
-		case given && secret != "":
+		case given && secret.given():
 			return usagef("%s has a value and --secret; give one of them", key)
-		case !given && secret == "":
+		case !given && !secret.given():
 			return usagef("%q has no value; give KEY=VALUE, or KEY with --secret NAME/KEY", args[0])
 		}
-		m := &catalogv1.Variable{Value: value, Description: description, Etag: etag}
-		if secret != "" {
-			var err error
-			if m.Secret, err = secretReference("--secret", secret); err != nil {
-				return err
-			}
+		ref, err := secret.read(t)
+		if err != nil {
+			return err
 		}
+		m := &catalogv1.Variable{Value: value, Secret: ref, Description: description, Etag: etag}
 		return t.changeVariable(ctx, &f, key, m, func(ctx context.Context, c *client, rollout catalogv1.Rollout) (*catalogv1.SetVariableResponse, error) {
 			return c.variables().SetVariable(ctx, &catalogv1.SetVariableRequest{Variable: m, Rollout: rollout, Message: f.message, RequestId: f.id()})
 		})

@@ -94,6 +94,9 @@ func (s definitionServer) CreateDefinitionVersion(ctx context.Context, r *catalo
 	if r.GetDefinitionVersion().GetContent() == nil {
 		return nil, errs.InvalidField("definition_version.content", "is missing; give type, driver and inputs, as docs/definitions.md tells")
 	}
+	if err := rules.CheckDefinitionSecrets("definition_version.content", r.GetDefinitionVersion().GetContent()); err != nil {
+		return nil, err
+	}
 	var out *catalogv1.DefinitionVersion
 	err = retry(ctx, func() error {
 		out = &catalogv1.DefinitionVersion{}

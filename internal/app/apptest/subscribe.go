@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -78,4 +79,11 @@ func Decode(t testing.TB, m *nats.Msg, into proto.Message) {
 	if err := proto.Unmarshal(body, into); err != nil {
 		t.Fatalf("the body of %s: %v", m.Subject, err)
 	}
+}
+
+// All gives what was heard so far.
+func (s *Subscriber) All() []*nats.Msg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.msgs)
 }

@@ -87,6 +87,7 @@ func (b *builder) container(name string, c map[string]any, as role, single bool)
 	for _, key := range []string{"command", "args"} {
 		if list, ok := c[key].([]any); ok {
 			out[key] = b.score(escapeAll(list), where, key)
+			b.explainVerbatim(list, where+"."+key)
 		}
 	}
 	if env := b.env(child(c, "variables"), where+".variables"); len(env) > 0 {

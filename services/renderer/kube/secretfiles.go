@@ -116,3 +116,13 @@ func (b *builder) secretsChecksum() string {
 	slices.Sort(lines)
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, ""))))
 }
+
+// explainVerbatim says that placeholders in command and args stay text: people put passwords there and wonder.
+func (b *builder) explainVerbatim(list []any, where string) {
+	for _, v := range list {
+		if s, _ := v.(string); strings.Contains(s, "${resources.") {
+			b.warn("%s has a placeholder, and Score expands none there: give the value to a variable and let the program read that, through a shell if need be (sh -c)", where)
+			return
+		}
+	}
+}

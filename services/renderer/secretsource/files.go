@@ -81,6 +81,10 @@ func (s *Source) externalFiles(name string, texts map[string]string) (map[string
 				names[*p.Secret] = fmt.Sprintf("s%d", len(names))
 				data = append(data, map[string]any{"secretKey": names[*p.Secret], "remoteRef": remoteRef(g.remote)})
 			}
+			if before := text.String(); strings.HasSuffix(before, "{") { // it would become a part of the action
+				text.Reset()
+				text.WriteString(strings.TrimSuffix(before, "{") + `{{ "{" }}`)
+			}
 			text.WriteString("{{ ." + names[*p.Secret] + " }}")
 		}
 		out[key] = text.String()

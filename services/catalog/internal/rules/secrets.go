@@ -54,6 +54,9 @@ func checkSecrets(change *catalogv1.Change, loaded map[string]*structpb.Struct) 
 	}
 }
 
+// variablesOf stands in the place of a name where a map holds values by their names. It is no name.
+const variablesOf = "\x00variables"
+
 // secretIn looks through a whole value. key is the variable that it is the value of, "" for none.
 func secretIn(v *structpb.Value, key string) string {
 	switch v := v.GetKind().(type) {
@@ -67,7 +70,18 @@ func secretIn(v *structpb.Value, key string) string {
 		}
 	case *structpb.Value_StructValue:
 		for _, k := range slices.Sorted(maps.Keys(v.StructValue.GetFields())) {
-			if what := secretIn(v.StructValue.GetFields()[k], ""); what != "" {
+			value := v.StructValue.GetFields()[k]
+			if key == variablesOf { // of a container, by name
+				if what := secretIn(value, k); what != "" {
+					return what
+				}
+				continue
+			}
+			next := ""
+			if _, isMap := value.GetKind().(*structpb.Value_StructValue); isMap && k == "variables" {
+				next = variablesOf
+			}
+			if what := secretIn(value, next); what != "" {
 				return what
 			}
 		}
