@@ -194,7 +194,7 @@ func TestPublishRefusesWhatCannotBeSent(t *testing.T) {
 		limit string
 	}{
 		"a body over the limit": {
-			change(func(m *events.Message) { m.Body = wrapperspb.Bytes(make([]byte, events.MaxBody+1)) }), "8388608",
+			change(func(m *events.Message) { m.Body = wrapperspb.Bytes(make([]byte, events.MaxBody+1)) }), "20971520",
 		},
 		"a desired state that would need the object store": {
 			change(func(m *events.Message) {

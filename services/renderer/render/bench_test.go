@@ -31,7 +31,7 @@ resources:
   db: {type: postgres, id: shop-db}
 `
 
-func benchInput(b *testing.B, n int) *rendererv1.RenderInput {
+func benchInput(b testing.TB, n int) *rendererv1.RenderInput {
 	in := &rendererv1.RenderInput{Application: "shop", Environment: "dev", Namespace: "shop-dev",
 		Workloads: map[string]*structpb.Struct{}, Variables: map[string]string{"CURRENCY": "EUR"},
 		Defaults: &rendererv1.EnvironmentDefaults{Restricted: true}}
@@ -57,3 +57,5 @@ func benchmarkRender(b *testing.B, n int) {
 func BenchmarkRender1(b *testing.B) { benchmarkRender(b, 1) }
 
 func BenchmarkRender100(b *testing.B) { benchmarkRender(b, 100) }
+
+func BenchmarkRender10000(b *testing.B) { benchmarkRender(b, 10_000) }

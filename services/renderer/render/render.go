@@ -30,8 +30,9 @@ const Version = "1"
 // MaxInput is the largest input, in bytes of its protobuf encoding.
 const MaxInput = score.MaxTotal
 
-// MaxBundle is the largest bundle, in bytes of all its files.
-const MaxBundle = 32 << 20
+// MaxBundle is the largest bundle, in bytes of all its files: 10,000 workloads with a Deployment, a Service and a ConfigMap each have
+// 32 million. rpc.MaxAnswerBytes must be more, because an answer carries one.
+const MaxBundle = 64 << 20
 
 // maxOverlay is how many operations an overlay may have; each copies what it changes.
 const maxOverlay = 2000
