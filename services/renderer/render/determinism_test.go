@@ -218,7 +218,7 @@ func everything(t *testing.T) shuffledCase {
 	t.Helper()
 	files := filesOf(t, "../../../examples/shop")
 	for i := range 6 {
-		files = append(files, &rendererv1.ScoreFile{Filename: fmt.Sprint(i), Content: fmt.Appendf(nil, benchWorkload, i)})
+		files = append(files, &rendererv1.ScoreFile{Filename: fmt.Sprint(i), Content: benchScore(t, i)})
 	}
 	files = append(files, &rendererv1.ScoreFile{Filename: "types.score.yaml", Content: []byte(builtinWorkload(t))},
 		&rendererv1.ScoreFile{Filename: "own.score.yaml", Content: []byte(head + `
