@@ -34,9 +34,8 @@ func benchRender(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	each := m["Render100"]["ns/op"] / benchSet
 	m["Render100"]["B/workload"] = m["Render100"]["B/op"] / benchSet
-	large["Render10000"]["ratio"] = large["Render10000"]["ns/op"] / 10_000 / each
+	large["Render10000"]["ratio"] = large["Render10000"]["cpu-ns/workload"] / m["Render100"]["cpu-ns/workload"]
 	cli, err := measureRenderCLI(ctx, dir)
 	if err != nil {
 		return err
