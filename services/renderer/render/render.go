@@ -105,6 +105,8 @@ type run struct {
 	warnings []string
 	services map[string]any
 	claims   claims
+	// environment are the outputs of every resource of type environment, once the first is made.
+	environment map[string]any
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -174,6 +176,11 @@ func (r *run) resource(res *resource) error {
 	if err != nil {
 		return err
 	}
+	plain := res.typ == definition.EnvironmentType && len(expanded) == 0
+	if plain && r.environment != nil { // the same for everybody, and asked for by every workload
+		res.outputs = r.environment
+		return nil
+	}
 	made, err := res.definition.Make(&definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
@@ -186,6 +193,9 @@ func (r *run) resource(res *resource) error {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	if plain {
+		r.environment = made.Outputs
+	}
 	if r.claimsOnly && made.Claim == nil {
 		return nil
 	}
