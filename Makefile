@@ -62,6 +62,7 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go -C tools mod tidy -diff
 	GOWORK=off go -C tools/etcd mod tidy -diff
 	GOWORK=off go -C devcluster mod tidy -diff
+	GOWORK=off go -C bench/peers mod tidy -diff
 
 ##@ Measure it
 bench: bench-deploy bench-env bench-catalog bench-render bench-git bench-drift bench-portal docs-bench ## Run all benchmarks into bench/results.json and docs/benchmarks.md

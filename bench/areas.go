@@ -2,17 +2,6 @@ package main
 
 import "context"
 
-func benchRender(ctx context.Context, r *report) error {
-	m, err := goBench(ctx, "./services/renderer/render", "^BenchmarkRender1(00)?$", "-cpu", "1", "-benchtime", "2s")
-	if err != nil {
-		return err
-	}
-	return r.take(m,
-		take{figure: "render.workloads_per_s", bench: "Render100", unit: "workloads/s", scale: 1},
-		take{figure: "render.one.us", bench: "Render1", unit: "ns/op", scale: 1e-3},
-	)
-}
-
 func benchGit(ctx context.Context, r *report) error {
 	cli, err := measureGitCLI(ctx)
 	if err != nil {

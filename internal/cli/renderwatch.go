@@ -26,7 +26,7 @@ func (t *tow) watchRender(ctx context.Context, f *renderFlags) error {
 	if err != nil {
 		return fmt.Errorf("watch files: %w", err)
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }() // there is nothing left to be told
 	v := &inputWatch{w: w, folders: map[string]bool{}}
 	var last *rendered
 	for first := true; ; first = false {

@@ -22,7 +22,7 @@ func TestUsageErrors(t *testing.T) {
 		`deploy -f score.yaml`:                       `give -e, such as -e shop/dev`,
 		`deploy -e shop/dev`:                         `nothing to change; give a Score file with -f`,
 		`deploy -e shop/dev --image nginx:1`:         `name it with -f`,
-		`deploy -e shop/dev -f a -f b --set x=y`:     `change one Score file, but 2 are given`,
+		`deploy -e shop/dev -f a -f b --set x=y`:     `changes one Score file, but 2 are given`,
 		`deploy -e shop/dev -f a --plan --wait`:      `plan`,
 		`set -e shop/dev`:                            `needs KEY=VALUE, or KEY- to unset`,
 		`set -e shop/dev LOG_LEVEL`:                  `"LOG_LEVEL" is neither KEY=VALUE nor KEY-`,

@@ -194,7 +194,7 @@ func TestPublishRefusesWhatCannotBeSent(t *testing.T) {
 		limit string
 	}{
 		"a body over the limit": {
-			change(func(m *events.Message) { m.Body = wrapperspb.Bytes(make([]byte, events.MaxBody+1)) }), "25165824",
+			change(func(m *events.Message) { m.Body = wrapperspb.Bytes(make([]byte, events.MaxBody+1)) }), "33554432",
 		},
 		"a desired state that would need the object store": {
 			change(func(m *events.Message) {

@@ -8,9 +8,9 @@ import (
 
 const (
 	// MaxBody is the admission limit: the largest protobuf body, uncompressed, that Publish takes. It holds for commands,
-	// events and desired states alike, whatever the servers allow.
-	// It has room for the largest input of a rendering with the largest archives.
-	MaxBody = 24 << 20
+	// events and desired states alike, whatever the servers allow. It is above the renderer's limits of 16 MiB for an input and 12 MiB
+	// for its archives, which a command carries whole, so that nothing is accepted that could not be published.
+	MaxBody = 32 << 20
 	// MaxInline is the largest body, compressed, that travels inside a message. A larger one goes to the object store.
 	MaxInline = 512 << 10
 	// compressFrom is the body size from which zstd is tried; below it the header costs more than it saves.

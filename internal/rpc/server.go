@@ -28,9 +28,13 @@ import (
 	"github.com/towpath-dev/towpath/internal/auth"
 )
 
-// MaxMessageBytes is the largest message that a server takes. It is above the admission limit of the services (8 MiB of
+// MaxMessageBytes is the largest message that a server takes. It is above the admission limit of the services (16 MiB of
 // content), so that what is too large for them gets their typed error and not gRPC's.
 const MaxMessageBytes = 32 << 20
+
+// MaxAnswerBytes is the largest message that a client takes, and so that a server sends: a bundle has up to 64 MiB of manifests. It is
+// not what servers take, because anybody can send and only servers that were asked answer.
+const MaxAnswerBytes = 96 << 20
 
 // workersPerCPU is how many calls per core are served by workers; more than those at once get goroutines of their own. They are
 // many because calls wait for the disk, or in streams, and cost little: a worker that waits for a call has a small stack.
@@ -98,7 +102,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		grpc.ChainUnaryInterceptor(unary...),
 		grpc.ChainStreamInterceptor(stream...),
 		grpc.MaxRecvMsgSize(MaxMessageBytes),
-		grpc.MaxSendMsgSize(MaxMessageBytes),
+		grpc.MaxSendMsgSize(MaxAnswerBytes),
 		// Workers that stay keep their grown stacks; a new goroutine grows its own at each call, about a tenth of a read's cost.
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0) * workersPerCPU)),
 		// Clients may keep idle connections alive through load balancers.
@@ -172,7 +176,7 @@ func Dial(target string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 5 * time.Second,
 		}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxAnswerBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
 	}, opts...)
 	conn, err := grpc.NewClient(target, all...)
 	if err != nil {

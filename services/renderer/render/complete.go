@@ -84,14 +84,22 @@ func (g *graph) want(by *resource, selector definition.Selector, params map[stri
 
 // spreadUsers makes everybody who uses a resource a user of what its definition wants.
 func (g *graph) spreadUsers() {
+	known := map[*resource]map[string]bool{} // the users of what is wanted, so that ten thousand of them cost ten thousand steps
 	for todo := slices.Collect(maps.Values(g.byUID)); len(todo) > 0; {
 		res := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		for _, wanted := range res.wants {
 			other, more := g.byUID[wanted], false
+			if known[other] == nil {
+				known[other] = map[string]bool{}
+				for _, user := range other.users {
+					known[other][user] = true
+				}
+			}
 			for _, user := range res.users {
-				if !slices.Contains(other.users, user) {
+				if !known[other][user] {
 					other.users, more = append(other.users, user), true
+					known[other][user] = true
 				}
 			}
 			if more {

@@ -151,7 +151,7 @@ func TestRenderRefusesInput(t *testing.T) {
 			in.Defaults = &rendererv1.EnvironmentDefaults{Labels: map[string]string{"a": "x y"}}
 		}, errorsv1.Reason_REASON_INVALID_FIELD, "is not the value of a Kubernetes label"},
 		"a secret reference": {func(in *rendererv1.RenderInput) { in.Variables["X"] = "(towpath-secret:a/b)" }, errorsv1.Reason_REASON_INVALID_FIELD, `input.variables["X"]`},
-		"too much":           {func(in *rendererv1.RenderInput) { in.Variables["X"] = strings.Repeat("x", 9<<20) }, errorsv1.Reason_REASON_TOO_LARGE, "the limit is 8388608"},
+		"too much":           {func(in *rendererv1.RenderInput) { in.Variables["X"] = strings.Repeat("x", 17<<20) }, errorsv1.Reason_REASON_TOO_LARGE, "the limit is 16777216"},
 		"another name":       {func(in *rendererv1.RenderInput) { in.Workloads["web"] = in.Workloads["app"] }, errorsv1.Reason_REASON_INVALID_SCORE, `workloads.web metadata.name: is "app"`},
 		"an empty workload":  {func(in *rendererv1.RenderInput) { in.Workloads["app"] = nil }, errorsv1.Reason_REASON_INVALID_SCORE, "workloads.app apiVersion: is required"},
 		"a wrong resource": {func(in *rendererv1.RenderInput) { in.Resources = map[string]*structpb.Struct{"db": {}} },

@@ -114,7 +114,7 @@ func newResource(workload, name string, decl map[string]any, where string) *reso
 
 // share merges another declaration of the same resource: it may add what the first does not have, and must not differ.
 func (r *resource) share(other *resource) (fields []errs.Field) {
-	if !slices.Contains(r.users, other.owner) {
+	if r.users[len(r.users)-1] != other.owner { // scopes are declared one after the other: to look at all would be quadratic
 		r.users = append(r.users, other.owner)
 	}
 	switch {

@@ -31,8 +31,9 @@ const Version = "1"
 // MaxInput is the largest input, in bytes of its protobuf encoding.
 const MaxInput = score.MaxTotal
 
-// MaxBundle is the largest bundle, in bytes of all its files.
-const MaxBundle = 32 << 20
+// MaxBundle is the largest bundle, in bytes of all its files: 10,000 workloads with a Deployment, a Service and a ConfigMap each have
+// 32 million. rpc.MaxAnswerBytes must be more, because an answer carries one.
+const MaxBundle = 64 << 20
 
 // maxOverlay is how many operations an overlay may have; each copies what it changes.
 const maxOverlay = 2000
@@ -135,6 +136,8 @@ type run struct {
 	secrets *secretsource.Source
 	// shared is what definitions share, in the order of the graph.
 	shared *definition.Rendering
+	// shownVariables are the outputs of every resource of type environment, once the first is made.
+	shownVariables map[string]any
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -209,6 +212,11 @@ func (r *run) resource(res *resource) error {
 	if err != nil {
 		return err
 	}
+	plain := res.typ == definition.EnvironmentType && len(expanded) == 0
+	if plain && r.shownVariables != nil && r.trace == nil { // the same for everybody, and asked for by every workload
+		res.outputs = r.shownVariables
+		return nil
+	}
 	made, err := r.make(res, &definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
@@ -226,6 +234,9 @@ func (r *run) resource(res *resource) error {
 	}
 	if made.Rendering != nil {
 		r.shared = made.Rendering
+	}
+	if plain {
+		r.shownVariables = made.Outputs
 	}
 	if r.claimsOnly && made.Claim == nil {
 		return nil

@@ -84,7 +84,7 @@ func (r *run) environment() error {
 	if len(r.files.objects) == 0 {
 		return nil
 	}
-	for _, o := range kube.Environment(r.place, r.input.GetDefaults(), nil) {
+	for _, o := range kube.Environment(r.place, r.input.GetDefaults(), r.trace.marks()) {
 		if err := r.files.put(o, "", "the environment type"); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package score
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,7 +66,12 @@ func (n *node) names() []string {
 	if n == nil {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(n.fields))
+	out := make([]string, 0, len(n.fields)) // in one piece: this is done for every map of every document
+	for k := range n.fields {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // get gives a field of a map, nil when n is no map or has none.
@@ -190,7 +194,9 @@ type path string
 var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
 
 func (p path) field(key string) path {
-	key = pathEscaper.Replace(key)
+	if strings.ContainsAny(key, `\.`) {
+		key = pathEscaper.Replace(key)
+	}
 	if p == "" {
 		return path(key)
 	}

@@ -226,10 +226,10 @@ func TestLoadAll(t *testing.T) {
 		}
 	}
 	var many []*rendererv1.ScoreFile
-	for range 9 {
+	for range 17 {
 		many = append(many, &rendererv1.ScoreFile{Content: make([]byte, 1<<20)})
 	}
 	if _, err := score.LoadAll(many); errs.ReasonOf(err) != errorsv1.Reason_REASON_TOO_LARGE {
-		t.Errorf("nine files of a megabyte: want REASON_TOO_LARGE, got %v", err)
+		t.Errorf("seventeen files of a megabyte: want REASON_TOO_LARGE, got %v", err)
 	}
 }
