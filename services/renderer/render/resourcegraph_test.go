@@ -18,8 +18,8 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
-// define gives definitions by name as an organisation has them.
-func define(t testing.TB, texts map[string]string) (out []*rendererv1.ResourceDefinition) {
+// defineAll gives definitions by name as an organisation has them.
+func defineAll(t testing.TB, texts map[string]string) (out []*rendererv1.ResourceDefinition) {
 	t.Helper()
 	for name, text := range texts {
 		d, err := document.Definition([]byte(text))
@@ -38,7 +38,7 @@ func define(t testing.TB, texts map[string]string) (out []*rendererv1.ResourceDe
 func graphInput(t testing.TB, definitions map[string]string, documents ...string) *rendererv1.RenderInput {
 	t.Helper()
 	return &rendererv1.RenderInput{Application: "shop", Environment: "dev", EnvironmentType: "development", Namespace: "shop-dev",
-		Workloads: parse(t, documents...), Definitions: define(t, definitions)}
+		Workloads: parse(t, documents...), Definitions: defineAll(t, definitions)}
 }
 
 const graphScore = `
@@ -131,7 +131,7 @@ func TestGraphNamesTheCycle(t *testing.T) {
 	if !errors.As(err, &e) {
 		t.Fatalf("error = %v", err)
 	}
-	if got, want := e.Meta["cycle"], "other.default#api.db -> store.default#api.db -> other.default#api.db"; got != want {
+	if got, want := e.Meta["cycle"], "store.default#api.db -> other.default#api.db -> store.default#api.db"; got != want {
 		t.Errorf("cycle = %q, want %q", got, want)
 	}
 }
