@@ -126,10 +126,10 @@ func TestProvisionersOffline(t *testing.T) {
 		t.Errorf("dry run:\n%s", r.stdout)
 	}
 	for args, want := range map[string]string{
-		"definition import":                                                        "definition import needs provisioner files",
-		"definition import nothing.yaml":                                           "no such file",
-		"definition import --dry-run --activate " + graphDir:                       "--dry-run sends nothing",
-		"definition import testdata/help":                              "holds no file that ends in .provisioners.yaml",
+		"definition import":                                                     "definition import needs provisioner files",
+		"definition import nothing.yaml":                                        "no such file",
+		"definition import --dry-run --activate " + graphDir:                    "--dry-run sends nothing",
+		"definition import testdata/help":                                       "holds no file that ends in .provisioners.yaml",
 		"render -f " + graphDir + "api.score.yaml --provisioners testdata/help": "holds no file that ends in .provisioners.yaml",
 	} {
 		if r := run(t, nil, strings.Fields(args)).want(t, 2); !strings.Contains(r.stderr, want) {
