@@ -127,12 +127,17 @@ func reason(e *rendererv1.ResourceGraph_Edge) string {
 	return strings.TrimSpace("refers to " + names)
 }
 
+// definitionText calls a version of a definition as people do.
+func definitionText(name string) string {
+	return strings.Replace(strings.TrimPrefix(name, resourceDefinitions+"/"), "/versions/", " version ", 1)
+}
+
 // title says what a node is, and which definition answers it.
 func title(n *rendererv1.ResourceGraph_Node) string {
 	if n.GetType() == "" {
 		return strings.Replace(n.GetId(), "/", " ", 1)
 	}
-	text := n.GetId() + " by " + short(n.GetDefinition())
+	text := n.GetId() + " by " + definitionText(n.GetDefinition())
 	if n.GetAwaited() {
 		text += ", awaited"
 	}
@@ -148,7 +153,7 @@ func graphDot(g *rendererv1.ResourceGraph) string {
 		shape := "box"
 		if n.GetType() != "" {
 			shape = "ellipse"
-			lines = append(lines, "by "+short(n.GetDefinition()))
+			lines = append(lines, "by "+definitionText(n.GetDefinition()))
 		}
 		for _, o := range n.GetObjects() {
 			lines = append(lines, o.GetKind()+"/"+o.GetName())

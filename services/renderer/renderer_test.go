@@ -185,3 +185,34 @@ func TestDependenciesStaySmall(t *testing.T) {
 		}
 	}
 }
+
+func TestProvisionersAndGraphOverTheWire(t *testing.T) {
+	client := dial(t)
+	files := map[string][]byte{"a.provisioners.yaml": []byte("- uri: template://a/b\n  type: queue\n  outputs: 'host: {{ .Type }}'\n- uri: template://a/c\n  type: queue\n  outputs: 'a: 1'\n")}
+	loaded, err := client.LoadProvisioners(t.Context(), &rendererv1.LoadProvisionersRequest{Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(loaded.GetDefinitions()) != 1 || len(loaded.GetWarnings()) != 1 {
+		t.Fatalf("loaded: %v", loaded)
+	}
+	workloads, err := client.LoadWorkloads(t.Context(), &rendererv1.LoadWorkloadsRequest{Files: []*rendererv1.ScoreFile{{Content: []byte(
+		"apiVersion: score.dev/v1b1\nmetadata: {name: api}\ncontainers: {main: {image: x, variables: {A: '${resources.jobs.host}'}}}\nresources: {jobs: {type: queue, class: large}}\n")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph, err := client.Graph(t.Context(), &rendererv1.GraphRequest{Input: &rendererv1.RenderInput{
+		Application: "shop", Environment: "dev", Namespace: "shop-dev", Workloads: workloads.GetWorkloads(), Definitions: loaded.GetDefinitions()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := graph.GetNodes(); len(n) != 2 || n[1].GetDefinition() != "resourceDefinitions/a-b" || len(graph.GetEdges()) != 2 {
+		t.Errorf("graph: %v", graph)
+	}
+	if _, err := client.Graph(t.Context(), &rendererv1.GraphRequest{}); err == nil || !strings.Contains(err.Error(), "valid") && !strings.Contains(err.Error(), "input") {
+		t.Errorf("Graph of nothing: %v", err)
+	}
+	if _, err := client.LoadProvisioners(t.Context(), &rendererv1.LoadProvisionersRequest{Files: map[string][]byte{"a": []byte("a: b")}}); err == nil || !strings.Contains(err.Error(), "valid") && !strings.Contains(err.Error(), "input") {
+		t.Errorf("LoadProvisioners of a map: %v", err)
+	}
+}

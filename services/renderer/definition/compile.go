@@ -147,6 +147,10 @@ func takeProvisions(in *inputs) (out []Provision) {
 			in.fail(path, err.Error())
 			continue
 		}
+		if selector.All() {
+			in.fail(path, "is no one resource: name an id instead of *, or none")
+			continue
+		}
 		p := Provision{Selector: selector}
 		body, ok := given[key].(map[string]any)
 		params, isMap := body["params"].(map[string]any)

@@ -22,7 +22,7 @@ const (
 // Limits of the random functions of one resource.
 const (
 	maxRandom      = 1024
-	maxRandomCalls = 1000
+	maxRandomCalls = 200
 )
 
 // alphabets are what the functions that make text choose from.

@@ -15,10 +15,13 @@ import (
 )
 
 // Selector names a resource from inside a definition: 'type', 'type.class', 'type#id' or 'type.class#id'. Without an id it means
-// the resource with the id of the one that is made.
+// the resource with the id of the one that is made; with the id * all that there are of the type and class.
 type Selector struct {
 	Type, Class, ID string
 }
+
+// All reports whether the selector means every resource of its type and class.
+func (s Selector) All() bool { return s.ID == "*" }
 
 // UID gives the resource's uid; own is the id of the resource that is made.
 func (s Selector) UID(own string) string {
@@ -28,13 +31,13 @@ func (s Selector) UID(own string) string {
 	return s.Type + "." + s.Class + "#" + s.ID
 }
 
-var selectorForm = lazyre.New(`^([A-Za-z0-9][A-Za-z0-9-]{0,62})(?:\.([A-Za-z0-9][A-Za-z0-9-]{0,62}))?(?:#([a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*))?$`)
+var selectorForm = lazyre.New(`^([A-Za-z0-9][A-Za-z0-9-]{0,62})(?:\.([A-Za-z0-9][A-Za-z0-9-]{0,62}))?(?:#(\*|[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*))?$`)
 
 // ParseSelector reads a selector.
 func ParseSelector(text string) (Selector, error) {
 	m := selectorForm.FindStringSubmatch(text)
 	if m == nil {
-		return Selector{}, fmt.Errorf("%.100q names no resource: write 'type', 'type.class', 'type#id' or 'type.class#id'; without an id it is the resource's own id", text)
+		return Selector{}, fmt.Errorf("%.100q names no resource: write 'type', 'type.class', 'type#id' or 'type.class#id'; without an id it is the resource's own id, and the id * is all of them", text)
 	}
 	s := Selector{Type: m[1], Class: m[2], ID: m[3]}
 	if s.Class == "" {

@@ -22,26 +22,32 @@ var request = &rendererv1.MatchRequest{Type: "postgres", ResId: "api.db", App: "
 
 func TestTheMostSpecificDefinitionAnswers(t *testing.T) {
 	builtin := def("builtin/postgres")
-	large := def("large")
-	large.Class = "large"
+	large, every := def("large"), def("every")
+	large.Class, every.Class = "large", "*"
+	everyHere := def("everyHere", &rendererv1.Criteria{Env: "dev"})
+	everyHere.Class = "*"
 	for name, tc := range map[string]struct {
 		definitions []*rendererv1.ResourceDefinition
 		class       string
 		want        string
 	}{
-		"nothing answers when there is nothing":          {nil, "", ""},
-		"what is part of Towpath answers when alone":     {[]*rendererv1.ResourceDefinition{builtin}, "", "builtin/postgres"},
-		"the organisation comes before Towpath":          {[]*rendererv1.ResourceDefinition{builtin, def("ours")}, "", "ours"},
-		"any criteria come before none":                  {[]*rendererv1.ResourceDefinition{def("ours"), def("dev", &rendererv1.Criteria{EnvType: "development"})}, "", "dev"},
-		"an application weighs more than a type":         {[]*rendererv1.ResourceDefinition{def("app", &rendererv1.Criteria{App: "shop"}), def("type", &rendererv1.Criteria{EnvType: "development"})}, "", "app"},
-		"an environment weighs more than both":           {[]*rendererv1.ResourceDefinition{def("env", &rendererv1.Criteria{Env: "dev"}), def("both", &rendererv1.Criteria{App: "shop", EnvType: "development"})}, "", "env"},
-		"a resource weighs more than all":                {[]*rendererv1.ResourceDefinition{def("res", &rendererv1.Criteria{ResId: "api.db"}), def("all", &rendererv1.Criteria{App: "shop", EnvType: "development", Env: "dev"})}, "", "res"},
-		"all that are given must hold":                   {[]*rendererv1.ResourceDefinition{builtin, def("no", &rendererv1.Criteria{ResId: "api.db", Env: "prod"})}, "", "builtin/postgres"},
-		"any one of several criteria is enough":          {[]*rendererv1.ResourceDefinition{def("any", &rendererv1.Criteria{Env: "prod"}, &rendererv1.Criteria{Env: "dev"})}, "", "any"},
-		"the class must be the same":                     {[]*rendererv1.ResourceDefinition{large, builtin}, "", "builtin/postgres"},
-		"a class is answered by its own definition only": {[]*rendererv1.ResourceDefinition{large, builtin}, "large", "large"},
-		"an unknown class has no answer":                 {[]*rendererv1.ResourceDefinition{large, builtin}, "huge", ""},
-		"another type is no candidate":                   {[]*rendererv1.ResourceDefinition{{Name: "redis", Type: "redis"}}, "", ""},
+		"nothing answers when there is nothing":                    {nil, "", ""},
+		"what is part of Towpath answers when alone":               {[]*rendererv1.ResourceDefinition{builtin}, "", "builtin/postgres"},
+		"the organisation comes before Towpath":                    {[]*rendererv1.ResourceDefinition{builtin, def("ours")}, "", "ours"},
+		"any criteria come before none":                            {[]*rendererv1.ResourceDefinition{def("ours"), def("dev", &rendererv1.Criteria{EnvType: "development"})}, "", "dev"},
+		"an application weighs more than a type":                   {[]*rendererv1.ResourceDefinition{def("app", &rendererv1.Criteria{App: "shop"}), def("type", &rendererv1.Criteria{EnvType: "development"})}, "", "app"},
+		"an environment weighs more than both":                     {[]*rendererv1.ResourceDefinition{def("env", &rendererv1.Criteria{Env: "dev"}), def("both", &rendererv1.Criteria{App: "shop", EnvType: "development"})}, "", "env"},
+		"a resource weighs more than all":                          {[]*rendererv1.ResourceDefinition{def("res", &rendererv1.Criteria{ResId: "api.db"}), def("all", &rendererv1.Criteria{App: "shop", EnvType: "development", Env: "dev"})}, "", "res"},
+		"all that are given must hold":                             {[]*rendererv1.ResourceDefinition{builtin, def("no", &rendererv1.Criteria{ResId: "api.db", Env: "prod"})}, "", "builtin/postgres"},
+		"any one of several criteria is enough":                    {[]*rendererv1.ResourceDefinition{def("any", &rendererv1.Criteria{Env: "prod"}, &rendererv1.Criteria{Env: "dev"})}, "", "any"},
+		"the class must be the same":                               {[]*rendererv1.ResourceDefinition{large, builtin}, "", "builtin/postgres"},
+		"a class is answered by its own definition only":           {[]*rendererv1.ResourceDefinition{large, builtin}, "large", "large"},
+		"an unknown class has no answer":                           {[]*rendererv1.ResourceDefinition{large, builtin}, "huge", ""},
+		"what answers every class answers an unknown one":          {[]*rendererv1.ResourceDefinition{large, every, builtin}, "huge", "every"},
+		"who names the class comes before who answers every one":   {[]*rendererv1.ResourceDefinition{large, every}, "large", "large"},
+		"criteria weigh more than to name the class":               {[]*rendererv1.ResourceDefinition{large, everyHere}, "large", "everyHere"},
+		"the organisation's of every class comes before Towpath's": {[]*rendererv1.ResourceDefinition{every, builtin}, "", "every"},
+		"another type is no candidate":                             {[]*rendererv1.ResourceDefinition{{Name: "redis", Type: "redis"}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			req := &rendererv1.MatchRequest{Type: request.Type, ResId: request.ResId, App: request.App, Env: request.Env, EnvType: request.EnvType, Class: tc.class}
@@ -139,4 +145,16 @@ func TestLosersDoNotMatter(t *testing.T) {
 			t.Fatalf("without %s: %s, %v", all[loser].GetName(), again.GetName(), err)
 		}
 	})
+}
+
+func TestExplainSaysThatAnotherOneNamesTheClass(t *testing.T) {
+	named, every := def("named"), def("every")
+	named.Class, every.Class = "large", match.AnyClass
+	got := match.Explain(&rendererv1.MatchRequest{Type: "postgres", Class: "large"}, []*rendererv1.ResourceDefinition{every, named})
+	if len(got) != 2 || !got[0].GetWon() || got[1].GetReason() != "lost: it answers every request, but named names the class" {
+		t.Errorf("candidates: %v", got)
+	}
+	if _, both := match.Conflict(named, every); both {
+		t.Error("a class and every class are no conflict: one of them always comes first")
+	}
 }

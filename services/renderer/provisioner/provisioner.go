@@ -79,16 +79,20 @@ func Load(files map[string][]byte) (*Loaded, error) {
 	}
 	out := &Loaded{}
 	names := map[string]bool{}
+	var live []*entry
 	for i, e := range r.entries {
 		if by := shadowed(r.entries[:i], e); by != nil {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("%s can never answer: %s comes before it and answers all that it could", e.at(), by.at()))
 			continue
 		}
+		live = append(live, e)
+	}
+	for i, e := range live {
 		if e.typ == definition.EnvironmentType {
 			out.Warnings = append(out.Warnings, e.at()+" is left out: resources of the type environment are answered by the variables of each environment")
 			continue
 		}
-		d, err := e.definition(names, criteria(e, r.entries[i+1:]))
+		d, err := e.definition(names, criteria(e, live[:i], live[i+1:]))
 		if err != nil {
 			r.fields = append(r.fields, e.located(err)...)
 			continue
@@ -139,13 +143,17 @@ func shadowed(before []*entry, e *entry) *entry {
 
 // criteria gives for which requests an entry answers. One that names a class and no id would lose against a later one that names an
 // id and no class: for those ids it gets criteria of their weight, and wins because it names the class.
-func criteria(e *entry, later []*entry) []*rendererv1.Criteria {
+func criteria(e *entry, before, later []*entry) []*rendererv1.Criteria {
 	if !e.anyID {
 		return []*rendererv1.Criteria{{ResId: e.id}}
 	}
 	var ids []string
 	for _, l := range later {
-		if l.typ == e.typ && l.anyClass && !l.anyID && !slices.Contains(ids, l.id) {
+		if l.typ != e.typ || !l.anyClass || l.anyID || slices.Contains(ids, l.id) {
+			continue
+		}
+		both := &entry{typ: e.typ, class: e.class, id: l.id}
+		if shadowed(before, both) == nil { // else that one answers, whoever comes later
 			ids = append(ids, l.id)
 		}
 	}
@@ -228,6 +236,18 @@ func (e *entry) name(names map[string]bool) string {
 	return id
 }
 
+var functionName = regexp.MustCompile(`^the function "([^"]+)"`)
+
+// lineOf gives the line of a text that names a function, for an error that does not tell it.
+func lineOf(text, problem string) (int, bool) {
+	m := functionName.FindStringSubmatch(problem)
+	if m == nil {
+		return 0, false
+	}
+	before, _, found := strings.Cut(text, m[1])
+	return strings.Count(before, "\n"), found
+}
+
 var templateLine = regexp.MustCompile(`^[^:]*:(\d+)(?::\d+)?: `)
 
 // located says where in the file the problems of a definition are.
@@ -247,6 +267,8 @@ func (e *entry) located(err error) (out []errs.Field) {
 		if m := templateLine.FindStringSubmatch(text); m != nil {
 			n, _ := strconv.Atoi(m[1])
 			line, column, text = t.line+n-1, 1, text[len(m[0]):]
+		} else if n, known := lineOf(t.value, text); known {
+			line, column = t.line+n, 1
 		}
 		out = append(out, errs.Field{Path: fmt.Sprintf("%s:%d:%d %s %s", e.file, line, column, e.uri, name), Problem: text})
 	}

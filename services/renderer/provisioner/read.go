@@ -29,7 +29,6 @@ const (
 // fields are those of an entry, composeOnly those that the same format has for another tool.
 var (
 	fields      = []string{"uri", "type", "class", "id", "description", "supported_params", "expected_outputs", "params_schema", "init", "state", "shared", "outputs", "manifests", "args"}
-	stages      = []string{"init", "state", "shared", "outputs", "manifests"}
 	composeOnly = []string{"files", "networks", "volumes", "services", "models", "info_logs"}
 )
 

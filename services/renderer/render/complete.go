@@ -45,6 +45,9 @@ func (g *graph) addOf(res *resource) error {
 		}
 	}
 	for _, r := range res.definition.References {
+		if r.Selector.All() {
+			continue // it means what there is, and adds nothing
+		}
 		if err := g.want(res, r.Selector, nil); err != nil {
 			return err
 		}
@@ -111,16 +114,32 @@ func (g *graph) spreadUsers() {
 
 // references gives the uids that a resource must wait for because of definitions: its own one's references, and those in params
 // that another definition gave.
-func (r *resource) references() (out []string) {
+func (g *graph) references(r *resource) (out []string) {
 	if r.definition != nil {
 		for _, ref := range r.definition.References {
-			out = append(out, ref.Selector.UID(r.id))
+			out = append(out, g.selected(r, ref.Selector)...)
 		}
 	}
 	if r.provided {
 		for _, ref := range definition.ReferencesIn(r.params) {
-			out = append(out, ref.Selector.UID(r.id))
+			out = append(out, g.selected(r, ref.Selector)...)
 		}
 	}
+	return out
+}
+
+// selected gives the uids that a selector in the definition of a resource means, sorted where it means all of a type; the resource
+// itself is not among those.
+func (g *graph) selected(r *resource, selector definition.Selector) []string {
+	if !selector.All() {
+		return []string{selector.UID(r.id)}
+	}
+	var out []string
+	for uid, other := range g.byUID {
+		if other.typ == selector.Type && other.class == selector.Class && other != r {
+			out = append(out, uid)
+		}
+	}
+	slices.Sort(out)
 	return out
 }

@@ -115,7 +115,11 @@ func (r *run) unanswered(res *resource, candidates []*rendererv1.ResourceDefinit
 // output gives an output of another resource to the definition of res. Beside a value that is one secret, ".secret_name" and
 // ".secret_key" tell where it is, for a secretKeyRef in a manifest.
 func (r *run) output(res *resource) func(definition.Reference) (any, error) {
-	return func(ref definition.Reference) (any, error) {
+	var output func(ref definition.Reference) (any, error)
+	output = func(ref definition.Reference) (any, error) {
+		if ref.Selector.All() {
+			return r.outputsOfAll(res, ref, output)
+		}
 		uid := ref.Selector.UID(res.id)
 		other := r.graph.byUID[uid]
 		if other == nil || other.definition == nil {
@@ -133,6 +137,22 @@ func (r *run) output(res *resource) func(definition.Reference) (any, error) {
 		}
 		return v, nil
 	}
+	return output
+}
+
+// outputsOfAll gives an output of every resource that a selector means, in the order of their uids.
+func (r *run) outputsOfAll(res *resource, ref definition.Reference, output func(definition.Reference) (any, error)) (any, error) {
+	out := []any{}
+	for _, uid := range r.graph.selected(res, ref.Selector) {
+		one := ref
+		one.Selector.ID = r.graph.byUID[uid].id
+		v, err := output(one)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // secretPart gives name or key of the Secret that an output is; nil when that is not what is asked for.

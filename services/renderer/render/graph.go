@@ -175,7 +175,7 @@ func (g *graph) sort() error {
 // needs gives the uids that a resource's params and definition refer to, each once, sorted.
 func (g *graph) needs(res *resource) []string {
 	found := map[string]bool{}
-	for _, uid := range res.references() {
+	for _, uid := range g.references(res) {
 		found[uid] = true
 	}
 	if res.provided {

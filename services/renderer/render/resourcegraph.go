@@ -154,7 +154,9 @@ func (e edges) ofResource(r *run, res *resource) {
 		e.refer(res.uid, r.graph.scopes[res.paramsScope], res.params)
 	}
 	for _, ref := range refs {
-		e.add(res.uid, ref.Selector.UID(res.id), rendererv1.ResourceGraph_Edge_WHY_REFERS, strings.Join(ref.Path, "."))
+		for _, uid := range r.graph.selected(res, ref.Selector) {
+			e.add(res.uid, uid, rendererv1.ResourceGraph_Edge_WHY_REFERS, strings.Join(ref.Path, "."))
+		}
 	}
 	for _, p := range res.definition.Provisions {
 		e.add(res.uid, p.Selector.UID(res.id), rendererv1.ResourceGraph_Edge_WHY_PROVISIONS, "")
