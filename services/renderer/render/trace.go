@@ -24,13 +24,14 @@ type trace struct {
 	leaves  map[string][]origin.Leaf
 	// made has for each resource what its outputs and objects are made of.
 	made map[string]*causes
-	done map[*origin.Origin]*origin.Origin
+	// done are finished origins, keys those of what is a key, both by the origin that was marked.
+	done, keys map[*origin.Origin]*origin.Origin
 }
 
 func newTrace() *trace {
 	return &trace{
 		tracer: &origin.Tracer{}, objects: map[string]map[string]any{}, leaves: map[string][]origin.Leaf{}, made: map[string]*causes{},
-		done: map[*origin.Origin]*origin.Origin{},
+		done: map[*origin.Origin]*origin.Origin{}, keys: map[*origin.Origin]*origin.Origin{},
 	}
 }
 
@@ -246,7 +247,7 @@ func (t *trace) finished(o *origin.Origin) *origin.Origin {
 func (t *trace) written(o *origin.Origin, pointer string, parts []*origin.Origin) ([]*origin.Origin, bool) {
 	v, _ := jsonptr.Get(t.doc, pointer)
 	text, ok := v.(string)
-	if !ok || !expanded(o, t.doc, pointer) {
+	if !ok || o.GetNote() == keyNote || !expanded(o, t.doc, pointer) {
 		return parts, false
 	}
 	tokens, err := placeholder.Parse(text)
