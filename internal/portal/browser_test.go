@@ -245,11 +245,16 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.see("Objects in the cluster")
 	p.shot("environment")
 
+	t.Log("a difference tells where what Git says comes from")
+	p.press("Where from?")
+	p.see("spec.replicas = 1: environment type development, replicas")
+
 	t.Log("one variable is changed, with a plan first")
 	p.press("Edit LOG_LEVEL")
 	p.fill("input[name=value]", "debug"+kb.Enter)
 	p.see("api: LOG_LEVEL info -> debug")
 	p.see("+          value: debug")
+	p.see("env[name=LOG_LEVEL].value: info -> debug")
 	p.shot("plan")
 	p.fill("dialog input[name=message]", "find the slow query")
 	p.press("Deploy")
