@@ -35,7 +35,7 @@ const ADDED = ["KIND_EXTRA", "KIND_ORPHANED", "KIND_RESIDUE", "KIND_UNMANAGED"];
 // origin asks, when told to, where what Git says comes from.
 function origin(f, act) {
   const box = h("div");
-  const ask = h("button", { type: "button", onclick: () => busy(ask, box, async () => {
+  const ask = h("button", { type: "button", class: "asks", onclick: () => busy(ask, box, async () => {
     const told = await get(`/v1/${act.name}:explain` + query({ object: f.objectKind + "/" + f.objectName, path: f.field }));
     const fields = told.fields || [];
     box.replaceChildren(h("ul", { class: "origin" }, fields.slice(0, 20).map((o) => h("li", null, h("code", null, o.text)))),
