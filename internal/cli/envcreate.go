@@ -144,7 +144,7 @@ func (n *envCreation) begin(t *tow) (*catalogv1.NewEnvironment, error) {
 // isEmpty reports whether no flag asks for a change.
 func (f *changeFlags) isEmpty() bool {
 	s := f.scores
-	return len(s.files)+len(s.properties)+len(f.remove)+len(f.variables) == 0 && s.overrides == "" && s.image == ""
+	return len(s.files)+len(s.properties)+len(f.remove)+len(f.variables) == 0 && len(s.overrides) == 0 && s.image == ""
 }
 
 // sourceName makes the full name of an environment, or of a deployment: shop/dev #7, also without the space.

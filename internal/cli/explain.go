@@ -32,19 +32,16 @@ OBJECT is kind and name, as kubectl has them, or a file of the environment's fol
 or place (containers[api], containers[0], env[LOG_LEVEL]), keys with dots in brackets (labels[app.kubernetes.io/name]).
 
 It looks at what is to run in the environment, or with --deployment at what a deployment made. With -f it looks at what Score files would
-become, rendered here without a server.`,
+become, rendered here without a server; the flags that say what a server knows are those of ` + "`tow render`" + `.`,
 		Example: `  tow explain -e shop/dev deployment/api '.spec.template.spec.containers[0].env[LOG_LEVEL]'
   tow explain -e shop/dev deployment/api .spec.replicas
   tow explain -e shop/dev service/api -o wide
   tow explain -e shop/dev --deployment 7 deployment/api -o json
   tow explain -f score.yaml deployment/api .spec.template.spec.containers`,
 	}
-	f.render.scores.bind(cmd)
+	f.render.bindInput(cmd)
 	t.envFlagVar(cmd, &f.render.env, "the environment, such as shop/dev; with -f the names of application and environment (default local/dev)")
 	cmd.Flags().StringVar(&f.deployment, "deployment", "", "a deployment of the environment: its number, latest or active")
-	cmd.Flags().StringVar(&f.render.kind, "type", "", "with -f, the environment type, such as development")
-	cmd.Flags().StringArrayVar(&f.render.variables, "variable", nil, "with -f, a variable of the environment, KEY=VALUE")
-	cmd.Flags().StringArrayVar(&f.render.definitions, "definition", nil, "with -f, a resource definition file to choose from")
 	t.outputFlag(cmd, &f.format)
 	complete(cmd, "deployment", t.completeDeployments)
 	cmd.ValidArgsFunction = t.completeObjects
@@ -90,19 +87,21 @@ var explainColumns = []column[*rendererv1.FieldOrigin]{
 
 // explained asks the server, or renders the Score files that are given.
 func (t *tow) explained(ctx context.Context, f explainFlags, object, path string) (proto.Message, []*rendererv1.FieldOrigin, error) {
-	if len(f.render.scores.files) > 0 {
+	if len(f.render.scores.files) > 0 || f.render.inputFile != "" {
 		if f.deployment != "" {
 			return nil, nil, usagef("--deployment is of an environment on the server; with -f nothing is asked of it")
 		}
-		input, err := f.render.input(t)
+		request, err := f.render.request(t)
 		if err != nil {
 			return nil, nil, err
 		}
-		out, err := render.Explain(input, object, path)
+		out, err := render.Explain(request.GetInput(), object, path)
 		return out, out.GetFields(), err
 	}
-	if len(f.render.variables)+len(f.render.definitions) > 0 || f.render.kind != "" {
-		return nil, nil, usagef("--variable, --definition and --type are about Score files; name one with -f")
+	for _, flag := range append([]string{"set", "overrides", "image"}, inputFlags...) {
+		if f.render.given(flag) {
+			return nil, nil, usagef("--%s is about Score files; name one with -f", flag)
+		}
 	}
 	name, err := envFlag(f.render.env)
 	if err == nil && f.deployment != "" {

@@ -2,29 +2,36 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 	"github.com/towpath-dev/towpath/services/renderer/render"
-	"github.com/towpath-dev/towpath/services/renderer/score"
+
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 )
 
+// renderFlags are all that a rendering without a server is told: by files, and by flags that go over them.
 type renderFlags struct {
 	scores                    scoreFlags
 	env, kind, namespace, out string
 	variables, labels         []string
-	definitions               []string
+	secrets, variableFiles    []string
+	definitions, definitionIn []string
 	replicas                  int32
 	restricted                bool
 	domain                    string
+
+	inputFile, typeFile, resourcesFile, outputsFile string
+	claimsOnly, prune, watch                        bool
+	check                                           string
+
+	// given reports whether a flag was given.
+	given func(flag string) bool
+	// read are the files that were read at last, watched for changes; see inputPaths.
+	read []string
 }
 
 func (t *tow) renderCmd() *cobra.Command {
@@ -32,120 +39,161 @@ func (t *tow) renderCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "render -f FILE", Short: "Render Score files to Kubernetes manifests, offline", Args: noArgs,
 		Long: `Renders Score files without a server: the same input gives the same bytes as the server makes, and so the same tree id. What a
-server knows of the environment is given by flags: its name, namespace, variables, and what its type adds.
+server knows of the environment is given by flags and files: its name, namespace, variables, what its type adds (--type-file, as
+` + "`tow type get NAME -o yaml`" + ` prints it), resource definitions, and what clusters have said of claims (--outputs-file, as
+` + "`tow outputs -o yaml`" + ` prints it). Flags go over files.
 
-The manifests go to standard output, or with -o to a folder, one object a file.`,
+The manifests go to standard output, or with -o to a folder, one object a file: all of them or, when something is wrong, none. --prune
+removes what an earlier rendering of the same environment wrote there and this one does not. --check compares with a folder instead
+and ends with exit code 1 and the difference when it is not what would be written: for CI, where the manifests are kept in Git.
+
+--watch renders again whenever an input file changes, says what that changes, and goes on until Ctrl-C.`,
 		Example: `  tow render -f score.yaml
-  tow render -f api.score.yaml -f web.score.yaml -e shop/dev --variable CURRENCY=EUR -o manifests
-  tow render -f score.yaml --definition postgres.yaml
+  tow render -f . -e shop/dev --variables-file dev.env -o manifests --prune
+  tow render -f api.score.yaml -f web.score.yaml -e shop/dev --variable CURRENCY=EUR --overrides api=api.dev.yaml
+  tow render -f . -e shop/prod --type-file production.yaml --definitions definitions --check manifests
+  tow render -f score.yaml --definition postgres.yaml --watch
   tow render -f score.yaml --image registry.example.com/shop/api:1.4.2 --set service.ports.http.port=8080`,
 	}
-	f.scores.bind(cmd)
-	t.envFlagVar(cmd, &f.env, "names of application and environment (default local/dev)")
-	cmd.Flags().StringVar(&f.kind, "type", "", "the environment type, such as development")
-	cmd.Flags().StringVar(&f.namespace, "namespace", "", "namespace of all objects (default APP-ENV)")
-	cmd.Flags().StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
-	cmd.Flags().StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from, to try it before it is proposed")
-	cmd.Flags().Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
-	cmd.Flags().BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
-	cmd.Flags().StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
-	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "a label on every object, KEY=VALUE")
-	cmd.Flags().StringVarP(&f.out, "output", "o", "-", "write to this folder, one object a file; - for standard output")
+	f.bind(t, cmd)
 	cmd.ValidArgsFunction = noCompletion
-	cmd.RunE = t.run(func(context.Context, []string) error { return t.render(f) })
+	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		if err := f.conflicts(); err != nil {
+			return err
+		}
+		f.given = cmd.Flags().Changed
+		if f.watch {
+			return t.watchRender(ctx, &f)
+		}
+		return t.render(ctx, &f)
+	})
 	return cmd
 }
 
-func (t *tow) render(f renderFlags) error {
-	input, err := f.input(t)
+func (f *renderFlags) bind(t *tow, cmd *cobra.Command) {
+	t.envFlagVar(cmd, &f.env, "names of application and environment (default local/dev)")
+	f.bindInput(cmd)
+	fs := cmd.Flags()
+	fs.BoolVar(&f.claimsOnly, "claims-only", false, "render the claims alone: what a deployment commits while it waits for their outputs")
+	fs.StringVarP(&f.out, "output", "o", "-", "write to this folder, one object a file; - for standard output")
+	fs.BoolVar(&f.prune, "prune", false, "remove from the folder of -o what an earlier rendering of the same environment wrote and this one does not")
+	fs.StringVar(&f.check, "check", "", "compare with this folder, show the difference, and end with exit code 1 when there is one")
+	fs.BoolVar(&f.watch, "watch", false, "render again whenever an input file changes, until Ctrl-C")
+}
+
+// inputFlags are those that bindInput adds, without Score files and what is changed in them.
+var inputFlags = []string{"type", "type-file", "namespace", "variable", "secret-variable", "variables-file", "definition", "definitions", "resources-file",
+	"outputs-file", "input", "replicas", "restricted", "domain", "label"}
+
+// bindInput adds the flags that say what is rendered; that of the environment's name is the command's own.
+func (f *renderFlags) bindInput(cmd *cobra.Command) {
+	f.given = cmd.Flags().Changed
+	f.scores.bind(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&f.kind, "type", "", "the environment type, such as development")
+	fs.StringVar(&f.typeFile, "type-file", "", "the environment type as `tow type get NAME -o yaml` prints it: defaults and guardrails")
+	fs.StringVar(&f.namespace, "namespace", "", "namespace of all objects (default APP-ENV)")
+	fs.StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
+	fs.StringArrayVar(&f.secrets, "secret-variable", nil, "a variable that refers to a key of a Secret, KEY=NAME/KEY")
+	fs.StringArrayVar(&f.variableFiles, "variables-file", nil, "a file of variables: lines KEY=VALUE, or YAML, where {secret: NAME/KEY} refers to a Secret")
+	fs.StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from, to try it before it is proposed")
+	fs.StringArrayVar(&f.definitionIn, "definitions", nil, "a folder of resource definition files")
+	fs.StringVar(&f.resourcesFile, "resources-file", "", "a YAML file with resources that workloads share, by name as in a Score file's resources")
+	fs.StringVar(&f.outputsFile, "outputs-file", "", "what clusters have said of claims, as `tow outputs -o yaml` prints it")
+	fs.StringVar(&f.inputFile, "input", "", "a YAML file with a RenderInput of the API, such as one with an overlay; all other flags go over it")
+	fs.Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
+	fs.BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
+	fs.StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
+	fs.StringArrayVar(&f.labels, "label", nil, "a label on every object, KEY=VALUE")
+	for _, flag := range []string{"type", "namespace", "variable", "secret-variable", "replicas", "domain", "label"} {
+		complete(cmd, flag, noCompletion)
+	}
+}
+
+// conflicts refuses flags that mean nothing together.
+func (f *renderFlags) conflicts() error {
+	switch {
+	case f.check != "" && (f.out != "-" || f.prune || f.watch):
+		return usagef("--check compares and writes nothing; leave -o, --prune and --watch out")
+	case f.prune && f.out == "-":
+		return usagef("--prune removes files from a folder; name it with -o")
+	case f.watch && f.readsStdin():
+		return usagef("--watch needs files that can change; standard input is read once")
+	}
+	return nil
+}
+
+// render renders once and writes, compares or prints what comes of it.
+func (t *tow) render(ctx context.Context, f *renderFlags) error {
+	out, err := t.rendered(ctx, f)
 	if err != nil {
 		return err
 	}
-	out, err := render.Render(input)
-	if err != nil {
-		return err
-	}
-	for _, w := range out.GetWarnings() {
-		t.notef("warning: %s", w)
-	}
-	bundle := out.GetBundle()
-	if f.out == "-" {
-		var b strings.Builder
-		for _, name := range slices.Sorted(maps.Keys(bundle.GetFiles())) {
-			fmt.Fprintf(&b, "---\n# %s\n%s", name, bundle.GetFiles()[name])
-		}
-		t.printf("%s", b.String())
-		t.notef("tree %s", bundle.GetTree())
+	switch {
+	case f.check != "":
+		return t.checkFolder(f.check, out)
+	case f.out == "-":
+		t.printBundle(out)
 		return nil
 	}
-	if err := t.writeBundle(f.out, bundle.GetFiles()); err != nil {
-		return err
-	}
-	t.notef("wrote %s to %s, tree %s", plural(len(bundle.GetFiles()), "file"), f.out, bundle.GetTree())
-	return nil
+	return t.writeFolder(f, out)
 }
 
-func (f *renderFlags) input(t *tow) (*rendererv1.RenderInput, error) {
-	if len(f.scores.files) == 0 {
-		return nil, usagef("which Score file? give -f, such as -f score.yaml")
-	}
-	env, err := envName(firstOf(f.env, "local/dev"))
-	if err != nil {
-		return nil, err
-	}
-	kind, err := orEmpty(typeName)(f.kind)
-	if err != nil {
-		return nil, err
-	}
-	variables, err := keyValues("--variable", f.variables)
-	if err != nil {
-		return nil, err
-	}
-	labels, err := keyValues("--label", f.labels)
-	if err != nil {
-		return nil, err
-	}
-	files, err := f.scores.read(t)
-	if err != nil {
-		return nil, err
-	}
-	workloads, err := score.LoadAll(files)
-	if err != nil {
-		return nil, err
-	}
-	definitions, err := definitionFiles(f.definitions)
-	if err != nil {
-		return nil, err
-	}
-	app, id := splitEnv(env)
-	return &rendererv1.RenderInput{
-		Application: app, Environment: id, EnvironmentType: short(kind), Namespace: firstOf(f.namespace, app+"-"+id),
-		Workloads: workloads, Variables: variables, Definitions: definitions,
-		Defaults: &rendererv1.EnvironmentDefaults{Replicas: f.replicas, Restricted: f.restricted, Domain: f.domain, Labels: labels},
-	}, nil
+// rendered is a bundle with what tells whose it is.
+type rendered struct {
+	application, environment string
+	tree                     string
+	files                    map[string][]byte
 }
 
-// writeBundle writes the files. It never removes what else is in the folder, but says so: whoever applies the whole folder
-// would apply that too.
-func (t *tow) writeBundle(dir string, files map[string][]byte) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the folder: %w", err)
+// rendered reads the input and renders it as the renderer service does, guardrails included.
+func (t *tow) rendered(ctx context.Context, f *renderFlags) (*rendered, error) {
+	request, err := f.request(t)
+	if err != nil {
+		return nil, err
 	}
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), content, 0o644); err != nil {
-			return fmt.Errorf("write: %w", err)
+	make := render.Render
+	if request.GetClaimsOnly() {
+		make = render.Claims
+	}
+	out, err := make(request.GetInput())
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range out.GetWarnings() {
+		t.notef("warning: %s", clean(w))
+	}
+	if len(request.GetGuardrails()) > 0 {
+		verdicts, err := guardrail.Evaluate(ctx, request, out.GetBundle())
+		if err != nil {
+			return nil, err
+		}
+		if err := t.tellVerdicts(verdicts); err != nil {
+			return nil, err
 		}
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("read the folder: %w", err)
+	in := request.GetInput()
+	return &rendered{in.GetApplication(), in.GetEnvironment(), out.GetBundle().GetTree(), out.GetBundle().GetFiles()}, nil
+}
+
+// tellVerdicts warns of guardrails that warn; those that deny are an error, as they are for a deployment.
+func (t *tow) tellVerdicts(verdicts []*rendererv1.Verdict) error {
+	var fields []errs.Field
+	for _, v := range verdicts {
+		where := v.GetGuardrail()
+		if o := v.GetObject(); o.GetKind() != "" {
+			where += " " + o.GetKind() + "/" + o.GetName()
+		}
+		if v.GetEnforcement() == rendererv1.Guardrail_ENFORCEMENT_DENY {
+			fields = append(fields, errs.Field{Path: where, Problem: v.GetMessage()})
+			continue
+		}
+		t.notef("warning: guardrail %s: %s", clean(where), clean(v.GetMessage()))
 	}
-	others := slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
-		_, ours := files[e.Name()]
-		return ours || !strings.HasSuffix(e.Name(), ".yaml")
-	})
-	for _, e := range others {
-		t.notef("warning: %s is not part of this rendering; remove it unless it is yours", filepath.Join(dir, e.Name()))
+	if len(fields) == 0 {
+		return nil
 	}
-	return nil
+	e := errs.New(errs.Precondition, errorsv1.Reason_REASON_GUARDRAIL, "%s of the environment's type %s not hold", plural(len(fields), "guardrail"), map[bool]string{true: "does", false: "do"}[len(fields) == 1])
+	e.Fields = fields
+	return e.With("tow_hint", "nothing was written; change the workloads, or the guardrails in --type-file")
 }

@@ -20,14 +20,14 @@ import (
 
 // scoreFlags name Score files and what is to be changed in them before they are used.
 type scoreFlags struct {
-	files, properties []string
-	overrides, image  string
+	files, properties, overrides []string
+	image                        string
 }
 
 func (f *scoreFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVarP(&f.files, "file", "f", nil, "a Score file, - for standard input; repeat it for several workloads")
+	cmd.Flags().StringArrayVarP(&f.files, "file", "f", nil, "a Score file, a folder of them (*.score.yaml and score.yaml), or - for standard input; repeat it for several workloads")
 	cmd.Flags().StringArrayVar(&f.properties, "set", nil, "change a property of the Score file, path=value, such as containers.main.image=nginx:1.29")
-	cmd.Flags().StringVar(&f.overrides, "overrides", "", "a file that is merged into the Score file: null takes away")
+	cmd.Flags().StringArrayVar(&f.overrides, "overrides", nil, "a file that is merged into the Score file: null takes away; WORKLOAD=FILE where there are several")
 	cmd.Flags().StringVar(&f.image, "image", "", "the image of every container whose image is \".\"")
 	complete(cmd, "set", noCompletion)
 	complete(cmd, "image", noCompletion)
@@ -35,23 +35,23 @@ func (f *scoreFlags) bind(cmd *cobra.Command) {
 
 // read reads the Score files with all that they need from the disk, so that the server need not see this machine.
 func (f *scoreFlags) read(t *tow) ([]*rendererv1.ScoreFile, error) {
-	if len(f.files) == 0 && (len(f.properties) > 0 || f.overrides != "" || f.image != "") {
+	if len(f.files) == 0 && (len(f.properties) > 0 || len(f.overrides) > 0 || f.image != "") {
 		return nil, usagef("--set, --overrides and --image change a Score file; name it with -f")
 	}
-	if len(f.files) > 1 && (len(f.properties) > 0 || f.overrides != "") {
-		return nil, usagef("--set and --overrides change one Score file, but %d are given; deploy that one by itself", len(f.files))
+	names, err := expandFolders(f.files)
+	if err != nil {
+		return nil, err
 	}
-	var overrides []byte
-	if f.overrides != "" {
-		var err error
-		if overrides, err = readLimited(f.overrides); err != nil {
-			return nil, err
-		}
+	if len(names) > 1 && len(f.properties) > 0 {
+		return nil, usagef("--set changes one Score file, but %d are given; give the workload's own --overrides WORKLOAD=FILE instead", len(names))
+	}
+	overrides, err := readOverrides(f.overrides, len(names))
+	if err != nil {
+		return nil, err
 	}
 	var out []*rendererv1.ScoreFile
-	for _, name := range f.files {
-		file := &rendererv1.ScoreFile{Filename: filepath.ToSlash(name), Overrides: overrides, Properties: f.properties, Image: f.image}
-		var err error
+	for _, name := range names {
+		file := &rendererv1.ScoreFile{Filename: filepath.ToSlash(name), Properties: f.properties, Image: f.image}
 		dir := filepath.Dir(name)
 		if name == "-" {
 			file.Filename = "stdin"
@@ -65,12 +65,13 @@ func (f *scoreFlags) read(t *tow) ([]*rendererv1.ScoreFile, error) {
 		if len(file.GetContent()) == 0 {
 			return nil, errs.InvalidField(file.GetFilename(), "is empty: expected a Score document; `tow init` writes one")
 		}
+		overrides.give(file)
 		if file.Sources, err = readSources(dir, file); err != nil {
 			return nil, err
 		}
 		out = append(out, file)
 	}
-	return out, nil
+	return out, overrides.unused()
 }
 
 func readLimited(name string) ([]byte, error) {

@@ -100,6 +100,10 @@ func (t *tow) shipped(ctx context.Context, s *shipment, d *catalogv1.Deployment)
 		return err
 	}
 	if !s.wait {
+		// Without this, a change that nobody approves looks like one that was made.
+		if w := d.GetWaitingReason(); w != "" && forPeople {
+			t.notef("%s waits: %s", stateName(d.GetState()), clean(w))
+		}
 		return nil
 	}
 	return t.outcome(p, d, forPeople)

@@ -104,6 +104,9 @@ func (s *Service) change(ctx context.Context, change *catalogv1.Change) (func(co
 			}
 			from.Set = set
 		}
+		if err := rules.CheckSecretWays(change, c.site.typ.GetDefaults().GetSecrets()); err != nil {
+			return decision{}, err
+		}
 		change, err := s.rebased(ctx, from, change, loaded)
 		if err != nil {
 			return decision{}, err

@@ -53,4 +53,3 @@ func (s *Service) inputOf(ctx context.Context, name string) (input *rendererv1.R
 func notRendered(state, format string, args ...any) error {
 	return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, format, args...).With("state", state)
 }
-

@@ -16,6 +16,9 @@ func (s *Service) decided(ctx context.Context, c current, decide func(context.Co
 	if err != nil || next.removal { // nothing is made by a removal
 		return next, err
 	}
+	if err := rules.CheckSecretEngine(strategyField, c.site.target.GetEngine(), c.site.typ.GetDefaults().GetSecrets()); err != nil {
+		return next, err
+	}
 	if next.restore == nil { // what is restored was pinned then
 		if next.state.Intent, err = s.pin(ctx, c, next.state); err != nil {
 			return next, err

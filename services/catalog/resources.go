@@ -63,6 +63,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 		if err := checkGuardrails(ctx, s, old, msg); err != nil {
 			return err
 		}
+		if err := checkSecretRules(ctx, s, old, msg, tx); err != nil {
+			return err
+		}
 		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
 			return err
 		}

@@ -104,8 +104,12 @@ func (e *environment) moved(k objectKey, live *unstructured.Unstructured, began 
 // stages puts objects into the order of package ssa and cuts it before the kinds that run something, so that their service
 // accounts, configuration and secrets are there.
 func stages(objs map[objectKey]*tracked) [][]*tracked {
-	var first, second []*unstructured.Unstructured
+	var first, templated, second []*unstructured.Unstructured
 	for _, t := range objs {
+		if isTemplated(t.desired) { // made of other Secrets, which must be there
+			templated = append(templated, t.desired)
+			continue
+		}
 		switch t.key.kind {
 		case "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod":
 			second = append(second, t.desired)
@@ -114,7 +118,7 @@ func stages(objs map[objectKey]*tracked) [][]*tracked {
 		}
 	}
 	var out [][]*tracked
-	for _, us := range [][]*unstructured.Unstructured{first, second} {
+	for _, us := range [][]*unstructured.Unstructured{first, templated, second} {
 		sort.Sort(ssa.SortableUnstructureds(us))
 		stage := make([]*tracked, 0, len(us))
 		for _, u := range us {

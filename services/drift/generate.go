@@ -29,6 +29,9 @@ const alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
 // generateSecret fills in what the annotation asks for and the live Secret does not have, and gives the Secret as it is then.
 func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if isTemplated(t.desired) {
+		return e.fillTemplate(ctx, c, t, live)
+	}
 	spec := t.desired.GetAnnotations()[generateAnnotation]
 	if spec == "" || t.key.kind != "Secret" {
 		return live, nil
@@ -59,13 +62,18 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 	if !missing {
 		return live, nil
 	}
+	return fillSecret(ctx, c, t, live, fill, false)
+}
+
+// fillSecret writes the values of a Secret that the cluster makes, and gives the Secret as it is then.
+func fillSecret(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fill map[string]any, force bool) (*unstructured.Unstructured, error) {
 	patch := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
 		"metadata": map[string]any{"name": t.key.name, "namespace": t.key.namespace, "resourceVersion": live.GetResourceVersion()},
 		"data":     fill,
 	}}
 	out, err := c.dyn.Resource(t.gvr).Namespace(t.key.namespace).
-		Apply(ctx, t.key.name, patch, metav1.ApplyOptions{FieldManager: generateManager})
+		Apply(ctx, t.key.name, patch, metav1.ApplyOptions{FieldManager: generateManager, Force: force})
 	if err != nil {
 		return nil, clusterError(err, "generate the values of Secret "+t.key.name)
 	}
@@ -97,17 +105,13 @@ func generatedKeys(live *unstructured.Unstructured) []string {
 // withoutGenerated takes generated keys out of what was found: their values are the cluster's own, and who renews a password
 // there has not drifted from anything that Git says.
 func withoutGenerated(desired *unstructured.Unstructured, r compare.Result) compare.Result {
-	spec := desired.GetAnnotations()[generateAnnotation]
-	if spec == "" || desired.GetKind() != "Secret" {
-		return r
-	}
-	keys, err := parseGenerate(desired.GetName(), spec)
-	if err != nil {
+	keys, err := madeKeys(desired)
+	if len(keys) == 0 || err != nil {
 		return r // a sync would have refused it
 	}
 	generated := func(path string) bool {
 		key, ok := fieldKey(path, "data")
-		return ok && keys[key] > 0 || path == "data" && desired.Object["data"] == nil
+		return ok && keys[key] || path == "data" && desired.Object["data"] == nil
 	}
 	r.Findings = slices.DeleteFunc(r.Findings, func(f compare.Finding) bool { return generated(f.Path) })
 	r.Unverified = slices.DeleteFunc(r.Unverified, generated)

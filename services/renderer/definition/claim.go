@@ -3,11 +3,12 @@ package definition
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // claim is the driver of custom resources: it makes one object, and its outputs are what the cluster says of that object. Rendering
@@ -22,7 +23,7 @@ type claim struct {
 }
 
 // claimPath is a path into an object: field names, indexes, and annotations or labels in brackets.
-var claimPath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+|\[\d+\]|\['[^'\]]{1,316}'\])*$`)
+var claimPath = lazyre.New(`^[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+|\[\d+\]|\['[^'\]]{1,316}'\])*$`)
 
 const claimOutputsForm = "a map of outputs to a path such as status.host, or to {secret_key: KEY} of the connection Secret"
 

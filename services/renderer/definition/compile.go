@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/services/renderer/match"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -47,9 +47,9 @@ const (
 )
 
 var (
-	typeForm  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`)
-	idForm    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
-	resIDForm = regexp.MustCompile(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`)
+	typeForm  = lazyre.New(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`)
+	idForm    = lazyre.New(`^[a-z][a-z0-9-]{0,61}[a-z0-9]$`)
+	resIDForm = lazyre.New(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`)
 )
 
 // Compile compiles a definition. Its error names every place that is wrong, as in "inputs.manifests".
@@ -98,7 +98,7 @@ func checkCriteria(spec *rendererv1.ResourceDefinition, in *inputs) {
 		path := fmt.Sprintf("criteria[%d]", i)
 		for _, f := range []struct {
 			name, value string
-			form        *regexp.Regexp
+			form        *lazyre.Regexp
 		}{{"app", c.GetApp(), idForm}, {"env", c.GetEnv(), idForm}, {"env_type", c.GetEnvType(), idForm}, {"res_id", c.GetResId(), resIDForm}} {
 			if f.value != "" && !f.form.MatchString(f.value) {
 				in.fail(path+"."+f.name, fmt.Sprintf("%.100q is no id; nothing could ever have it", f.value))

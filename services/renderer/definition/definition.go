@@ -25,8 +25,6 @@ import (
 	"strings"
 	"sync"
 
-	"sigs.k8s.io/yaml"
-
 	"github.com/towpath-dev/towpath/internal/errs"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -116,6 +114,8 @@ type definition struct {
 	init, state, outputs, manifests *program
 	// references are those in the texts of the stages.
 	references []Reference
+	compiled   sync.Once
+	wrong      error
 }
 
 // stage is one template of a definition.
@@ -155,7 +155,7 @@ var Builtin = sync.OnceValue(func() *Set {
 	for _, entry := range entries {
 		text, err := builtinFiles.ReadFile("builtin/" + entry.Name())
 		if err == nil {
-			err = set.Add(text)
+			err = set.addUncompiled(text)
 		}
 		if err != nil {
 			panic(fmt.Sprintf("definition: embedded %s: %v", entry.Name(), err)) // a fault of the build; a test compiles all
@@ -169,17 +169,12 @@ func NewSet() *Set { return &Set{byType: map[string]*definition{}} }
 
 // Add compiles a definition file and adds it. It must not be called once the set is in use.
 func (s *Set) Add(text []byte) error {
-	d := &definition{}
-	if err := yaml.UnmarshalStrict(text, &d.file); err != nil {
-		return fmt.Errorf("read a definition: %w", err)
+	d, err := readDefinition(text)
+	if err != nil {
+		return err
 	}
-	if d.Type == "" {
-		return fmt.Errorf("a definition has no type")
-	}
-	for _, stage := range d.stages() {
-		if err := stage.compile(d.Type); err != nil {
-			return fmt.Errorf("definition %s, stage %s: %w", d.Type, stage.name, err)
-		}
+	if err := d.ready(); err != nil {
+		return err
 	}
 	s.byType[d.Type] = d
 	return nil
@@ -231,6 +226,9 @@ func failed(req *Request, stage, problem string) *errs.Error {
 
 func (d *definition) make(req *Request) (Result, error) {
 	result := Result{Outputs: map[string]any{}}
+	if err := d.ready(); err != nil {
+		return result, failed(req, "templates", problemOf(err)).Because(err)
+	}
 	req.Init, req.State, req.Shared = map[string]any{}, map[string]any{}, map[string]any{}
 	if err := d.stage(req, "init", d.init, &req.Init); err != nil {
 		return result, err
@@ -268,7 +266,7 @@ func (d *definition) stage(req *Request, name string, p *program, result any) er
 	if err != nil {
 		return failed(req, name, err.Error()).Because(err)
 	}
-	if err := yaml.UnmarshalStrict([]byte(text), result); err != nil {
+	if err := decodeYAML(text, result); err != nil {
 		return failed(req, name, "its definition wrote something that is not the YAML of "+name).Because(err)
 	}
 	return nil

@@ -25,6 +25,9 @@ func run(template string, params map[string]any) (definition.Result, error) {
 }
 
 func TestBuiltinDefinitionsCompile(t *testing.T) {
+	if err := definition.Builtin().CompileAll(); err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"amqp", "dns", "endpoint", "environment", "mysql", "postgres", "redis", "route", "service", "service-port", "volume"}
 	if diff := cmp.Diff(want, definition.Builtin().Types()); diff != "" {
 		t.Error(diff)

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 
 	"github.com/Masterminds/sprig/v3"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // maxArguments bounds what a function may be given, in bytes and values taken together. Values that hold themselves many
@@ -63,7 +65,7 @@ func sprigNames(yield func(string) bool) {
 	}
 }
 
-var undefinedFunction = regexp.MustCompile(`function "([^"]+)" not defined`)
+var undefinedFunction = lazyre.New(`function "([^"]+)" not defined`)
 
 // explainRefused says why a function is not defined where that is known: rendering must give the same bytes everywhere.
 func explainRefused(err error) error {
@@ -77,8 +79,8 @@ func explainRefused(err error) error {
 	return err
 }
 
-// functions is what templates can call.
-var functions = makeFunctions()
+// functions is what templates can call. They are made when the first template is compiled.
+var functions = sync.OnceValue(makeFunctions)
 
 func makeFunctions() template.FuncMap {
 	all := sprig.GenericFuncMap()
@@ -220,7 +222,7 @@ func untilStep(start, stop, step int) ([]int, error) {
 	return out, nil
 }
 
-var wide = regexp.MustCompile(`%[-+# 0\[\]]*(?:\d*\.)?(?:\d{4}|\*)`)
+var wide = lazyre.New(`%[-+# 0\[\]]*(?:\d*\.)?(?:\d{4}|\*)`)
 
 func printf(format string, args ...any) (string, error) {
 	if wide.MatchString(format) || len(format) > 1<<12 {

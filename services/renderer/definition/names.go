@@ -4,8 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // MaxName is how long the names of what definitions make may be: a StatefulSet appends a revision to its name and puts that
@@ -50,7 +51,7 @@ type Secret struct {
 // Secret that no definition gave to them.
 const SecretMark = "(towpath-secret:"
 
-var secretRef = regexp.MustCompile(`\(towpath-secret:([a-z0-9.-]+)/([A-Za-z0-9._-]+)\)`)
+var secretRef = lazyre.New(`\(towpath-secret:([a-z0-9.-]+)/([A-Za-z0-9._-]+)\)`)
 
 // EncodeSecret makes the text that stands for one key of a Secret. Templates call it as encodeSecretRef.
 func EncodeSecret(name, key string) (string, error) {

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // Selector names a resource from inside a definition: 'type', 'type.class', 'type#id' or 'type.class#id'. Without an id it means
@@ -27,7 +28,7 @@ func (s Selector) UID(own string) string {
 	return s.Type + "." + s.Class + "#" + s.ID
 }
 
-var selectorForm = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9-]{0,62})(?:\.([A-Za-z0-9][A-Za-z0-9-]{0,62}))?(?:#([a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*))?$`)
+var selectorForm = lazyre.New(`^([A-Za-z0-9][A-Za-z0-9-]{0,62})(?:\.([A-Za-z0-9][A-Za-z0-9-]{0,62}))?(?:#([a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*))?$`)
 
 // ParseSelector reads a selector.
 func ParseSelector(text string) (Selector, error) {
@@ -52,7 +53,7 @@ type Reference struct {
 
 const referenceStart = "${resources['"
 
-var referenceForm = regexp.MustCompile(`\$\{resources\['([^'\]]*)'\]\.outputs((?:\.[A-Za-z0-9_-]+)+)\}`)
+var referenceForm = lazyre.New(`\$\{resources\['([^'\]]*)'\]\.outputs((?:\.[A-Za-z0-9_-]+)+)\}`)
 
 // references finds the references of a text, or says what is wrong with one.
 func references(text string) (out []Reference, err error) {

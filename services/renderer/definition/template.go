@@ -49,7 +49,7 @@ type execution struct {
 
 // compile parses a template. An unknown function is an error that names it; so is one that is refused in rendering.
 func compile(name, text string) (*program, error) {
-	t, err := template.New(name).Funcs(functions).Parse(text)
+	t, err := template.New(name).Funcs(functions()).Parse(text)
 	if err != nil {
 		return nil, explainRefused(err)
 	}

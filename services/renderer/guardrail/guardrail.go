@@ -1,23 +1,20 @@
 // Package guardrail asks rules in CEL about rendered objects. The same rules and objects give the same verdicts, always and
 // everywhere: expressions see no clock and nothing random, their work is limited by counting it, and a verdict never depends on
 // how long something took. Rules change no byte of a bundle.
+//
+// Expressions have what Kubernetes gives to its ValidatingAdmissionPolicies, by Kubernetes' own libraries, so that a policy says
+// here what it will say in the cluster.
 package guardrail
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
-	"cel.dev/cel-go/ext"
-	"sigs.k8s.io/yaml"
+	"github.com/google/cel-go/cel"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 
@@ -25,27 +22,11 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
-const (
-	// maxCost is how much one question may cost, in CEL's units: about as many steps.
-	maxCost = 250_000
-	// patience ends an evaluation that the limits above did not. It gives an error and no verdict.
-	patience = 20 * time.Second
-	// maxPrograms is how many compiled expressions are kept.
-	maxPrograms = 1000
-	// maxNesting keeps the parser's stack small.
-	maxNesting = 100
-)
+// patience ends an evaluation that the limits on its work did not. It gives an error and no verdict.
+const patience = 20 * time.Second
 
-// facts are the fields of `deployment`.
-var facts = []string{"application", "environment", "environment_type", "kind", "actor"}
-
-var environment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
-		cel.Variable("object", cel.DynType), cel.Variable("deployment", cel.MapType(cel.StringType, cel.StringType)),
-		cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true), cel.ParserRecursionLimit(maxNesting),
-		ext.Strings(ext.StringsVersion(4)), ext.Lists(ext.ListsVersion(3)), ext.Sets(),
-	)
-})
+// maxMessage is the longest message that an expression may give, as in Kubernetes.
+const maxMessage = 5 << 10
 
 // Check compiles guardrails. Its error names each that is wrong, with line and column in its expression.
 func Check(guardrails []*rendererv1.Guardrail) error {
@@ -60,10 +41,7 @@ func Check(guardrails []*rendererv1.Guardrail) error {
 		if e := g.GetEnforcement(); e != rendererv1.Guardrail_ENFORCEMENT_DENY && e != rendererv1.Guardrail_ENFORCEMENT_WARN {
 			fields = append(fields, errs.Field{Path: path + ".enforcement", Problem: "is not set; use ENFORCEMENT_DENY or ENFORCEMENT_WARN"})
 		}
-		_, problems := compile(g.GetExpression())
-		for _, p := range problems {
-			fields = append(fields, errs.Field{Path: path + ".expression:" + p.at, Problem: p.text})
-		}
+		fields = append(fields, checkExpressions(path, g)...)
 	}
 	if len(fields) > 0 {
 		return errs.InvalidFields(fields...)
@@ -71,77 +49,41 @@ func Check(guardrails []*rendererv1.Guardrail) error {
 	return nil
 }
 
-type problem struct{ at, text string }
-
-// programs keeps what was compiled last, by expression.
-var programs struct {
-	sync.Mutex
-	byText map[string]cel.Program
-}
-
-func compile(expression string) (cel.Program, []problem) {
-	programs.Lock()
-	p := programs.byText[expression]
-	programs.Unlock()
-	if p != nil {
-		return p, nil
-	}
-	p, problems := build(expression)
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	programs.Lock()
-	defer programs.Unlock()
-	if programs.byText == nil || len(programs.byText) >= maxPrograms {
-		programs.byText = map[string]cel.Program{}
-	}
-	programs.byText[expression] = p
-	return p, nil
-}
-
-func build(expression string) (cel.Program, []problem) {
-	env, err := environment()
-	if err != nil {
-		return nil, []problem{{"1:1", "no expression can be compiled: " + err.Error()}}
-	}
-	tree, issues := env.Compile(expression)
-	if issues.Err() != nil {
-		var out []problem
-		for _, e := range issues.Errors() {
-			out = append(out, problem{fmt.Sprintf("%d:%d", e.Location.Line(), e.Location.Column()+1), e.Message})
+// checkExpressions compiles all expressions of a guardrail. A variable sees those before it, everything else sees all.
+func checkExpressions(path string, g *rendererv1.Guardrail) (fields []errs.Field) {
+	var known []string
+	check := func(path, expression, wanted string, of *cel.Type) {
+		p, problems := compile(expression)
+		if p != nil {
+			problems = unknownVariables(p.tree, known)
+			if t := p.tree.GetType(p.tree.Expr().ID()); of != nil && !t.IsExactType(of) && !t.IsExactType(cel.DynType) {
+				problems = append(problems, problem{"1:1", fmt.Sprintf("gives %s; %s", t, wanted)})
+			}
 		}
-		return nil, out
-	}
-	if t := tree.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
-		return nil, []problem{{"1:1", fmt.Sprintf("gives %s; a guardrail is true when all is well", t)}}
-	}
-	if out := unknownFacts(tree.NativeRep()); len(out) > 0 {
-		return nil, out
-	}
-	p, err := env.Program(tree, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(1000))
-	if err != nil {
-		return nil, []problem{{"1:1", err.Error()}}
-	}
-	return p, nil
-}
-
-// unknownFacts finds words of `deployment` that do not exist. At run time they would be an error of every deployment.
-func unknownFacts(tree *ast.AST) (out []problem) {
-	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.SelectKind {
-			return
+		for _, each := range problems {
+			fields = append(fields, errs.Field{Path: path + ":" + each.at, Problem: each.text})
 		}
-		s := e.AsSelect()
-		if s.Operand().Kind() == ast.IdentKind && s.Operand().AsIdent() == "deployment" && !slices.Contains(facts, s.FieldName()) {
-			at := tree.SourceInfo().GetStartLocation(e.ID())
-			out = append(out, problem{fmt.Sprintf("%d:%d", at.Line(), at.Column()+1), fmt.Sprintf("deployment has no %q; it has %s", s.FieldName(), strings.Join(facts, ", "))})
+	}
+	for i, v := range g.GetVariables() {
+		at := fmt.Sprintf("%s.variables[%d]", path, i)
+		if slices.Contains(known, v.GetName()) {
+			fields = append(fields, errs.Field{Path: at + ".name", Problem: fmt.Sprintf("%q is the name of another variable too", v.GetName())})
 		}
-	}))
-	return out
+		check(at+".expression", v.GetExpression(), "", nil)
+		known = append(known, v.GetName())
+	}
+	for i, c := range g.GetConditions() {
+		check(fmt.Sprintf("%s.conditions[%d].expression", path, i), c.GetExpression(), "a condition is true when the guardrail is asked", cel.BoolType)
+	}
+	check(path+".expression", g.GetExpression(), "a guardrail is true when all is well", cel.BoolType)
+	if g.GetMessageExpression() != "" {
+		check(path+".message_expression", g.GetMessageExpression(), "a message is text", cel.StringType)
+	}
+	return fields
 }
 
 // Evaluate gives the guardrails that do not hold, the denying ones first, then by name and file. An expression that cannot be
-// evaluated for an object does not hold for it.
+// evaluated for an object does not hold for it, unless the guardrail says so.
 func Evaluate(ctx context.Context, req *rendererv1.RenderRequest, bundle *rendererv1.Bundle) ([]*rendererv1.Verdict, error) {
 	if len(req.GetGuardrails()) == 0 {
 		return nil, nil
@@ -151,26 +93,25 @@ func Evaluate(ctx context.Context, req *rendererv1.RenderRequest, bundle *render
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	deployment := map[string]string{
-		"application": req.GetInput().GetApplication(), "environment": req.GetInput().GetEnvironment(),
-		"environment_type": req.GetInput().GetEnvironmentType(), "kind": req.GetFacts().GetKind(), "actor": req.GetFacts().GetActor(),
-	}
 	var out []*rendererv1.Verdict
 	for _, ref := range bundle.GetObjects() {
+		asked := slices.DeleteFunc(slices.Clone(req.GetGuardrails()), func(g *rendererv1.Guardrail) bool { return !ofKind(g.GetKinds(), ref.GetApiVersion(), ref.GetKind()) })
+		if len(asked) == 0 {
+			continue
+		}
 		object, err := decode(bundle.GetFiles()[ref.GetFile()])
 		if err != nil {
 			return nil, errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "read %s again", ref.GetFile()).Because(err)
 		}
-		for _, g := range req.GetGuardrails() {
-			if len(g.GetKinds()) > 0 && !slices.Contains(g.GetKinds(), ref.GetKind()) {
-				continue
-			}
-			problem, err := ask(ctx, g, map[string]any{"object": object, "deployment": deployment})
+		vars := words(req, ref, object)
+		for _, g := range asked {
+			v, err := ask(ctx, g, vars)
 			if err != nil {
 				return nil, err
 			}
-			if problem != "" {
-				out = append(out, &rendererv1.Verdict{Guardrail: g.GetName(), Enforcement: g.GetEnforcement(), Message: problem, Object: ref})
+			if v != nil {
+				v.Object = ref
+				out = append(out, v)
 			}
 		}
 	}
@@ -181,74 +122,94 @@ func Evaluate(ctx context.Context, req *rendererv1.RenderRequest, bundle *render
 	return out, nil
 }
 
-// ask gives what is wrong with an object, "" when the guardrail holds.
-func ask(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) (string, error) {
-	p, problems := compile(g.GetExpression())
-	if len(problems) > 0 {
-		return "", errs.InvalidField("guardrails."+g.GetName(), "%s", problems[0].text)
+// ofKind reports whether a guardrail with these kinds is asked about an object.
+func ofKind(kinds []string, apiVersion, kind string) bool {
+	if len(kinds) == 0 {
+		return true
 	}
-	problem := decide(ctx, p, g, vars)
-	if ctx.Err() != nil {
-		return "", errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "the guardrail %s was not decided in time; make its expression simpler", g.GetName()).Because(ctx.Err())
+	group, _, ok := strings.Cut(apiVersion, "/")
+	if !ok {
+		group = ""
 	}
-	return problem, nil
+	return slices.Contains(kinds, kind) || group != "" && (slices.Contains(kinds, kind+"."+group) || slices.Contains(kinds, "*."+group))
 }
 
-// decide evaluates an expression. What it cannot evaluate does not hold.
-func decide(ctx context.Context, p cel.Program, g *rendererv1.Guardrail, vars map[string]any) string {
+// ask gives what is wrong with an object, nil when the guardrail holds or is not meant for it.
+func ask(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) (*rendererv1.Verdict, error) {
+	vars["variables"] = lazily(ctx, g, vars)
+	problem := decide(ctx, g, vars)
+	var path string
+	if problem != "" {
+		path = look(ctx, g, vars)
+	}
+	if ctx.Err() != nil {
+		return nil, errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "the guardrail %s was not decided in time; make its expression simpler", g.GetName()).Because(ctx.Err())
+	}
+	if problem == "" {
+		return nil, nil
+	}
+	return &rendererv1.Verdict{Guardrail: g.GetName(), Enforcement: g.GetEnforcement(), Message: problem, Path: path}, nil
+}
+
+// decide gives what is wrong, "" when nothing is.
+func decide(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) string {
+	var undecided string
+	for _, c := range g.GetConditions() {
+		switch yes, problem := truth(ctx, c.GetExpression(), vars); {
+		case problem != "":
+			undecided = "its condition " + c.GetName() + " " + problem
+		case !yes:
+			return ""
+		}
+	}
+	if undecided == "" {
+		var yes bool
+		if yes, undecided = truth(ctx, g.GetExpression(), vars); undecided != "" {
+			undecided = "it " + undecided
+		} else if yes {
+			return ""
+		}
+	}
+	switch {
+	case undecided != "" && g.GetIgnoreErrors():
+		return ""
+	case undecided != "" && g.GetMessage() != "":
+		return g.GetMessage() + " (" + undecided + ")"
+	case undecided != "":
+		return undecided
+	}
+	return message(ctx, g, vars)
+}
+
+// truth evaluates an expression. problem says why it has none.
+func truth(ctx context.Context, expression string, vars map[string]any) (yes bool, problem string) {
+	p, problems := compile(expression)
+	if len(problems) > 0 {
+		return false, "cannot be compiled: " + problems[0].text
+	}
 	v, _, err := p.ContextEval(ctx, vars)
 	if err != nil {
-		return withMessage(g, "it cannot be decided: "+err.Error())
+		return false, "cannot be decided: " + err.Error()
 	}
-	switch held, isBool := v.Value().(bool); {
-	case !isBool:
-		return withMessage(g, fmt.Sprintf("it gives %s instead of true or false", v.Type().TypeName()))
-	case held:
-		return ""
-	case g.GetMessage() == "":
+	yes, isBool := v.Value().(bool)
+	if !isBool {
+		return false, fmt.Sprintf("gives %s instead of true or false", v.Type().TypeName())
+	}
+	return yes, ""
+}
+
+// message tells what does not hold: by the guardrail's expression for it where that gives a line of text, else as written.
+func message(ctx context.Context, g *rendererv1.Guardrail, vars map[string]any) string {
+	if p, problems := compile(g.GetMessageExpression()); g.GetMessageExpression() != "" && len(problems) == 0 {
+		if v, _, err := p.ContextEval(ctx, vars); err == nil {
+			text, _ := v.Value().(string)
+			if text = strings.TrimSpace(text); text != "" && len(text) <= maxMessage && !strings.Contains(text, "\n") {
+				return text
+			}
+		}
+	}
+	if g.GetMessage() == "" {
 		return "does not hold: " + g.GetExpression()
 	}
 	return g.GetMessage()
-}
-
-func withMessage(g *rendererv1.Guardrail, problem string) string {
-	if g.GetMessage() == "" {
-		return problem
-	}
-	return g.GetMessage() + " (" + problem + ")"
-}
-
-// decode reads an object with whole numbers as such: CEL does not add a double to an int.
-func decode(content []byte) (any, error) {
-	asJSON, err := yaml.YAMLToJSON(content)
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(asJSON))
-	dec.UseNumber()
-	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, err
-	}
-	return numbers(v), nil
-}
-
-func numbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		f, _ := v.Float64()
-		return f
-	case map[string]any:
-		for k, x := range v {
-			v[k] = numbers(x)
-		}
-	case []any:
-		for i, x := range v {
-			v[i] = numbers(x)
-		}
-	}
-	return v
 }

@@ -228,7 +228,7 @@ func (b *builder) routePolicy() {
 		}
 		if key := p.Protocol + strconv.Itoa(p.TargetPort); !seen[key] {
 			seen[key] = true
-			ports = append(ports, b.because(map[string]any{"port": p.TargetPort, "protocol": p.Protocol}, "a route leads here", "service.ports", p.Name))
+			ports = append(ports, b.because(map[string]any{"port": b.targetPort(p), "protocol": p.Protocol}, "a route leads here", "service.ports", p.Name))
 		}
 	}
 	if len(ports) == 0 {

@@ -118,7 +118,7 @@ func (b *builder) containerPorts() []any {
 	var out []any
 	seen := map[string]bool{}
 	for _, p := range Ports(b.in.Doc) {
-		port := map[string]any{"containerPort": p.TargetPort}
+		port := map[string]any{"containerPort": b.targetPort(p)}
 		if p.Protocol != "TCP" {
 			port["protocol"] = p.Protocol
 		}
@@ -143,6 +143,9 @@ func (b *builder) probes(out, c map[string]any, as role, where string) {
 		}
 		if probe["httpGet"] != nil && probe["exec"] != nil {
 			b.warn("%s.%s has httpGet and exec: exec is used", where, key)
+		}
+		if host := text(child(probe, "httpGet"), "host"); host != "" && probe["exec"] == nil && b.in.Defaults.GetRestricted() {
+			b.invalid(where+"."+key+".httpGet.host", "is refused by Pod Security in a restricted environment, because the node would call %s for the workload: remove it, and the pod itself is asked; for another name in the request add the header Host to httpHeaders", host)
 		}
 		out[key] = b.score(probeOf(probe), where, key)
 	}

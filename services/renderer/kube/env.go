@@ -29,7 +29,9 @@ func (b *builder) env(variables map[string]any, where string) []any {
 			continue
 		}
 		value, _ := variables[name].(string)
-		out = append(out, b.scoreText(envVar(name, definition.SplitSecrets(b.expand(value, at)), helpers), value, at))
+		pieces := definition.SplitSecrets(b.expand(value, at))
+		b.noteSecrets(pieces)
+		out = append(out, b.scoreText(envVar(name, pieces, helpers), value, at))
 	}
 	var first []any
 	for _, name := range slices.Sorted(maps.Keys(helpers)) {

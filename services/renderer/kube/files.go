@@ -30,6 +30,7 @@ func (b *builder) files(container string, files map[string]any, where string) []
 	size, sum := 0, sha256.New()
 	volume := definition.Shorten("files-"+container, 63)
 	used := map[string]bool{}
+	var secrets secretFiles
 	for _, target := range slices.Sorted(maps.Keys(files)) {
 		at := where + "." + escape(target)
 		if !b.mountPath(target, at) {
@@ -42,21 +43,24 @@ func (b *builder) files(container string, files map[string]any, where string) []
 			item["mode"] = b.score(int(bits), at, "mode")
 		}
 		content, encoded := b.content(file, at)
-		if encoded {
-			binary[key] = b.score(content, at, "binaryContent")
-		} else {
-			data[key] = b.scoreText(content, expandable(file), at, "content")
+		marked := b.score(item, at)
+		switch {
+		case encoded:
+			binary[key], items = b.score(content, at, "binaryContent"), append(items, marked)
+		case secrets.take(content, key, at, item): // its Secret holds it
+			b.noteSecrets(definition.SplitSecrets(content))
+		default:
+			data[key], items = b.scoreText(content, expandable(file), at, "content"), append(items, marked)
 		}
 		size += len(content)
 		fmt.Fprintf(sum, "%q %q %t\n", key, content, encoded)
-		items = append(items, b.score(item, at))
 		mounts = append(mounts, b.score(map[string]any{"name": volume, "mountPath": target, "subPath": key, "readOnly": true}, at))
 	}
 	if size > maxConfigMap {
 		b.problem(errorsv1.Reason_REASON_TOO_LARGE, where, "hold %d bytes together, a container's files are limited to %d: move large files into the image or a volume", size, maxConfigMap)
 	}
 	name := definition.Shorten(b.in.Workload+"-"+container+"-files", 253)
-	b.volumes[volume] = map[string]any{"name": volume, "configMap": map[string]any{"name": name, "items": items}}
+	b.volumes[volume] = map[string]any{"name": b.score(volume, where), "configMap": b.score(map[string]any{"name": name, "items": items}, where)}
 	b.checksum = sum.Sum(b.checksum)
 	if len(b.checksum) > sha256.Size {
 		both := sha256.Sum256(b.checksum)
@@ -69,7 +73,12 @@ func (b *builder) files(container string, files map[string]any, where string) []
 	if len(binary) > 0 {
 		body["binaryData"] = binary
 	}
-	b.object("v1", "ConfigMap", name, body)
+	if secrets.any() {
+		b.projectFiles(volume, container, name, items, &secrets)
+	}
+	if len(items) > 0 || !secrets.any() {
+		b.object("v1", "ConfigMap", name, body)
+	}
 	return mounts
 }
 
@@ -101,12 +110,7 @@ func (b *builder) content(file map[string]any, where string) (string, bool) {
 	if file["noExpand"] == true {
 		return content, false
 	}
-	content = b.expand(content, where+".content")
-	if strings.Contains(content, definition.SecretMark) {
-		b.problem(errorsv1.Reason_REASON_PLAINTEXT_SECRET, where+".content",
-			"refers to a secret, and files are kept in Git as they are: put the secret into a variable and let the program read it from there")
-	}
-	return content, false
+	return b.expand(content, where+".content"), false
 }
 
 // fileKey makes the key of a file in its ConfigMap from its path, the same for the same path.

@@ -69,7 +69,7 @@ func (b *builder) cronJob(template map[string]any) {
 	}
 	if zone, given := b.asked(AnnotationTimeZone); given {
 		if names := zones(); !slices.Contains(names, zone) {
-			b.wrong(AnnotationTimeZone, "%q is not a time zone%s; expected a name such as Etc/UTC or Europe/Berlin", zone, score.Suggest(zone, names))
+			b.wrong(AnnotationTimeZone, "%q is not a time zone%s; expected a name such as Etc/UTC or Europe/Berlin", zone, score.Suggest(zone, alike(names, zone)))
 		}
 		spec["timeZone"] = b.annotated(zone, AnnotationTimeZone)
 	}
@@ -112,6 +112,12 @@ var zoneNames string
 // zones are the names of the IANA time zones. They are a list of our own because looking a zone up would read the machine's files,
 // and what renders must be the same everywhere.
 var zones = sync.OnceValue(func() []string { return strings.Fields(zoneNames) })
+
+// alike gives the zones that begin as a name does: comparing it with all of them would be a lot of work.
+func alike(names []string, zone string) []string {
+	start := strings.ToLower(zone[:min(len(zone), 4)])
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.HasPrefix(strings.ToLower(n), start) })
+}
 
 // cronField is one of the five fields of a schedule.
 type cronField struct {

@@ -41,6 +41,9 @@ const (
 	AnnotationUser = "towpath.dev/run-as-user"
 	// AnnotationFiles is put on pods: a checksum of the files, so that a changed file rolls the pods.
 	AnnotationFiles = "towpath.dev/files-checksum"
+	// AnnotationSecrets is put on pods: a checksum of what Git says of the secrets that they read, ciphertexts and places in stores,
+	// so that a secret with another value rolls the pods.
+	AnnotationSecrets = "towpath.dev/secrets-checksum"
 )
 
 // maxReplicas keeps a typing mistake from filling a cluster.
@@ -82,6 +85,12 @@ type Input struct {
 	Trace *origin.Tracer
 	// Parts tells what the placeholders of a text stand for, in their order. It is asked only when Trace is set, and may be nil.
 	Parts func(text string) []*origin.Origin
+	// SecretFiles makes the Secret that holds files with secrets in their text: texts with references by key. The object's metadata
+	// has annotations at the most. Its error says why there is no such Secret; without the function nothing makes one.
+	SecretFiles func(base string, texts map[string]string) (name string, object map[string]any, err error)
+	// SecretVersion gives what changes when a secret is given another value in Git, such as its ciphertext; empty when nothing in Git
+	// says so.
+	SecretVersion func(definition.Secret) string
 }
 
 // Place is where objects belong.
@@ -131,6 +140,8 @@ type builder struct {
 	scale          scale
 	// claims are volumes of which each pod gets its own, by name.
 	claims map[string]claim
+	// secrets are the versions of the secrets that the pod reads, of those that have one.
+	secrets map[definition.Secret]string
 }
 
 // Build makes the objects of a workload in a fixed order, and warnings: what a person should know though nothing is wrong.
@@ -190,14 +201,18 @@ func (b *builder) servicePorts() []any {
 		if p.Protocol != "TCP" {
 			port["protocol"] = b.score(p.Protocol, at, "protocol")
 		}
-		if p.TargetPort != p.Port {
-			port["targetPort"] = b.score(p.TargetPort, at, "targetPort")
-		} else {
-			port["targetPort"] = b.score(p.TargetPort, at, "port")
-		}
+		port["targetPort"] = b.targetPort(p)
 		list = append(list, port)
 	}
 	return list
+}
+
+// targetPort gives the port that a program listens on.
+func (b *builder) targetPort(p definition.Port) any {
+	if p.TargetPort != p.Port {
+		return b.score(p.TargetPort, "service.ports", p.Name, "targetPort")
+	}
+	return b.score(p.TargetPort, "service.ports", p.Name, "port")
 }
 
 // ServiceName gives the name of a workload's Service: the workload's, unless that begins with a digit, which the name of a

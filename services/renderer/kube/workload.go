@@ -62,7 +62,7 @@ func (b *builder) statefulSet(template map[string]any) {
 	var templates []any
 	for _, name := range slices.Sorted(maps.Keys(b.claims)) {
 		c := b.claims[name]
-		templates = append(templates, map[string]any{"metadata": map[string]any{"name": name}, "spec": b.made(c.spec, c.source, "claimSpec")})
+		templates = append(templates, map[string]any{"metadata": map[string]any{"name": b.score(name, c.where)}, "spec": b.made(c.spec, c.source, "claimSpec")})
 	}
 	if len(templates) > 0 {
 		spec["volumeClaimTemplates"] = templates
@@ -184,6 +184,9 @@ func (b *builder) podAnnotations() map[string]any {
 	}
 	if b.checksum != nil {
 		out[AnnotationFiles] = b.rule(fmt.Sprintf("%x", b.checksum), "a changed file makes new pods")
+	}
+	if len(b.secrets) > 0 {
+		out[AnnotationSecrets] = b.rule(b.secretsChecksum(), "a secret with another value in Git makes new pods")
 	}
 	return out
 }

@@ -30,7 +30,7 @@ type Token struct {
 }
 
 // ErrEmpty is the reference without a name, ${}.
-var ErrEmpty = errors.New("${} names nothing: write ${metadata.<key>} or ${resources.<name>.<output>}, or $${} for a literal ${}")
+var ErrEmpty = errors.New("${} names nothing: expected ${metadata.<key>} or ${resources.<name>.<output>}; write $${} for a literal ${}")
 
 // Parse splits a string into text and references. ${ref} is a reference, $${ref} is the text ${ref}, $$ is the text $, and
 // any other dollar sign is itself. The only error is ErrEmpty.

@@ -3,7 +3,6 @@ package render
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,9 +15,6 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
-// objectName is what every object's name must look like, a DNS subdomain: it becomes part of a path.
-var objectName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
-
 // files collects the objects of a bundle.
 type files struct {
 	content map[string][]byte
@@ -26,6 +22,9 @@ type files struct {
 	from    map[string]string
 	size    int
 	trace   *trace
+	// kinds are those that may be in it, wrong what its objects have that Kubernetes would not take.
+	kinds kinds
+	wrong kube.Problems
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.
@@ -34,8 +33,14 @@ func (f *files) addResource(o map[string]any, res *resource, place kube.Place) e
 	if res.shared() {
 		workload = ""
 	}
+	if items, err := listItems(o, res); items != nil || err != nil {
+		return f.addItems(items, err, res, place)
+	}
 	given, _ := o["metadata"].(map[string]any)
 	name, _ := given["name"].(string)
+	if err := checkMeta(o, given, res); err != nil {
+		return err
+	}
 	if ns, ok := given["namespace"]; ok && ns != place.Namespace || o["kind"] == "Namespace" {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED, "the resource %s makes the %v %q outside of the namespace %s", res.uid, o["kind"], name, place.Namespace).
 			With("resource", res.uid)
@@ -56,7 +61,7 @@ func (f *files) addResource(o map[string]any, res *resource, place kube.Place) e
 	}
 	out := maps.Clone(o)
 	out["metadata"] = meta
-	return f.put(out, workload, res.uid)
+	return f.put(out, workload, maker(res))
 }
 
 // add adds an object of a workload.
@@ -77,6 +82,9 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s makes an object without apiVersion, kind or a valid name: %q %q %q", origin, ref.ApiVersion, ref.Kind, ref.Name)
 	}
 	ref.File = strings.ToLower(ref.Kind) + "-" + ref.Name + ".yaml"
+	if err := f.check(o, ref, origin); err != nil {
+		return err
+	}
 	if first, taken := f.from[ref.File]; taken {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
 			"%s and %s both make the %s %q: rename the workload, or give the resource another id", first, origin, ref.Kind, ref.Name).With("object", ref.File)
@@ -99,6 +107,9 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 
 // bundle computes the ids.
 func (f *files) bundle() (*rendererv1.Bundle, error) {
+	if err := f.invalid(); err != nil {
+		return nil, err
+	}
 	tree, err := treeid.Of(f.content)
 	if err != nil {
 		return nil, err

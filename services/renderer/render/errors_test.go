@@ -67,8 +67,6 @@ func TestRenderRefusesDocuments(t *testing.T) {
 			errorsv1.Reason_REASON_UNRESOLVED_PLACEHOLDER, "workloads.app resources.dns.params.host: ${resources.env.NOPE}"},
 		"a circle of resources": {head + "containers: {main: {image: x}}\nresources: {aa: {type: dns, params: {host: '${resources.bb.host}'}}, bb: {type: dns, params: {host: '${resources.aa.host}'}}}",
 			errorsv1.Reason_REASON_CYCLE, "dns.default#app.aa -> dns.default#app.bb -> dns.default#app.aa"},
-		"a secret in a file": {container + "files: {/x: {content: 'p=${resources.db.password}'}}}}\nresources: {db: {type: redis}}",
-			errorsv1.Reason_REASON_PLAINTEXT_SECRET, "put the secret into a variable"},
 		"a secret in a manifest": {container + "}}\nservice: {ports: {web: {port: 80}}}\nresources: {db: {type: redis}, route: {type: route, params: {host: h, path: '/${resources.db.password}', port: 80}}}",
 			errorsv1.Reason_REASON_DEFINITION_FAILED, "holds a secret as text"},
 		"a volume that is no volume": {container + "volumes: {/x: {source: data}}}}",

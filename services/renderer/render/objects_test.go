@@ -8,8 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
@@ -19,7 +22,7 @@ import (
 func checkObjects(t *testing.T, in *rendererv1.RenderInput, bundle *rendererv1.Bundle) {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, autoscalingv2.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +33,9 @@ func checkObjects(t *testing.T, in *rendererv1.RenderInput, bundle *rendererv1.B
 	}
 	for _, ref := range bundle.GetObjects() {
 		obj, gvk, err := decoder.Decode(bundle.GetFiles()[ref.GetFile()], nil, nil)
-		if err != nil {
+		if runtime.IsNotRegisteredError(err) {
+			obj, gvk = checkCustom(t, ref.GetFile(), bundle.GetFiles()[ref.GetFile()]), gvkOf(ref)
+		} else if err != nil {
 			t.Errorf("%s: %v", ref.GetFile(), err)
 			continue
 		}

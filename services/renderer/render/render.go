@@ -18,6 +18,7 @@ import (
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/kube"
 	"github.com/towpath-dev/towpath/services/renderer/score"
+	"github.com/towpath-dev/towpath/services/renderer/secretsource"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -68,6 +69,10 @@ func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*renderer
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
 	t.follow(r, doc)
+	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
+	if r.secrets, err = secretsource.New(input.GetDefaults().GetSecrets(), input.GetNamespace(), input.GetSecretVariables()); err != nil {
+		return nil, err
+	}
 	if r.choice, err = newChoice(input.GetDefinitions()); err != nil {
 		return nil, err
 	}
@@ -79,6 +84,9 @@ func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*renderer
 	}
 	if !claimsOnly {
 		if err := r.workloads(); err != nil {
+			return nil, err
+		}
+		if err := r.secretVariables(); err != nil {
 			return nil, err
 		}
 		if err := r.claims.err(); err != nil { // after what else is wrong, which would be known too late else
@@ -111,8 +119,9 @@ type run struct {
 	services map[string]any
 	claims   claims
 	// trace is nil unless somebody asks where values come from.
-	trace  *trace
-	routes routes
+	trace   *trace
+	routes  routes
+	secrets *secretsource.Source
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -145,6 +154,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 		fields = append(fields, errs.Field{Path: "input.defaults.domain", Problem: fmt.Sprintf("%q is not a domain name, such as apps.example.com", d)})
 	}
 	fields = append(fields, kube.CheckDefaults("input.defaults.", input.GetDefaults())...)
+	fields = append(fields, checkKinds(input.GetDefaults().GetAllowedKinds())...)
 	fields = append(fields, checkLabels(input.GetDefaults().GetLabels())...)
 	fields = append(fields, checkVariables(input.GetVariables())...)
 	fields = append(fields, checkSecretVariables(input)...)
@@ -199,7 +209,7 @@ func (r *run) resource(res *resource) error {
 		return nil
 	}
 	for _, m := range made.Manifests {
-		if err := r.files.addResource(m, res, r.place); err != nil {
+		if err := r.addManifest(m, res); err != nil {
 			return err
 		}
 		r.routes.take(m)
@@ -229,6 +239,7 @@ func (r *run) workloads() error {
 			Workload: name, Doc: r.set.workloads[name], Place: r.place, Defaults: r.input.GetDefaults(),
 			Expand: func(text string) (string, error) { return r.expand(text, scope) },
 			Volume: r.volume, Routes: r.routes.to(name, r.set.workloads[name]), Trace: r.trace.marks(), Parts: r.trace.partsIn(name),
+			SecretFiles: r.secrets.Files, SecretVersion: r.secrets.Version,
 		})
 		r.warnings = append(r.warnings, warnings...)
 		problems = append(problems, wrong...)

@@ -54,6 +54,10 @@ func TestASecretVariableNeverBecomesText(t *testing.T) {
 	}
 }
 
+func strategy(in *rendererv1.RenderInput, s rendererv1.SecretRules_Strategy) {
+	in.Defaults = &rendererv1.EnvironmentDefaults{Secrets: &rendererv1.SecretRules{Strategy: s}}
+}
+
 func TestSecretVariablesThatCannotWorkAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		container string
@@ -61,9 +65,9 @@ func TestSecretVariablesThatCannotWorkAreRefused(t *testing.T) {
 		reason    errorsv1.Reason
 		says      string
 	}{
-		"in a file": {
-			"    files: {/etc/key: {content: 'key=${resources.env.API_KEY}'}}", func(*rendererv1.RenderInput) {},
-			errorsv1.Reason_REASON_PLAINTEXT_SECRET, "containers.main.files",
+		"inside of a file's text where Secrets are there already": {
+			"    files: {/etc/key: {content: 'key=${resources.env.API_KEY}'}}", func(in *rendererv1.RenderInput) { strategy(in, rendererv1.SecretRules_STRATEGY_EXISTING) },
+			errorsv1.Reason_REASON_PLAINTEXT_SECRET, "workloads.api containers.main.files./etc/key.content: has a secret inside of other text",
 		},
 		"plain and secret at once": {
 			"", func(in *rendererv1.RenderInput) { in.Variables["API_KEY"] = "x" },

@@ -33,6 +33,10 @@ type node struct {
 	list []*node
 	// scalar is a string, bool, float64 or nil.
 	scalar any
+	// raw is a number as it was written.
+	raw string
+	// broken says that a problem with the value was reported when it was read: nothing else is to be said about it.
+	broken bool
 }
 
 type kind int
@@ -84,7 +88,7 @@ func (n *node) text() (string, bool) {
 }
 
 // isNull tells an explicit null.
-func (n *node) isNull() bool { return n.kind == scalarKind && n.scalar == nil }
+func (n *node) isNull() bool { return n.kind == scalarKind && n.scalar == nil && !n.broken }
 
 // describe says what a value is, for "expected a string, got …".
 func (n *node) describe() string {
@@ -100,6 +104,9 @@ func (n *node) describe() string {
 	case bool:
 		return fmt.Sprintf("the boolean %v", v)
 	case float64:
+		if n.raw != "" {
+			return "the number " + shortened(n.raw)
+		}
 		return "the number " + strconv.FormatFloat(v, 'f', -1, 64)
 	default:
 		return "a string"
@@ -127,26 +134,45 @@ func (n *node) plain() any {
 }
 
 // fromPlain makes nodes of a plain document. All of it stands at the one given place. Integers of any type become numbers.
-func fromPlain(v any, at pos) *node {
+func fromPlain(v any, at pos) *node { return (&nodes{at: at}).of(v) }
+
+// nodes makes many nodes with few allocations.
+type nodes struct {
+	at   pos
+	free []node
+}
+
+func (m *nodes) next(n node) *node {
+	if len(m.free) == 0 {
+		m.free = make([]node, 32)
+	}
+	out := &m.free[0]
+	m.free = m.free[1:]
+	n.pos = m.at
+	*out = n
+	return out
+}
+
+func (m *nodes) of(v any) *node {
 	switch v := v.(type) {
 	case map[string]any:
-		n := &node{kind: mapKind, pos: at, fields: make(map[string]*node, len(v))}
+		n := m.next(node{kind: mapKind, fields: make(map[string]*node, len(v))})
 		for k, e := range v {
-			n.fields[k] = fromPlain(e, at)
+			n.fields[k] = m.of(e)
 		}
 		return n
 	case []any:
-		n := &node{kind: listKind, pos: at, list: make([]*node, len(v))}
+		n := m.next(node{kind: listKind, list: make([]*node, len(v))})
 		for i, e := range v {
-			n.list[i] = fromPlain(e, at)
+			n.list[i] = m.of(e)
 		}
 		return n
 	case int:
-		return &node{scalar: float64(v), pos: at}
+		return m.next(node{scalar: float64(v)})
 	case int64:
-		return &node{scalar: float64(v), pos: at}
+		return m.next(node{scalar: float64(v)})
 	default:
-		return &node{scalar: v, pos: at}
+		return m.next(node{scalar: v})
 	}
 }
 

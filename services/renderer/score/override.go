@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxProperties is how many property overrides one file may have.
@@ -41,56 +42,65 @@ type property struct {
 	at    pos
 }
 
-// overrideProperties applies property overrides in order. A wrong one is reported and left out.
-func overrideProperties(doc *node, texts []string, p *problems) *node {
+// parseProperties reads property overrides. A wrong one is reported and left out.
+func parseProperties(texts []string, p *problems) []property {
 	if len(texts) > maxProperties {
-		p.add(pos{file: "properties"}, "", "has %d entries, at most %d are allowed: use an overrides document", len(texts), maxProperties)
+		p.add(pos{file: fmt.Sprintf("properties[%d]", maxProperties), line: 1, col: 1}, "", "is one of %d entries: expected at most %d; use an overrides document", len(texts), maxProperties)
+		return nil
+	}
+	var out []property
+	for i, text := range texts {
+		if prop, ok := parseProperty(text, pos{file: fmt.Sprintf("properties[%d]", i), line: 1, col: 1}, p); ok {
+			out = append(out, prop)
+		}
+	}
+	return out
+}
+
+// override applies a property, or reports why it cannot be.
+func (prop property) override(doc *node, p *problems) *node {
+	next, problem := prop.apply(doc, 0)
+	if problem != "" {
+		var where path
+		for _, step := range prop.steps {
+			where = where.field(step)
+		}
+		p.add(prop.at, where, "%s", problem)
 		return doc
 	}
-	for i, text := range texts {
-		at := pos{file: fmt.Sprintf("properties[%d]", i)}
-		prop, ok := parseProperty(text, at, p)
-		if !ok {
-			continue
-		}
-		next, problem := prop.apply(doc, 0)
-		if problem != "" {
-			name, _, _ := strings.Cut(text, "=")
-			p.add(at, path(name), "%s", problem)
-			continue
-		}
-		doc = next
-	}
-	return doc
+	return next
 }
 
 func parseProperty(text string, at pos, p *problems) (property, bool) {
-	name, value, ok := cutProperty(text)
-	if !ok || len(name) == 0 {
-		p.add(at, "", "expected path=value, such as containers.main.image=nginx:1.27, got %q", text)
+	steps, value, ok := cutProperty(text)
+	switch {
+	case !utf8.ValidString(text):
+		p.add(at, "", "%s is not UTF-8: expected text", quote(text))
+		return property{}, false
+	case !ok || len(steps) == 0:
+		p.add(at, "", "expected path=value, such as containers.main.image=nginx:1.27, got %s", quote(text))
+		return property{}, false
+	case slices.Contains(steps, ""):
+		p.add(at, "", "the path of %s has an empty part: expected names between the dots", quote(text))
+		return property{}, false
+	case len(steps) > maxDepth:
+		p.add(at, "", "the path has %d parts: expected at most %d", len(steps), maxDepth)
 		return property{}, false
 	}
-	prop := property{steps: name, at: at}
-	if slices.Contains(name, "") {
-		p.add(at, "", "the path of %q has an empty part", text)
-		return property{}, false
-	}
-	if len(name) > maxDepth {
-		p.add(at, "", "the path has %d parts, at most %d are allowed", len(name), maxDepth)
-		return property{}, false
-	}
+	prop := property{steps: steps, at: at}
 	if value == "" {
 		return prop, true
 	}
+	prop.at.col += utf8.RuneCountInString(text[:len(text)-len(value)])
 	before := len(p.found)
-	prop.value = parse(at.file, []byte(value), p)
-	if len(p.found) == before && prop.value == nil {
-		prop.value = newString("", at)
+	prop.value = parse(prop.at, []byte(value), false, p)
+	if len(p.found) > before {
+		return prop, false
 	}
-	if prop.value != nil {
-		prop.value.pos = at
+	if prop.value == nil { // blanks, a comment, or null
+		prop.value = &node{pos: prop.at}
 	}
-	return prop, len(p.found) == before
+	return prop, true
 }
 
 // cutProperty splits "a.b\.c=value" into its parts and value: dots split, `\.` and `\\` escape, the first = ends the path.
@@ -115,7 +125,7 @@ func cutProperty(text string) (steps []string, value string, ok bool) {
 
 // apply gives a copy of n in which the property is set from step i on, or says why it cannot be.
 func (prop property) apply(n *node, i int) (*node, string) {
-	if n == nil {
+	if n == nil || n.isNull() {
 		n = newMap(prop.at)
 	}
 	switch n.kind {
@@ -124,7 +134,7 @@ func (prop property) apply(n *node, i int) (*node, string) {
 	case listKind:
 		return prop.applyList(n, i)
 	default:
-		return nil, fmt.Sprintf("cannot step into %q: there is %s, not a map or list", prop.steps[i], n.describe())
+		return nil, fmt.Sprintf("cannot step into %s: there is %s, expected a map or list", quote(prop.steps[i]), n.describe())
 	}
 }
 
@@ -157,8 +167,8 @@ func (prop property) applyMap(n *node, i int) (*node, string) {
 func (prop property) applyList(n *node, i int) (*node, string) {
 	step, last := prop.steps[i], i == len(prop.steps)-1
 	at, err := strconv.Atoi(step)
-	if err != nil {
-		return nil, fmt.Sprintf("%q is not an index: there is a list of %d elements (use 0 to %d, or -1 to append)", step, len(n.list), max(len(n.list)-1, 0))
+	if err != nil || strconv.Itoa(at) != step {
+		return nil, fmt.Sprintf("%s is not an index: there is a list of %d elements, expected %s", quote(step), len(n.list), indexes(n.list))
 	}
 	out := &node{kind: listKind, pos: n.pos, list: slices.Clone(n.list)}
 	if at == -1 && prop.value != nil {
@@ -170,7 +180,7 @@ func (prop property) applyList(n *node, i int) (*node, string) {
 		}
 	}
 	if at < 0 || at >= len(out.list) {
-		return nil, fmt.Sprintf("index %d is out of range: the list has %d elements", at, len(n.list))
+		return nil, fmt.Sprintf("index %d is out of range: the list has %d elements, expected %s", at, len(n.list), indexes(n.list))
 	}
 	switch {
 	case last && prop.value == nil:
@@ -183,4 +193,12 @@ func (prop property) applyList(n *node, i int) (*node, string) {
 	next, problem := prop.apply(out.list[at], i+1)
 	out.list[at] = next
 	return out, problem
+}
+
+// indexes says which indexes a list can be changed at.
+func indexes(list []*node) string {
+	if len(list) == 0 {
+		return "-1, which appends"
+	}
+	return fmt.Sprintf("0 to %d, or -1, which appends", len(list)-1)
 }

@@ -1,10 +1,12 @@
 package score
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/towpath-dev/towpath/internal/errs"
 
@@ -20,6 +22,8 @@ const maxSuggest = 500
 // problems collects everything that is wrong with one document.
 type problems struct {
 	found []problem
+	// texts are what was read, by the name in positions, so that a problem inside a long value can be pointed at.
+	texts map[string][]byte
 }
 
 type problem struct {
@@ -32,6 +36,50 @@ func (p *problems) add(at pos, where path, format string, args ...any) {
 	p.found = append(p.found, problem{at: at, path: where, text: fmt.Sprintf(format, args...)})
 }
 
+// read notes what was read, for find.
+func (p *problems) read(file string, content []byte) {
+	if p.texts == nil {
+		p.texts = map[string][]byte{}
+	}
+	p.texts[file] = content
+}
+
+// readSource notes the text of a source file and gives its beginning.
+func (p *problems) readSource(file string, content []byte) pos {
+	p.read(file, content)
+	return pos{file: file, line: 1, col: 1}
+}
+
+// find gives where a word of a value stands, the value itself where that cannot be told, such as for an escaped spelling.
+func (p *problems) find(at pos, word string) pos {
+	content, line := p.texts[at.file], 1
+	for ; line < at.line; line++ {
+		end := bytes.IndexByte(content, '\n')
+		if end < 0 {
+			return at
+		}
+		content = content[end+1:]
+	}
+	skip := skipColumns(content, at.col-1)
+	i := bytes.Index(content[skip:], []byte(word))
+	if at.line == 0 || i < 0 {
+		return at
+	}
+	before := content[:skip+i]
+	newline := bytes.LastIndexByte(before, '\n')
+	return pos{file: at.file, line: line + bytes.Count(before, []byte("\n")), col: utf8.RuneCount(before[newline+1:]) + 1}
+}
+
+// skipColumns gives how many bytes the first columns of a line have.
+func skipColumns(line []byte, columns int) int {
+	skip := 0
+	for ; columns > 0 && skip < len(line); columns-- {
+		_, size := utf8.DecodeRune(line[skip:])
+		skip += size
+	}
+	return skip
+}
+
 // fields gives the problems in the order of the document, without repetitions.
 func (p *problems) fields() []errs.Field {
 	slices.SortStableFunc(p.found, func(a, b problem) int {
@@ -42,7 +90,7 @@ func (p *problems) fields() []errs.Field {
 	var out []errs.Field
 	for i, f := range found {
 		if i == maxProblems {
-			out = append(out, errs.Field{Path: f.at.file, Problem: "there are further problems that are not listed: correct these first"})
+			out = append(out, errs.Field{Path: f.at.String(), Problem: "there are further problems that are not listed, from here on: expected fewer; correct these first"})
 			break
 		}
 		out = append(out, errs.Field{Path: strings.TrimSpace(f.at.String() + " " + string(f.path)), Problem: f.text})

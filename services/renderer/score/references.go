@@ -19,7 +19,7 @@ func (c checker) references(doc *node) {
 		}
 		tokens, err := placeholder.Parse(s)
 		if err != nil {
-			c.problems.add(n.pos, where, "%s", err)
+			c.problems.add(c.problems.find(n.pos, "${}"), where, "%s", err)
 			return
 		}
 		for _, t := range tokens {
@@ -27,7 +27,7 @@ func (c checker) references(doc *node) {
 				continue
 			}
 			if problem := checkRef(doc, *t.Ref); problem != "" {
-				c.problems.add(n.pos, where, "${%s}: %s", t.Ref.Text, problem)
+				c.problems.add(c.problems.find(n.pos, "${"+t.Ref.Text+"}"), where, "${%s}: %s", shortened(t.Ref.Text), problem)
 			}
 		}
 	})
@@ -86,33 +86,39 @@ func checkRef(doc *node, ref placeholder.Ref) string {
 	switch root := ref.Path[0]; root {
 	case placeholder.Metadata:
 		if len(ref.Path) == 1 {
-			return "name a key, such as ${metadata.name}"
+			return "expected a key, such as ${metadata.name}, got metadata as a whole"
 		}
-		at := doc.get("metadata")
-		for i, key := range ref.Path[1:] {
-			if at != nil && at.kind != mapKind {
-				return fmt.Sprintf("%s is %s and has no %q", strings.Join(ref.Path[:i+1], "."), at.describe(), key)
-			}
-			next := at.get(key)
-			if next == nil {
-				return fmt.Sprintf("%s has no %q%s", strings.Join(ref.Path[:i+1], "."), key, suggest(key, at.names()))
-			}
-			at = next
-		}
-		return ""
+		return checkMetadata(doc.get("metadata"), ref.Path[1:])
 	case placeholder.Resources:
-		if len(ref.Path) == 1 {
-			return "name a resource, such as ${resources.db.host}"
-		}
 		resources := doc.get("resources")
+		if len(ref.Path) == 1 {
+			return "expected a resource, such as ${resources.db.host}, got resources as a whole"
+		}
 		if resources.get(ref.Path[1]) == nil {
-			return fmt.Sprintf("the document declares no resource %q%s", ref.Path[1], suggest(ref.Path[1], resources.names()))
+			return fmt.Sprintf("the document declares no resource %s%s (expected one of: %s)", quote(ref.Path[1]), suggest(ref.Path[1], resources.names()), some(resources.names()))
 		}
 		return ""
 	default:
-		return fmt.Sprintf("%q is no root: expected metadata or resources%s; write $${%s} for literal text",
-			root, suggest(root, []string{placeholder.Metadata, placeholder.Resources}), ref.Text)
+		return fmt.Sprintf("%s is no root: expected metadata or resources%s; write $${%s} for literal text",
+			quote(root), suggest(root, []string{placeholder.Metadata, placeholder.Resources}), shortened(ref.Text))
 	}
+}
+
+// checkMetadata steps into the metadata. What is broken has been reported and is not stepped into.
+func checkMetadata(at *node, keys []string) string {
+	for i, key := range keys {
+		walked := strings.Join(append([]string{placeholder.Metadata}, keys[:i]...), ".")
+		switch {
+		case at != nil && at.broken:
+			return ""
+		case at != nil && at.kind != mapKind:
+			return fmt.Sprintf("%s is %s and has no %s: expected a map", walked, at.describe(), quote(key))
+		case at.get(key) == nil:
+			return fmt.Sprintf("%s has no %s%s (expected one of: %s)", walked, quote(key), suggest(key, at.names()), some(at.names()))
+		}
+		at = at.get(key)
+	}
+	return ""
 }
 
 // before checks the order of containers: the listed ones exist, none waits for itself, directly or around.
@@ -120,26 +126,51 @@ func (c checker) before(containers *node) {
 	waits := map[string][]string{}
 	for _, name := range containers.names() {
 		list, where := containers.get(name).get("before"), path("containers").field(name).field("before")
-		c.each(list, where, func(other string, want *node, at path) {
+		for _, other := range list.names() {
 			switch {
 			case other == name:
-				c.problems.add(list.keyPos(other), at, "a container cannot start before itself")
+				c.problems.add(list.keyPos(other), where.field(other), "a container cannot start before itself: expected the name of another container")
 			case containers.get(other) == nil:
-				c.problems.add(list.keyPos(other), at, "there is no container %q%s", other, suggest(other, containers.names()))
+				c.problems.add(list.keyPos(other), where.field(other), "there is no container %s%s (expected one of: %s)", quote(other), suggest(other, containers.names()),
+					some(slices.DeleteFunc(containers.names(), func(n string) bool { return n == name })))
 			default:
 				waits[name] = append(waits[name], other)
 			}
-			if c.isMap(want, at) {
-				c.closed(want, at, []string{"ready"}, nil)
-				c.enum(want.get("ready"), at.field("ready"), "started", "healthy", "complete")
-			}
-		})
+		}
 	}
-	if cycle := findCycle(waits); cycle != nil {
+	for _, cycle := range findCycles(waits) {
 		first := containers.get(cycle[0]).get("before")
-		c.problems.add(first.keyPos(cycle[1]), path("containers").field(cycle[0]).field("before"),
-			"the containers wait for each other: %s; remove one of these", strings.Join(cycle, " -> "))
+		c.problems.add(first.keyPos(cycle[1]), path("containers").field(cycle[0]).field("before").field(cycle[1]),
+			"the containers wait for each other: %s; expected an order in which they can start: remove one of these", strings.Join(cycle, " -> "))
 	}
+}
+
+// some lists names, of many only the first.
+func some(names []string) string {
+	switch {
+	case len(names) == 0:
+		return "none is there"
+	case len(names) > 20:
+		return strings.Join(names[:20], ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
+}
+
+// maxCycles is how many cycles one document is told of.
+const maxCycles = 10
+
+// findCycles gives the names along each cycle, the first again at the end. Cycles that share a name with one before are left out:
+// they may be gone with it.
+func findCycles(edges map[string][]string) [][]string {
+	var out [][]string
+	edges = maps.Clone(edges)
+	for cycle := findCycle(edges); cycle != nil && len(out) < maxCycles; cycle = findCycle(edges) {
+		out = append(out, cycle)
+		for _, name := range cycle {
+			delete(edges, name)
+		}
+	}
+	return out
 }
 
 // findCycle gives the names along a cycle, the first again at the end, or nil.

@@ -5,10 +5,9 @@ package score
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
+	slashpath "path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -30,75 +29,95 @@ const MaxTotal = 8 << 20
 // validation, contents of source files. Its error lists all problems (REASON_INVALID_SCORE), or says which content is too
 // large (REASON_TOO_LARGE).
 func Load(file *rendererv1.ScoreFile) (map[string]any, error) {
-	name := file.GetFilename()
-	if name == "" {
-		name = DefaultFilename
+	doc, fields, err := load(file)
+	if err == nil {
+		err = Invalid(fields)
 	}
-	if err := checkSizes(name, file); err != nil {
-		return nil, err
-	}
-	var p problems
-	doc := parse(name, file.GetContent(), &p)
-	if doc != nil && len(strings.TrimSpace(string(file.GetOverrides()))) > 0 {
-		if over := parse(name+" (overrides)", file.GetOverrides(), &p); over != nil {
-			doc = merge(doc, over)
-		}
-	}
-	if doc == nil {
-		return nil, Invalid(p.fields())
-	}
-	doc = overrideProperties(doc, file.GetProperties(), &p)
-	upgrade(doc, &p)
-	takeImage(doc, file.GetImage(), &p)
-	takeSources(doc, file.GetSources(), &p)
-	validate(doc, &p)
-	if err := Invalid(p.fields()); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return doc.plain().(map[string]any), nil
 }
 
+// load gives the document with its positions, and what is wrong with it. It gives as much of a wrong document as can be read, nil
+// when that is nothing.
+func load(file *rendererv1.ScoreFile) (*node, []errs.Field, error) {
+	name := file.GetFilename()
+	if name == "" {
+		name = DefaultFilename
+	}
+	if err := checkSizes(name, file); err != nil {
+		return nil, nil, err
+	}
+	var p problems
+	doc := parse(pos{file: name, line: 1, col: 1}, file.GetContent(), true, &p)
+	over := parse(pos{file: name + " (overrides)", line: 1, col: 1}, file.GetOverrides(), false, &p)
+	properties := parseProperties(file.GetProperties(), &p)
+	if doc == nil {
+		return nil, p.fields(), nil
+	}
+	if over != nil && !over.broken {
+		doc = merge(doc, over)
+	}
+	for _, prop := range properties {
+		doc = prop.override(doc, &p)
+	}
+	upgrade(doc, &p)
+	takeImage(doc, file.GetImage(), &p)
+	takeSources(doc, file.GetSources(), slashpath.Dir(name), &p)
+	validate(doc, &p)
+	return doc, p.fields(), nil
+}
+
 // LoadAll loads several files whose workloads must have different names. The problems of all files are reported at once.
 func LoadAll(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, error) {
+	workloads, _, err := LoadPlaced(files)
+	return workloads, err
+}
+
+// LoadPlaced is LoadAll, and tells where everything in the files stands. The places are there beside an error, too, as far as the
+// files can be read.
+func LoadPlaced(files []*rendererv1.ScoreFile) (map[string]*structpb.Struct, *Places, error) {
+	places := &Places{documents: map[string]*node{}}
 	total := 0
 	for i, f := range files {
 		if total += sizeOf(f); total > MaxTotal {
-			return nil, tooLarge(fmt.Sprintf("files[%d]", i), total, MaxTotal)
+			return nil, places, tooLarge(fmt.Sprintf("files[%d]", i), total, MaxTotal)
 		}
 	}
-	out, from := map[string]*structpb.Struct{}, map[string]string{}
+	out := map[string]*structpb.Struct{}
 	var fields []errs.Field
 	for i, f := range files {
-		filename := f.GetFilename()
-		if filename == "" && len(files) > 1 {
-			filename = fmt.Sprintf("files[%d]", i)
-			f = &rendererv1.ScoreFile{Filename: filename, Content: f.GetContent(), Overrides: f.GetOverrides(),
+		if f.GetFilename() == "" && len(files) > 1 {
+			f = &rendererv1.ScoreFile{Filename: fmt.Sprintf("files[%d]", i), Content: f.GetContent(), Overrides: f.GetOverrides(),
 				Properties: f.GetProperties(), Image: f.GetImage(), Sources: f.GetSources()}
 		}
-		doc, err := Load(f)
+		doc, found, err := load(f)
 		if err != nil {
-			found, ok := invalidFields(err)
-			if !ok {
-				return nil, err
-			}
-			fields = append(fields, found...)
+			return nil, places, err
+		}
+		fields = append(fields, found...)
+		name, named := doc.get("metadata").get("name").text()
+		if !named {
 			continue
 		}
-		name := Name(doc)
-		if first, twice := from[name]; twice {
-			fields = append(fields, errs.Field{Path: filename + " metadata.name",
-				Problem: fmt.Sprintf("the workload %q is in %s already: names must differ", name, first)})
+		if first := places.documents[name]; first != nil {
+			fields = append(fields, errs.Field{Path: doc.get("metadata").get("name").pos.String() + " metadata.name",
+				Problem: fmt.Sprintf("the workload %s is in %s already: expected another name", quote(name), first.get("metadata").get("name").pos)})
 			continue
 		}
-		from[name] = filename
-		if out[name], err = structpb.NewStruct(doc); err != nil {
-			return nil, errs.New(errs.Internal, 0, "the document of %s cannot be encoded", name).Because(err)
+		places.documents[name] = doc
+		if len(fields) > 0 {
+			continue
+		}
+		if out[name], err = structpb.NewStruct(doc.plain().(map[string]any)); err != nil {
+			return nil, places, errs.New(errs.Internal, 0, "the document of %s cannot be encoded", name).Because(err)
 		}
 	}
 	if err := Invalid(fields); err != nil {
-		return nil, err
+		return nil, places, err
 	}
-	return out, nil
+	return out, places, nil
 }
 
 // Check gives everything that is wrong with a document that is canonical already, such as one after an overlay. The paths of
@@ -112,12 +131,12 @@ func Check(doc map[string]any, prefix string) []errs.Field {
 	for _, name := range containers.names() {
 		where := path("containers").field(name)
 		if image, _ := containers.get(name).get("image").text(); image == "." {
-			p.add(n.pos, where.field("image"), `is ".", which is replaced when the Score file is loaded: set an image`)
+			p.add(n.pos, where.field("image"), `is ".", which is replaced when the Score file is loaded: expected an image; set an image`)
 		}
 		files := containers.get(name).get("files")
 		for _, target := range files.names() {
 			if files.get(target).get("source") != nil {
-				p.add(n.pos, where.field("files").field(target).field("source"), "is replaced by the file's content when the Score file is loaded: give content or binaryContent")
+				p.add(n.pos, where.field("files").field(target).field("source"), "is replaced by the file's content when the Score file is loaded: expected content or binaryContent; give content or binaryContent")
 			}
 		}
 	}
@@ -129,14 +148,6 @@ func Name(doc map[string]any) string {
 	metadata, _ := doc["metadata"].(map[string]any)
 	name, _ := metadata["name"].(string)
 	return name
-}
-
-func invalidFields(err error) ([]errs.Field, bool) {
-	var e *errs.Error
-	if !errors.As(err, &e) || errs.ReasonOf(err) != errs.ReasonOf(Invalid([]errs.Field{{}})) {
-		return nil, false
-	}
-	return e.Fields, true
 }
 
 func checkSizes(name string, file *rendererv1.ScoreFile) error {
@@ -179,8 +190,12 @@ func takeImage(doc *node, image string, p *problems) {
 			continue
 		}
 		at := container.get("image").pos
+		if !utf8.ValidString(image) {
+			p.add(at, path("containers").field(name).field("image"), "the image that is given when deploying is not UTF-8: expected text")
+			continue
+		}
 		if strings.Trim(image, ". ") == "" {
-			p.add(at, path("containers").field(name).field("image"), `is ".", so the image must be given when deploying: --image registry/name:tag`)
+			p.add(at, path("containers").field(name).field("image"), `is ".", so the image must be given when deploying: expected --image registry/name:tag, got none`)
 			continue
 		}
 		container.fields["image"] = newString(image, at)
@@ -188,7 +203,7 @@ func takeImage(doc *node, image string, p *problems) {
 }
 
 // takeSources puts the contents of source files in place of their names: text as content, anything else as binaryContent.
-func takeSources(doc *node, sources map[string][]byte, p *problems) {
+func takeSources(doc *node, sources map[string][]byte, dir string, p *problems) {
 	containers := doc.get("containers")
 	for _, name := range containers.names() {
 		files := containers.get(name).get("files")
@@ -201,16 +216,16 @@ func takeSources(doc *node, sources map[string][]byte, p *problems) {
 			at := file.get("source").pos
 			content, known := sources[source]
 			if !known {
-				content, known = sources[filepath.ToSlash(filepath.Clean(source))]
+				content, known = sources[slashpath.Clean(source)]
 			}
 			switch {
 			case strings.HasPrefix(source, "/"):
-				p.add(at, where, "%s is an absolute path: name the file relative to the Score file", quote(source))
+				p.add(at, where, "%s is an absolute path: expected the name of the file relative to the Score file", quote(source))
 			case !known:
-				p.add(at, where, "the file %s was not sent with the Score file%s; it must stand beside it", quote(source), suggest(source, slices.Sorted(maps.Keys(sources))))
+				p.add(at, where, "the file %s was not sent with the Score file%s: expected it beside the Score file", quote(source), suggest(source, slices.Sorted(maps.Keys(sources))))
 			case utf8.Valid(content):
 				delete(file.fields, "source")
-				file.set("content", newString(string(content), at))
+				file.set("content", newString(string(content), p.readSource(slashpath.Join(dir, source), content)))
 			default:
 				delete(file.fields, "source")
 				file.set("binaryContent", newString(base64.StdEncoding.EncodeToString(content), at))
@@ -230,14 +245,10 @@ func CheckResources(resources map[string]map[string]any, prefix string) []errs.F
 		all[name] = r
 	}
 	var p problems
-	c := checker{&p}
 	doc := fromPlain(map[string]any{"resources": all}, pos{file: prefix})
 	utf8Valid(doc, "", &p)
-	list := doc.get("resources")
-	for _, name := range list.names() {
-		c.key(list, name, "resources", labelRule)
-		c.resource(list.get(name), path("resources").field(name))
-	}
+	c := checker{&p}
+	c.shape(doc, setShape, "")
 	c.references(doc)
 	return p.fields()
 }

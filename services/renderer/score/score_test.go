@@ -125,11 +125,11 @@ resources:
 `)})
 	want := strings.TrimPrefix(`
 shop/score.yaml:3:9 metadata.name: "Api" is not valid: expected 2 to 63 lower-case letters, digits and dashes, beginning and ending with a letter or digit
-shop/score.yaml:4:1 container: is not a known field; did you mean "containers"? (known: apiVersion, metadata, containers, service, resources)
-shop/score.yaml:7:5 containers.main.image: is required and missing
-shop/score.yaml:7:5 containers.main.imagee: is not a known field; did you mean "image"? (known: image, command, args, variables, files, volumes, resources, livenessProbe, readinessProbe, before)
+shop/score.yaml:4:1 container: is not a known field; did you mean "containers"? (expected one of: apiVersion, metadata, containers, service, resources)
+shop/score.yaml:7:5 containers.main.image: is required and missing: expected an image, such as registry.example.com/shop/api:1.4.2
+shop/score.yaml:7:5 containers.main.imagee: is not a known field; did you mean "image"? (expected one of: image, command, args, variables, files, volumes, resources, livenessProbe, readinessProbe, before)
 shop/score.yaml:9:13 containers.main.variables.PORT: expected a string, got the number 8080: put it in quotes
-shop/score.yaml:10:12 containers.main.variables.URL: ${resources.dbb.host}: the document declares no resource "dbb"; did you mean "db"?`, "\n")
+shop/score.yaml:10:12 containers.main.variables.URL: ${resources.dbb.host}: the document declares no resource "dbb"; did you mean "db"? (expected one of: db)`, "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -147,7 +147,7 @@ func TestPropertyOverrides(t *testing.T) {
 		"an empty value deletes":          {"containers.main.args.0=", []any{"b", "c"}, ""},
 		"a value is YAML":                 {`containers.main.args=["x", "y=z"]`, []any{"x", "y=z"}, ""},
 		"deleting nothing is nothing":     {"containers.main.files./x=", []any{"a", "b", "c"}, ""},
-		"an index out of range":           {"containers.main.args.3=x", nil, "properties[0] containers.main.args.3: index 3 is out of range: the list has 3 elements"},
+		"an index out of range":           {"containers.main.args.3=x", nil, "properties[0]:1:24 containers.main.args.3: index 3 is out of range: the list has 3 elements"},
 		"deleting minus one":              {"containers.main.args.-1=", nil, "index -1 is out of range"},
 		"a word as an index":              {"containers.main.args.x=1", nil, `"x" is not an index`},
 		"a step into a string":            {"metadata.name.first=x", nil, `cannot step into "first": there is a string`},
@@ -155,8 +155,8 @@ func TestPropertyOverrides(t *testing.T) {
 		"no path":                         {"=x", nil, "has an empty part"},
 		"an empty step":                   {"containers..x=1", nil, "has an empty part"},
 		"a value that is not YAML":        {"metadata.x=[1", nil, "properties[0]"},
-		"a value that breaks the schema":  {"containers.main.args=1", nil, "properties[0] containers.main.args: expected a list of strings"},
-		"an unknown field says who it is": {"containers.main.imag=x", nil, `properties[0] containers.main.imag: is not a known field; did you mean "image"?`},
+		"a value that breaks the schema":  {"containers.main.args=1", nil, "properties[0]:1:22 containers.main.args: expected a list of strings"},
+		"an unknown field says who it is": {"containers.main.imag=x", nil, `properties[0]:1:22 containers.main.imag: is not a known field; did you mean "image"?`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &rendererv1.ScoreFile{Content: []byte(base), Properties: []string{tc.property}}
@@ -220,7 +220,7 @@ func TestLoadAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := err.Error()
-	for _, want := range []string{"b:1:1 containers: is required", "c metadata.name: the workload \"api\" is in a already"} {
+	for _, want := range []string{"b:1:1 containers: is required", "c:3:9 metadata.name: the workload \"api\" is in a:3:9 already"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("want …%s…, got %s", want, text)
 		}

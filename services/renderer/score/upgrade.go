@@ -1,6 +1,9 @@
 package score
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // upgrade turns the older spellings of Score v1b1 into today's: files and volumes given as lists, content given as a list of
 // lines, read_only. It changes the nodes in place; what has no older spelling is left for validation.
@@ -32,11 +35,13 @@ func upgradeList(container *node, where path, key string, p *problems) {
 		at := where.field(key).index(i)
 		target, ok := item.get("target").text()
 		if !ok || target == "" {
-			p.add(item.pos, at, "needs a target, the path in the container; better write %s as a map whose keys are the paths", key)
-			continue
+			p.add(item.pos, at, "needs a target: expected the path in the container; better write %s as a map whose keys are the paths", key)
+			if target = strconv.Itoa(i); item.kind != mapKind || item.broken {
+				continue
+			}
 		}
 		if _, twice := out.fields[target]; twice {
-			p.add(item.pos, at, "has the target %q, which an earlier element has already", target)
+			p.add(item.pos, at, "has the target %s, which an earlier element has already: expected another one", quote(target))
 			continue
 		}
 		value := newMap(item.pos)
@@ -72,7 +77,8 @@ func renameReadOnly(volume *node, where path, p *problems) {
 		return
 	}
 	if volume.get("readOnly") != nil {
-		p.add(volume.keyPos("read_only"), where.field("read_only"), "is the old spelling of readOnly, which is given too: remove it")
+		p.add(volume.keyPos("read_only"), where.field("read_only"), "is the old spelling of readOnly, which is given too: expected one of them; remove it")
+		delete(volume.fields, "read_only")
 		return
 	}
 	delete(volume.fields, "read_only")

@@ -7,14 +7,14 @@
 package yamlout
 
 import (
-	"cmp"
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -23,36 +23,68 @@ import (
 // anything else, a number that is not finite and a string that is not UTF-8 are errors, because they would be a fault of the
 // renderer and must not reach Git.
 func Marshal(v map[string]any) ([]byte, error) {
-	w := &writer{buf: make([]byte, 0, 1024)}
 	if len(v) == 0 {
 		return []byte("{}\n"), nil
 	}
+	w, _ := writers.Get().(*writer)
+	w.buf, w.keys, w.err = w.buf[:0], w.keys[:0], nil
 	w.mapping(v, 0)
-	return w.buf, w.err
+	out, err := bytes.Clone(w.buf), w.err
+	if cap(w.buf) <= maxKept {
+		clear(w.keys[:cap(w.keys)]) // or keys of objects that are gone would be kept
+		writers.Put(w)
+	}
+	return out, err
 }
+
+// writers keeps buffers that have grown to the size of an object: what is written is copied out of them once, in its own size.
+var writers = sync.Pool{New: func() any { return &writer{buf: make([]byte, 0, 4096), keys: make([]string, 0, 64)} }}
+
+// maxKept is the largest buffer that is kept, so that one large ConfigMap does not hold its memory for ever.
+const maxKept = 64 << 10
 
 type writer struct {
 	buf []byte
-	err error
+	// keys is a stack of the sorted keys of the maps that are being written.
+	keys []string
+	err  error
 }
 
 // first holds the keys that lead a map, in their order.
 var first = map[string]int{"apiVersion": -5, "kind": -4, "metadata": -3, "name": -2, "namespace": -1}
 
-func keys(m map[string]any) []string {
-	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
-		return cmp.Or(first[a]-first[b], cmp.Compare(a, b))
-	})
+// lead gives the place of a key among those that lead a map, 0 for all others.
+func lead(k string) int {
+	switch k[:min(len(k), 1)] { // most keys begin with another letter, and need not be looked up
+	case "a", "k", "m", "n":
+		return first[k]
+	}
+	return 0
+}
+
+func order(a, b string) int {
+	if c := lead(a) - lead(b); c != 0 {
+		return c
+	}
+	return strings.Compare(a, b)
 }
 
 func (w *writer) mapping(m map[string]any, indent int) {
-	for i, k := range keys(m) {
-		if i > 0 {
+	bottom := len(w.keys)
+	for k := range m {
+		w.keys = append(w.keys, k)
+	}
+	top := len(w.keys)
+	slices.SortFunc(w.keys[bottom:], order)
+	for i := bottom; i < top; i++ {
+		if i > bottom {
 			w.indent(indent)
 		}
+		k := w.keys[i] // by index: what is written below pushes onto the stack, which may move it
 		w.key(k)
 		w.value(m[k], indent, false)
 	}
+	w.keys = w.keys[:bottom]
 }
 
 // value writes what stands after "key:" or "-". A map inside a list starts on the line of its dash.
@@ -104,10 +136,13 @@ func (w *writer) list(v []any, indent int, inList bool) {
 	}
 }
 
+const spaces = "                                "
+
 func (w *writer) indent(n int) {
-	for range n {
-		w.buf = append(w.buf, ' ')
+	for ; n > len(spaces); n -= len(spaces) {
+		w.buf = append(w.buf, spaces...)
 	}
+	w.buf = append(w.buf, spaces[:n]...)
 }
 
 func (w *writer) key(k string) {
@@ -233,6 +268,9 @@ func plain(s string) bool {
 			return false
 		}
 	}
+	if len(s) > len("false") {
+		return true // and no word of the list; to lower it would cost more than all the rest
+	}
 	switch strings.ToLower(s) {
 	case "y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "nan":
 		return false
@@ -240,9 +278,23 @@ func plain(s string) bool {
 	return true
 }
 
+// simple reports whether a string needs nothing but the quotes around it: printable ASCII without quotes and backslashes.
+func simple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // quoted writes a double-quoted scalar. JSON's escapes are YAML's, so encoding/json does it; it also escapes the line
 // separators that YAML would fold.
 func (w *writer) quoted(s string) {
+	if simple(s) {
+		w.buf = append(append(append(w.buf, '"'), s...), '"')
+		return
+	}
 	if !utf8.ValidString(s) {
 		w.fail("a string is not UTF-8")
 		return

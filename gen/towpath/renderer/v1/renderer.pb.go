@@ -1434,7 +1434,9 @@ type Guardrail struct {
 	// CEL that says whether it is asked for an object at all: all of these must be true.
 	Conditions []*NamedExpression `protobuf:"bytes,7,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	// CEL whose outcomes `variables.NAME` gives to the other expressions and to variables behind them.
-	Variables     []*NamedExpression `protobuf:"bytes,8,rep,name=variables,proto3" json:"variables,omitempty"`
+	Variables []*NamedExpression `protobuf:"bytes,8,rep,name=variables,proto3" json:"variables,omitempty"`
+	// An object for which an expression cannot be evaluated passes, as with failurePolicy Ignore of Kubernetes; else it does not.
+	IgnoreErrors  bool `protobuf:"varint,9,opt,name=ignore_errors,json=ignoreErrors,proto3" json:"ignore_errors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1523,6 +1525,13 @@ func (x *Guardrail) GetVariables() []*NamedExpression {
 		return x.Variables
 	}
 	return nil
+}
+
+func (x *Guardrail) GetIgnoreErrors() bool {
+	if x != nil {
+		return x.IgnoreErrors
+	}
+	return false
 }
 
 // NamedExpression is CEL with a name.
@@ -3086,7 +3095,7 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\asecrets\x18\x04 \x03(\v21.towpath.renderer.v1.ResourceOutputs.SecretsEntryR\asecrets\x1a`\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
-	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xbc\x04\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xe1\x04\n" +
 	"\tGuardrail\x126\n" +
 	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\x04name\x12*\n" +
 	"\n" +
@@ -3101,7 +3110,8 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\a \x03(\v2$.towpath.renderer.v1.NamedExpressionB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
 	"conditions\x12L\n" +
-	"\tvariables\x18\b \x03(\v2$.towpath.renderer.v1.NamedExpressionB\b\xbaH\x05\x92\x01\x02\x10@R\tvariables\"V\n" +
+	"\tvariables\x18\b \x03(\v2$.towpath.renderer.v1.NamedExpressionB\b\xbaH\x05\x92\x01\x02\x10@R\tvariables\x12#\n" +
+	"\rignore_errors\x18\t \x01(\bR\fignoreErrors\"V\n" +
 	"\vEnforcement\x12\x1b\n" +
 	"\x17ENFORCEMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ENFORCEMENT_DENY\x10\x01\x12\x14\n" +

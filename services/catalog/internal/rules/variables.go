@@ -111,7 +111,7 @@ func CheckSecretRef(field string, r *rendererv1.SecretReference) error {
 	case !secretRefKey.MatchString(r.GetKey()) || len(r.GetKey()) > maxVariableKey:
 		return errs.InvalidField(field+".key", "%s is no key of a Secret; use letters, digits, \"-\", \"_\" and \".\"", quote(r.GetKey()))
 	}
-	return nil
+	return checkSecretSource(field, r)
 }
 
 // changeVariables gives an environment's variables after a change. A variable is plain or secret: the newer word counts.
@@ -276,7 +276,7 @@ func shownVariables(plain map[string]string, secret map[string]*rendererv1.Secre
 		out[key] = show(value)
 	}
 	for key, ref := range secret {
-		out[key] = "secret " + ref.GetName() + "/" + ref.GetKey()
+		out[key] = shownSecret(ref)
 	}
 	return out
 }
