@@ -45,7 +45,9 @@ become, rendered here without a server; the flags that say what a server knows a
 	t.outputFlag(cmd, &f.format)
 	complete(cmd, "deployment", t.completeDeployments)
 	cmd.ValidArgsFunction = t.completeObjects
-	cmd.RunE = t.run(func(ctx context.Context, args []string) error { return t.explain(ctx, f, args[0], strings.Join(args[1:], "")) })
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		return t.explain(ctx, f, args[0], strings.Join(args[1:], ""))
+	})
 	return cmd
 }
 

@@ -64,7 +64,7 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 	if !res.shared() {
 		c.from.Workload = res.owner
 	}
-	t.made[res.uid] = c
+	t.made[res.uid], t.makers[maker(res)] = c, c
 	if made.Claim != nil && req.Known != nil {
 		c.note = fmt.Sprintf("the cluster has said so, version %d", req.Known.GetVersion())
 	}
@@ -73,7 +73,7 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 	case rendererv1.ResourceDefinition_DRIVER_HELM, rendererv1.ResourceDefinition_DRIVER_KUSTOMIZE:
 		left = maxDyesCharts
 	}
-	objects, outputs := leavesOf(made.Manifests), flat(made.Outputs)
+	objects, outputs := leavesOf(unwrapped(made.Manifests)), flat(made.Outputs)
 	for _, d := range t.dyes(res, req) {
 		again, ok := remade(res, req, d, &left)
 		if !ok {
@@ -82,10 +82,10 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 			guess(d, outputs, c.outputs)
 			continue
 		}
-		differ(d.from, objects, leavesOf(again.Manifests), c.leaves)
+		differ(d.from, objects, leavesOf(unwrapped(again.Manifests)), c.leaves)
 		differ(d.from, outputs, flat(again.Outputs), c.outputs)
 	}
-	c.rename(made.Manifests)
+	c.rename(unwrapped(made.Manifests))
 }
 
 // inputOf names the input of a definition that makes its objects.
@@ -296,6 +296,22 @@ func scorePath(workload, path string) *origin.Origin {
 const wayEnd = "\x00"
 
 func wayKey(path []string) string { return strings.Join(path, wayEnd) }
+
+// unwrapped gives objects with those of a List in its place.
+func unwrapped(objects []map[string]any) (out []map[string]any) {
+	for _, o := range objects {
+		items, ok := o["items"].([]any)
+		if !ok || o["kind"] != "List" {
+			out = append(out, o)
+			continue
+		}
+		for _, item := range items {
+			m, _ := item.(map[string]any)
+			out = append(out, m)
+		}
+	}
+	return out
+}
 
 // leavesOf gives the leaves of objects by index and path.
 func leavesOf(objects []map[string]any) map[string]any {

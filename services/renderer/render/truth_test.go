@@ -28,12 +28,13 @@ func TestAnotherValueAtTheOriginMakesAnotherLeaf(t *testing.T) {
 				t.Fatal(err)
 			}
 			tried, refused := 0, 0
+			made := map[string][]map[string][]byte{}
 			for _, f := range resp.GetFields() {
 				// What has a sentence of its own is there because of what stands at its origin, and may be a constant.
 				if f.GetOrigin().GetNote() != "" || strings.HasSuffix(f.GetOrigin().GetPointer(), "/metadata/name") {
 					continue
 				}
-				switch outcome := disturb(t, in, f); outcome {
+				switch outcome := disturb(t, in, f, made); outcome {
 				case "":
 				case "changed":
 					tried++
@@ -52,25 +53,35 @@ func TestAnotherValueAtTheOriginMakesAnotherLeaf(t *testing.T) {
 }
 
 // disturb puts another value at a leaf's origin and tells what becomes of the leaf: "changed", "refused" when rendering takes no other
-// value there, "" when there is nothing to try, else what is wrong.
-func disturb(t *testing.T, in *rendererv1.RenderInput, f *rendererv1.FieldOrigin) string {
+// value there, "" when there is nothing to try, else what is wrong. made has what was rendered before, by origin.
+func disturb(t *testing.T, in *rendererv1.RenderInput, f *rendererv1.FieldOrigin, made map[string][]map[string][]byte) string {
 	t.Helper()
-	others := mutants(t, in, f.GetOrigin())
-	if others == nil {
+	o := f.GetOrigin()
+	switch o.GetSource() {
+	case rendererv1.Origin_SOURCE_SCORE, rendererv1.Origin_SOURCE_SHARED_RESOURCE, rendererv1.Origin_SOURCE_OVERLAY, rendererv1.Origin_SOURCE_VARIABLE,
+		rendererv1.Origin_SOURCE_ENVIRONMENT_TYPE:
+	default:
 		return ""
 	}
-	outcome := "refused"
-	for _, other := range others {
-		out, err := render.Render(other)
-		if err != nil {
-			continue
+	key := o.GetSource().String() + o.GetPointer() + " " + o.GetPath()
+	bundles, known := made[key]
+	if !known {
+		for _, other := range mutants(t, in, o) {
+			if out, err := render.Render(other); err == nil {
+				bundles = append(bundles, out.GetBundle().GetFiles())
+			}
 		}
-		if changed(out.GetBundle().GetFiles(), f) {
+		made[key] = bundles
+	}
+	for _, files := range bundles {
+		if changed(files, f) {
 			return "changed"
 		}
-		outcome = "another value there changes nothing"
 	}
-	return outcome
+	if len(bundles) == 0 {
+		return "refused"
+	}
+	return "another value there changes nothing"
 }
 
 func changed(files map[string][]byte, f *rendererv1.FieldOrigin) bool {
@@ -129,7 +140,12 @@ func mutants(t *testing.T, in *rendererv1.RenderInput, o *rendererv1.Origin) (ou
 			})
 		}
 	case rendererv1.Origin_SOURCE_ENVIRONMENT_TYPE:
-		for _, v := range disturbed(t, defaultsOf(t, in), "/"+strings.Join(render.SplitPath(o.GetPath()), "/")) {
+		at := render.SplitPath(o.GetPath())
+		others := disturbed(t, defaultsOf(t, in), jsonptr.Join(at...))
+		if without, err := jsonptr.Apply(defaultsOf(t, in), jsonptr.Remove(jsonptr.Join(at[0]))); err == nil {
+			others = append(others, value(t, without)) // what is there because the type has that at all
+		}
+		for _, v := range others {
 			add(func(in *rendererv1.RenderInput) bool {
 				d := &rendererv1.EnvironmentDefaults{}
 				b, err := json.Marshal(v.AsInterface())
