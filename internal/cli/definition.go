@@ -112,7 +112,7 @@ func versionText(n int64) string {
 func (t *tow) definitionCmd() *cobra.Command {
 	return t.definitions().group(t, `A resource definition says how a resource type that workloads ask for is made: postgres, s3, dns. Its content is in versions,
 which never change: propose one, look at its blast radius, activate it. Environments get it with their next deployment.`,
-		t.proposeCmd(), t.versionsCmd(), t.planDefinitionCmd(), t.activateCmd(), t.archiveCmd(), t.explainCmd())
+		t.proposeCmd(), t.versionsCmd(), t.planDefinitionCmd(), t.activateCmd(), t.archiveCmd(), t.explainCmd(), t.importCmd())
 }
 
 func (t *tow) proposeCmd() *cobra.Command {

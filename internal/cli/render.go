@@ -20,6 +20,7 @@ type renderFlags struct {
 	variables, labels         []string
 	secrets, variableFiles    []string
 	definitions, definitionIn []string
+	provisioners              []string
 	replicas                  int32
 	restricted                bool
 	domain                    string
@@ -97,6 +98,7 @@ func (f *renderFlags) bindInput(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.secrets, "secret-variable", nil, "a variable that refers to a key of a Secret, KEY=NAME/KEY")
 	fs.StringArrayVar(&f.variableFiles, "variables-file", nil, "a file of variables: lines KEY=VALUE, or YAML, where {secret: NAME/KEY} refers to a Secret")
 	fs.StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from, to try it before it is proposed")
+	fs.StringArrayVar(&f.provisioners, "provisioners", nil, "a provisioner file of the Score community to choose from, or a folder of them")
 	fs.StringArrayVar(&f.definitionIn, "definitions", nil, "a folder of resource definition files")
 	fs.StringVar(&f.resourcesFile, "resources-file", "", "a YAML file with resources that workloads share, by name as in a Score file's resources")
 	fs.StringVar(&f.outputsFile, "outputs-file", "", "what clusters have said of claims, as `tow outputs -o yaml` prints it")

@@ -166,7 +166,7 @@ func (f *renderFlags) takeVariables(_ *tow, in *rendererv1.RenderInput) error {
 	return nil
 }
 
-func (f *renderFlags) takeDefinitions(_ *tow, in *rendererv1.RenderInput) error {
+func (f *renderFlags) takeDefinitions(t *tow, in *rendererv1.RenderInput) error {
 	names := slices.Clone(f.definitions)
 	for _, dir := range f.definitionIn {
 		found, err := filesIn(dir, isDefinitionFile)
@@ -187,7 +187,11 @@ func (f *renderFlags) takeDefinitions(_ *tow, in *rendererv1.RenderInput) error 
 		first[id] = name
 	}
 	definitions, err := definitionFiles(names)
-	in.Definitions = append(in.Definitions, definitions...)
+	if err != nil {
+		return err
+	}
+	provisioned, err := t.provisionerFiles(f.provisioners)
+	in.Definitions = append(append(in.Definitions, definitions...), provisioned...)
 	return err
 }
 

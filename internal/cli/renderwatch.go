@@ -114,6 +114,15 @@ func (f *renderFlags) inputs() *watchedInputs {
 		in.files[absolute(dir)] = true
 		in.folders[absolute(dir)] = isDefinitionFile
 	}
+	for _, name := range f.provisioners {
+		in.files[absolute(name)] = true
+		if isFolder(name) {
+			in.folders[absolute(name)] = isProvisionerFile
+			if found, err := provisionersIn(name); err == nil {
+				in.add(found...)
+			}
+		}
+	}
 	for _, o := range f.scores.overrides {
 		if _, name, named := strings.Cut(o, "="); named {
 			in.add(name)

@@ -85,7 +85,7 @@ func TestChecksAndVerdictsOverTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := explained.GetCandidates(); len(c) != 2 || c[0].GetDefinition() != mine.GetName() || !c[0].GetWon() || c[1].GetDefinition() != "builtin/postgres" {
+	if c := explained.GetCandidates(); len(c) != 3 || c[0].GetDefinition() != mine.GetName() || !c[0].GetWon() || c[1].GetDefinition() != "builtin/postgres" {
 		t.Errorf("candidates: %v", c)
 	}
 	if _, err := client.CheckGuardrails(t.Context(), &rendererv1.CheckGuardrailsRequest{Guardrails: []*rendererv1.Guardrail{{Name: "aa", Expression: "("}}}); err == nil {

@@ -83,8 +83,8 @@ func checkType(spec *rendererv1.ResourceDefinition, in *inputs) {
 	case spec.GetType() == EnvironmentType:
 		in.fail("type", "environment is answered by the variables of each environment; choose another type")
 	}
-	if c := spec.GetClass(); c != "" && !typeForm.MatchString(c) {
-		in.fail("class", fmt.Sprintf("%.100q is no class: use 2 to 63 letters, digits and inner dashes, or leave it out for default", c))
+	if c := spec.GetClass(); c != "" && c != match.AnyClass && !typeForm.MatchString(c) {
+		in.fail("class", fmt.Sprintf("%.100q is no class: use 2 to 63 letters, digits and inner dashes, leave it out for default, or write * for every class", c))
 	}
 }
 
@@ -233,10 +233,7 @@ var builtins = sync.OnceValue(func() []*Definition {
 	var out []*Definition
 	for _, typ := range set.Types() {
 		d := set.byType[typ]
-		spec := &rendererv1.ResourceDefinition{
-			Name: match.BuiltinPrefix + typ, Type: typ, Class: match.DefaultClass, Driver: rendererv1.ResourceDefinition_DRIVER_TEMPLATE,
-		}
-		out = append(out, &Definition{Spec: spec, driver: checked{d}})
+		out = append(out, &Definition{Spec: builtinSpec(typ), driver: checked{d}, References: d.refer()})
 	}
 	return out
 })

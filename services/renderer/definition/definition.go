@@ -80,6 +80,9 @@ type Request struct {
 	Init, State, Shared map[string]any
 	// Output gives an output of another resource. Templates cannot call it: it would hide what they need.
 	Output func(Reference) (any, error)
+	// Workloads are the names of all workloads. Rendering is what earlier resources of the rendering have left; nil for nothing.
+	Workloads []string
+	Rendering *Rendering
 	// Known is what the cluster has said of the resource's claim, nil for nothing. No template sees it.
 	Known *rendererv1.ResourceOutputs
 }
@@ -94,6 +97,10 @@ type Result struct {
 	// then have a text in their place that must not be used.
 	Claim   *rendererv1.ClaimRef
 	Missing bool
+	// Repeatable says that several resources may make the same object, which is there once then.
+	Repeatable bool
+	// Rendering is what later resources of the rendering get; nil for what this one got.
+	Rendering *Rendering
 }
 
 // file is a definition as it is written.

@@ -28,7 +28,10 @@ func TestBuiltinDefinitionsCompile(t *testing.T) {
 	if err := definition.Builtin().CompileAll(); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"amqp", "dns", "endpoint", "environment", "mysql", "postgres", "redis", "route", "service", "service-port", "volume"}
+	want := []string{
+		"amqp", "dns", "elasticsearch", "endpoint", "environment", "kafka", "kafka-topic", "llm-model", "mongodb", "mssql", "mysql", "postgres", "postgres-instance",
+		"postgres.shared", "redis", "route", "s3", "service", "service-port", "volume",
+	}
 	if diff := cmp.Diff(want, definition.Builtin().Types()); diff != "" {
 		t.Error(diff)
 	}

@@ -20,6 +20,9 @@ type driver interface {
 func newDriver(spec *rendererv1.ResourceDefinition, in *inputs) driver {
 	switch spec.GetDriver() {
 	case rendererv1.ResourceDefinition_DRIVER_TEMPLATE:
+		if in.values["compatibility"] != nil {
+			return newProvisioner(spec, in)
+		}
 		return newTemplate(spec, in)
 	case rendererv1.ResourceDefinition_DRIVER_STATIC:
 		return newStatic(in)

@@ -48,8 +48,11 @@ type execution struct {
 }
 
 // compile parses a template. An unknown function is an error that names it; so is one that is refused in rendering.
-func compile(name, text string) (*program, error) {
-	t, err := template.New(name).Funcs(functions()).Parse(text)
+func compile(name, text string) (*program, error) { return compileWith(name, text, functions()) }
+
+// compileWith is compile with functions of a dialect.
+func compileWith(name, text string, functions template.FuncMap) (*program, error) {
+	t, err := template.New(name).Funcs(functions).Parse(text)
 	if err != nil {
 		return nil, explainRefused(err)
 	}

@@ -17,6 +17,9 @@ import (
 // DefaultClass is the class of requests and definitions that name none.
 const DefaultClass = "default"
 
+// AnyClass is the class of definitions that answer every class. One that names the class comes before it at equal criteria.
+const AnyClass = "*"
+
 // BuiltinPrefix begins the names of the definitions that are part of Towpath.
 const BuiltinPrefix = "builtin/"
 
@@ -70,6 +73,8 @@ func Explain(req *rendererv1.MatchRequest, definitions []*rendererv1.ResourceDef
 			m.Reason = "cannot be chosen: " + c.why + ", and another definition holds as well"
 		case i == 0:
 			m.Won, m.Reason = true, "won: "+c.why
+		case c.specificity == ranked[0].specificity && order(c) == order(ranked[0]):
+			m.Reason = "lost: " + c.why + ", but " + ranked[0].definition.GetName() + " names the class"
 		case c.specificity == ranked[0].specificity:
 			m.Reason = "lost: " + c.why + ", but a definition of the organisation comes before one that is part of Towpath"
 		default:
@@ -127,7 +132,8 @@ func Text(c *rendererv1.Criteria) string {
 	return strings.Join(parts, ", ")
 }
 
-// rank orders the definitions of the type: the best first, those of the organisation before those of Towpath, then by name.
+// rank orders the definitions of the type: the best first, those of the organisation before those of Towpath, those that name the class
+// before those of every class, then by name.
 func rank(req *rendererv1.MatchRequest, definitions []*rendererv1.ResourceDefinition) []candidate {
 	var out []candidate
 	for _, d := range definitions {
@@ -136,14 +142,22 @@ func rank(req *rendererv1.MatchRequest, definitions []*rendererv1.ResourceDefini
 		}
 	}
 	slices.SortStableFunc(out, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.specificity, a.specificity), cmp.Compare(order(a), order(b)),
+		return cmp.Or(cmp.Compare(b.specificity, a.specificity), cmp.Compare(order(a), order(b)), cmp.Compare(anyClass(a), anyClass(b)),
 			strings.Compare(a.definition.GetName(), b.definition.GetName()))
 	})
 	return out
 }
 
 func tie(a, b candidate) bool {
-	return a.specificity != none && a.specificity == b.specificity && order(a) == order(b)
+	return a.specificity != none && a.specificity == b.specificity && order(a) == order(b) && anyClass(a) == anyClass(b)
+}
+
+// anyClass is 1 for what answers every class, and comes after what names the one that is asked for.
+func anyClass(c candidate) int {
+	if c.definition.GetClass() == AnyClass {
+		return 1
+	}
+	return 0
 }
 
 // order is 1 for what is part of Towpath, and comes last.
@@ -156,7 +170,7 @@ func order(c candidate) int {
 
 func judge(req *rendererv1.MatchRequest, d *rendererv1.ResourceDefinition) candidate {
 	c := candidate{definition: d, specificity: none}
-	if have, want := Class(d.GetClass()), Class(req.GetClass()); have != want {
+	if have, want := Class(d.GetClass()), Class(req.GetClass()); have != want && have != AnyClass {
 		c.why = fmt.Sprintf("it answers the class %s and the request is for %s", have, want)
 		return c
 	}

@@ -25,6 +25,8 @@ type files struct {
 	// kinds are those that may be in it, wrong what its objects have that Kubernetes would not take.
 	kinds kinds
 	wrong kube.Problems
+	// repeated are objects that several resources may make, see addMade.
+	repeated map[string]repeatable
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.

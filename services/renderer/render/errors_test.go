@@ -52,7 +52,7 @@ func TestRenderRefusesDocuments(t *testing.T) {
 		says     string
 	}{
 		"an unknown resource type": {head + "containers: {main: {image: x}}\nresources: {db: {type: postgress}}",
-			errorsv1.Reason_REASON_NO_RESOURCE_DEFINITION, "known types: amqp, dns, endpoint, environment, mysql, postgres, redis, route, service, service-port, volume"},
+			errorsv1.Reason_REASON_NO_RESOURCE_DEFINITION, "known types: amqp, dns, elasticsearch, endpoint, environment, kafka, kafka-topic"},
 		"an unknown class": {head + "containers: {main: {image: x}}\nresources: {db: {type: postgres, class: huge}}",
 			errorsv1.Reason_REASON_NO_RESOURCE_DEFINITION, `the class "huge"`},
 		"an unknown parameter": {head + "containers: {main: {image: x}}\nresources: {db: {type: postgres, params: {disk: 1Gi}}}",

@@ -134,10 +134,10 @@ func TestAutoscalingLeavesTheNumberOfReplicasAlone(t *testing.T) {
 		replicas    string
 		scaled      bool
 	}{
-		"autoscaling":                            {"a.b/cc: d", auto, "", true},
+		"autoscaling":                            {"ab.cd/cc: d", auto, "", true},
 		"tow scale wins":                         {"towpath.dev/replicas: '3'", auto, "replicas: 3", false},
 		"tow scale to nothing wins":              {"towpath.dev/replicas: '0'", auto, "replicas: 0", false},
-		"no autoscaling":                         {"a.b/cc: d", &rendererv1.EnvironmentDefaults{Replicas: 2}, "replicas: 2", false},
+		"no autoscaling":                         {"ab.cd/cc: d", &rendererv1.EnvironmentDefaults{Replicas: 2}, "replicas: 2", false},
 		"autoscaling of a StatefulSet":           {"towpath.dev/kind: StatefulSet", auto, "", true},
 		"a DaemonSet is never scaled":            {"towpath.dev/kind: DaemonSet", auto, "", false},
 		"a Job is never scaled":                  {"towpath.dev/kind: Job", auto, "", false},
@@ -170,7 +170,7 @@ func TestAutoscalingLeavesTheNumberOfReplicasAlone(t *testing.T) {
 }
 
 func TestAnAutoscalerThatCouldNeverActIsWarnedOf(t *testing.T) {
-	in := annotated(t, "a.b/cc: d")
+	in := annotated(t, "ab.cd/cc: d")
 	in.Defaults = &rendererv1.EnvironmentDefaults{Autoscaling: &rendererv1.Autoscaling{MaxReplicas: 4, MemoryPercent: 70}}
 	resp, err := render.Render(in)
 	if err != nil {
@@ -183,7 +183,7 @@ func TestAnAutoscalerThatCouldNeverActIsWarnedOf(t *testing.T) {
 }
 
 func TestWrongDefaultsAreRefusedAllAtOnce(t *testing.T) {
-	in := annotated(t, "a.b/cc: d")
+	in := annotated(t, "ab.cd/cc: d")
 	in.Defaults = &rendererv1.EnvironmentDefaults{
 		Replicas: 5, Requests: &rendererv1.ComputeAmounts{Cpu: "half", Memory: "2Gi"}, Limits: &rendererv1.ComputeAmounts{Memory: "1G"},
 		DisruptionBudget: &rendererv1.DisruptionBudget{MaxUnavailable: "0"},

@@ -46,12 +46,8 @@ func Render(input *rendererv1.RenderInput) (*rendererv1.RenderResponse, error) {
 	return render(input, false)
 }
 
-func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
-	return traced(input, claimsOnly, nil)
-}
-
-// traced renders, and lets t know where values come from unless it is nil.
-func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
+// start reads the input and completes its graph; nothing is made yet. t gets to know where values come from unless it is nil.
+func start(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*run, error) {
 	if err := checkInput(input); err != nil {
 		return nil, err
 	}
@@ -77,6 +73,19 @@ func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*renderer
 		return nil, err
 	}
 	if r.graph, err = newGraph(set, r.find); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func render(input *rendererv1.RenderInput, claimsOnly bool) (*rendererv1.RenderResponse, error) {
+	return traced(input, claimsOnly, nil)
+}
+
+// traced renders, and lets t know where values come from unless it is nil.
+func traced(input *rendererv1.RenderInput, claimsOnly bool, t *trace) (*rendererv1.RenderResponse, error) {
+	r, err := start(input, claimsOnly, t)
+	if err != nil {
 		return nil, err
 	}
 	if err := r.resources(); err != nil {
@@ -117,11 +126,14 @@ type run struct {
 	files    files
 	warnings []string
 	services map[string]any
+	names    []string
 	claims   claims
 	// trace is nil unless somebody asks where values come from.
 	trace   *trace
 	routes  routes
 	secrets *secretsource.Source
+	// shared is what definitions share, in the order of the graph.
+	shared *definition.Rendering
 	// claimsOnly leaves everything but claims out of the bundle.
 	claimsOnly bool
 	// unresolved counts placeholders that mean nothing, expanded the bytes that placeholders were replaced by: limits for both
@@ -166,7 +178,7 @@ func checkInput(input *rendererv1.RenderInput) error {
 
 // resources makes every resource in the order of the graph.
 func (r *run) resources() error {
-	r.services = map[string]any{}
+	r.services, r.names = map[string]any{}, slices.Sorted(maps.Keys(r.set.workloads))
 	for name, doc := range r.set.workloads {
 		s := definition.Service{ServiceName: kube.ServiceName(name), Ports: map[string]any{}}
 		for _, p := range kube.Ports(doc) {
@@ -199,17 +211,20 @@ func (r *run) resource(res *resource) error {
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,
 		Application: r.place.Application, Environment: r.place.Environment, EnvironmentType: r.input.GetEnvironmentType(),
 		Namespace: r.place.Namespace, Instance: r.place.Instance, Domain: r.domain(), Variables: r.input.GetVariables(),
-		Output: r.output(res), Known: r.input.GetOutputs()[res.uid],
+		Output: r.output(res), Known: r.input.GetOutputs()[res.uid], Workloads: r.names, Rendering: r.shared,
 	})
 	if err != nil {
 		return located(err, res)
 	}
 	res.outputs = made.Outputs
+	if made.Rendering != nil {
+		r.shared = made.Rendering
+	}
 	if r.claimsOnly && made.Claim == nil {
 		return nil
 	}
 	for _, m := range made.Manifests {
-		if err := r.addManifest(m, res); err != nil {
+		if err := r.addManifest(m, made.Repeatable, res); err != nil {
 			return err
 		}
 		r.routes.take(m)

@@ -3,13 +3,13 @@ package render
 import "github.com/towpath-dev/towpath/services/renderer/definition"
 
 // addManifest adds an object of a definition, or in place of a Secret what makes it by the environment type's strategy.
-func (r *run) addManifest(m map[string]any, res *resource) error {
+func (r *run) addManifest(m map[string]any, repeatable bool, res *resource) error {
 	objects, err := r.secrets.Make(m, res.uid)
 	if err != nil {
 		return located(err, res)
 	}
 	for _, o := range objects {
-		if err := r.files.addResource(o, res, r.place); err != nil {
+		if err := r.files.addMade(o, repeatable, res, r.place); err != nil {
 			return err
 		}
 	}
