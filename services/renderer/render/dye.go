@@ -42,13 +42,18 @@ type dye struct {
 	change func(req *definition.Request, v any)
 }
 
-// make makes a resource, and finds out what it is made of when that is asked for.
-func (r *run) make(res *resource, req *definition.Request) (definition.Result, error) {
+// makeHere makes a resource: the one place from which that is done, also when it is done again to find out what it is made of.
+func (r *run) makeHere(res *resource, req *definition.Request) (definition.Result, error) {
+	return res.definition.Make(req)
+}
+
+// made makes a resource, and finds out what it is made of when that is asked for.
+func (r *run) made(res *resource, req *definition.Request) (definition.Result, error) {
 	if r.trace == nil {
-		return res.definition.Make(req)
+		return r.makeHere(res, req)
 	}
 	asked := *req
-	made, err := res.definition.Make(req)
+	made, err := r.makeHere(res, req)
 	if err == nil {
 		r.trace.dye(res, &asked, made)
 	}
@@ -75,7 +80,7 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 	}
 	objects, outputs := leavesOf(unwrapped(made.Manifests)), flat(made.Outputs)
 	for _, d := range t.dyes(res, req) {
-		again, ok := remade(res, req, d, &left)
+		again, ok := t.remade(res, req, d, &left)
 		if !ok {
 			d.from.Note = "likely: the value is the same"
 			guess(d, objects, c.leaves)
@@ -104,14 +109,14 @@ func inputOf(spec *rendererv1.ResourceDefinition) string {
 }
 
 // remade makes the resource with another value at the dye's place; false when no other value is taken.
-func remade(res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
+func (t *trace) remade(res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
 	for _, v := range others(d.value) {
 		if *left--; *left < 0 {
 			break
 		}
 		other := *req
 		d.change(&other, v)
-		if again, err := res.definition.Make(&other); err == nil {
+		if again, err := t.run.makeHere(res, &other); err == nil {
 			return again, true
 		}
 	}
