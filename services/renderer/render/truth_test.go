@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestAnotherValueAtTheOriginMakesAnotherLeaf(t *testing.T) {
 				t.Fatal(err)
 			}
 			tried, refused := 0, 0
-			made := map[string][]map[string][]byte{}
+			made := map[string]*trials{}
 			for _, f := range resp.GetFields() {
 				// What has a sentence of its own is there because of what stands at its origin, and may be a constant.
 				if f.GetOrigin().GetNote() != "" || strings.HasSuffix(f.GetOrigin().GetPointer(), "/metadata/name") {
@@ -54,7 +55,7 @@ func TestAnotherValueAtTheOriginMakesAnotherLeaf(t *testing.T) {
 
 // disturb puts another value at a leaf's origin and tells what becomes of the leaf: "changed", "refused" when rendering takes no other
 // value there, "" when there is nothing to try, else what is wrong. made has what was rendered before, by origin.
-func disturb(t *testing.T, in *rendererv1.RenderInput, f *rendererv1.FieldOrigin, made map[string][]map[string][]byte) string {
+func disturb(t *testing.T, in *rendererv1.RenderInput, f *rendererv1.FieldOrigin, made map[string]*trials) string {
 	t.Helper()
 	o := f.GetOrigin()
 	switch o.GetSource() {
@@ -64,31 +65,44 @@ func disturb(t *testing.T, in *rendererv1.RenderInput, f *rendererv1.FieldOrigin
 		return ""
 	}
 	key := o.GetSource().String() + o.GetPointer() + " " + o.GetPath()
-	bundles, known := made[key]
-	if !known {
-		for _, other := range mutants(t, in, o) {
-			if out, err := render.Render(other); err == nil {
-				bundles = append(bundles, out.GetBundle().GetFiles())
-			}
-		}
-		made[key] = bundles
+	if made[key] == nil {
+		made[key] = &trials{left: mutants(t, in, o)}
 	}
-	for _, files := range bundles {
-		if changed(files, f) {
+	return made[key].of(f)
+}
+
+// trials are renderings with other values at one origin, made as they are needed.
+type trials struct {
+	left []*rendererv1.RenderInput
+	made []map[string][]byte
+}
+
+func (a *trials) of(f *rendererv1.FieldOrigin) string {
+	if slices.ContainsFunc(a.made, func(files map[string][]byte) bool { return changed(files, f) }) {
+		return "changed"
+	}
+	for len(a.left) > 0 {
+		out, err := render.Render(a.left[0])
+		if a.left = a.left[1:]; err != nil {
+			continue
+		}
+		a.made = append(a.made, out.GetBundle().GetFiles())
+		if changed(out.GetBundle().GetFiles(), f) {
 			return "changed"
 		}
 	}
-	if len(bundles) == 0 {
+	if len(a.made) == 0 {
 		return "refused"
 	}
 	return "another value there changes nothing"
 }
 
 func changed(files map[string][]byte, f *rendererv1.FieldOrigin) bool {
-	for _, o := range manifest.Read(files) {
-		if o.Ref.GetFile() != f.GetObject().GetFile() {
-			continue
-		}
+	content, there := files[f.GetObject().GetFile()]
+	if !there {
+		return true
+	}
+	for _, o := range manifest.Read(map[string][]byte{f.GetObject().GetFile(): content}) {
 		way, _, err := manifest.Find(o.Value, f.GetPath())
 		if err != nil {
 			return true
