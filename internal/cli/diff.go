@@ -19,25 +19,36 @@ import (
 func (t *tow) diffCmd() *cobra.Command {
 	var env string
 	var full bool
+	var objects manifestsFlags
 	cmd := &cobra.Command{
 		Use: "diff -e APP/ENV [FROM [TO]] | FROM-ENV TO-ENV", Short: "Show how two deployments or environments differ",
 		Args: rangeArgs(0, "the number of a deployment, or an environment", "the number of another deployment, or another environment"),
 		Long: `Shows how what two deployments were asked to run differs: workloads, shared resources, variables and what was set for one
 environment alone, in a line for each difference. FROM is the deployment that runs and TO the newest one, unless they are given.
-With two environments it compares what is meant to run in them. --full shows the documents themselves.
+With two environments it compares what is meant to run in them. --full shows the documents themselves, and --manifests the Kubernetes
+objects that were made of them, by object and field.
 
-` + "`tow plan`" + ` shows the difference in manifests, and ` + "`tow drift list`" + ` that between Git and the cluster.`,
+` + "`tow plan`" + ` shows what a change would do to manifests, and ` + "`tow drift list`" + ` that between Git and the cluster.`,
 		Example: `  tow diff -e shop/dev
   tow diff -e shop/dev 3 7
+  tow diff -e shop/dev --manifests 3 7
   tow diff shop/dev shop/staging --full`,
 	}
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
 	cmd.Flags().BoolVar(&full, "full", false, "show the difference of the documents, in YAML")
+	objects.bind(t, cmd)
+	cmd.MarkFlagsMutuallyExclusive("full", "manifests")
 	cmd.ValidArgsFunction = t.completeDiff
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		names, err := diffEnds(env, args)
 		if err != nil {
 			return err
+		}
+		if objects.manifests {
+			return t.diffManifests(ctx, objects, names)
+		}
+		if objects.format != "table" {
+			return usagef("-o is about --manifests; what deployments were asked to run is told as text")
 		}
 		c, err := t.api()
 		if err != nil {

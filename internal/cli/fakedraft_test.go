@@ -99,6 +99,8 @@ func planDetails(p *catalogv1.Plan) *catalogv1.Plan {
 		}})},
 		{Object: api, Field: "metadata.labels[tier]", Before: structpb.NewStringValue("")},
 	}
+	p.Text = "~ Deployment api\n    " + container + "env[name=LOG_LEVEL].value: info -> debug\n    + " + container + "env[name=NEW]: \"\"\n" +
+		"    - metadata.labels[tier]: \"\"\n+ Service web\n- ConfigMap old\n"
 	p.Verdicts = []*rendererv1.Verdict{
 		{Guardrail: "no-latest", Enforcement: rendererv1.Guardrail_ENFORCEMENT_DENY, Message: "the image has no version", Object: api},
 		{Guardrail: "replicas", Enforcement: rendererv1.Guardrail_ENFORCEMENT_WARN, Message: "one replica only", Object: api},

@@ -7,14 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
-
-// maxPlanFields is how many fields a plan shows to a person; -o json has all.
-const maxPlanFields = 200
 
 const filesFlagName = "files"
 
@@ -35,7 +31,7 @@ func (p *printer) plan(env string, plan *catalogv1.Plan) error {
 	for _, line := range plan.GetSummary() {
 		fmt.Fprintf(&b, "  %s\n", clean(line))
 	}
-	p.planObjects(&b, plan)
+	b.WriteString(p.differences(plan.GetText()))
 	if len(plan.GetFiles()) == 0 {
 		b.WriteString("no file changes: the tree stays as it is\n")
 	} else {
@@ -54,50 +50,6 @@ func (p *printer) plan(env string, plan *catalogv1.Plan) error {
 	}
 	return p.fields("tree", treeChange(plan), "plan hash", plan.GetPlanHash())
 }
-
-// planObjects tells what happens to each object, and below those that change to which of their fields.
-func (p *printer) planObjects(b *strings.Builder, plan *catalogv1.Plan) {
-	fields := map[string][]*catalogv1.FieldChange{}
-	for _, f := range plan.GetFields() {
-		fields[objectID(f.GetObject())] = append(fields[objectID(f.GetObject())], f)
-	}
-	shown := 0
-	for _, o := range plan.GetObjects() {
-		sign, colour := "~", yellow
-		switch o.GetAction() {
-		case catalogv1.FileChange_ACTION_ADD:
-			sign, colour = "+", green
-		case catalogv1.FileChange_ACTION_DELETE:
-			sign, colour = "-", red
-		case catalogv1.FileChange_ACTION_UNSPECIFIED, catalogv1.FileChange_ACTION_MODIFY:
-		}
-		fmt.Fprintf(b, "%s\n", p.paint(colour, sign+" "+clean(o.GetObject().GetKind()+"/"+o.GetObject().GetName())))
-		for _, f := range fields[objectID(o.GetObject())] {
-			if shown++; shown <= maxPlanFields {
-				fmt.Fprintf(b, "    %s: %s\n", clean(f.GetField()), p.fieldChange(f))
-			}
-		}
-	}
-	if more := shown - maxPlanFields; more > 0 {
-		fmt.Fprintf(b, "    and %d more; see -o json\n", more)
-	}
-}
-
-func objectID(o *rendererv1.ObjectRef) string {
-	return o.GetApiVersion() + " " + o.GetKind() + " " + o.GetName()
-}
-
-func (p *printer) fieldChange(f *catalogv1.FieldChange) string {
-	switch {
-	case f.GetBefore() == nil:
-		return p.paint(green, "set to "+planValue(f.GetAfter()))
-	case f.GetAfter() == nil:
-		return p.paint(red, "removed (was "+planValue(f.GetBefore())+")")
-	}
-	return p.paint(red, planValue(f.GetBefore())) + " -> " + p.paint(green, planValue(f.GetAfter()))
-}
-
-func planValue(v *structpb.Value) string { return quoteText(clean(valueText(v))) }
 
 // quoteText gives a text that can be told from nothing in a line, and is not too long for it.
 func quoteText(text string) string {

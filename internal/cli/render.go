@@ -72,8 +72,24 @@ and ends with exit code 1 and the difference when it is not what would be writte
 }
 
 func (f *renderFlags) bind(t *tow, cmd *cobra.Command) {
-	f.scores.bind(cmd)
 	t.envFlagVar(cmd, &f.env, "names of application and environment (default local/dev)")
+	f.bindInput(cmd)
+	fs := cmd.Flags()
+	fs.BoolVar(&f.claimsOnly, "claims-only", false, "render the claims alone: what a deployment commits while it waits for their outputs")
+	fs.StringVarP(&f.out, "output", "o", "-", "write to this folder, one object a file; - for standard output")
+	fs.BoolVar(&f.prune, "prune", false, "remove from the folder of -o what an earlier rendering of the same environment wrote and this one does not")
+	fs.StringVar(&f.check, "check", "", "compare with this folder, show the difference, and end with exit code 1 when there is one")
+	fs.BoolVar(&f.watch, "watch", false, "render again whenever an input file changes, until Ctrl-C")
+}
+
+// inputFlags are those that bindInput adds, without Score files and what is changed in them.
+var inputFlags = []string{"type", "type-file", "namespace", "variable", "secret-variable", "variables-file", "definition", "definitions", "resources-file",
+	"outputs-file", "input", "replicas", "restricted", "domain", "label"}
+
+// bindInput adds the flags that say what is rendered; that of the environment's name is the command's own.
+func (f *renderFlags) bindInput(cmd *cobra.Command) {
+	f.given = cmd.Flags().Changed
+	f.scores.bind(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.kind, "type", "", "the environment type, such as development")
 	fs.StringVar(&f.typeFile, "type-file", "", "the environment type as `tow type get NAME -o yaml` prints it: defaults and guardrails")
@@ -87,15 +103,10 @@ func (f *renderFlags) bind(t *tow, cmd *cobra.Command) {
 	fs.StringVar(&f.resourcesFile, "resources-file", "", "a YAML file with resources that workloads share, by name as in a Score file's resources")
 	fs.StringVar(&f.outputsFile, "outputs-file", "", "what clusters have said of claims, as `tow outputs -o yaml` prints it")
 	fs.StringVar(&f.inputFile, "input", "", "a YAML file with a RenderInput of the API, such as one with an overlay; all other flags go over it")
-	fs.BoolVar(&f.claimsOnly, "claims-only", false, "render the claims alone: what a deployment commits while it waits for their outputs")
 	fs.Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
 	fs.BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
 	fs.StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
 	fs.StringArrayVar(&f.labels, "label", nil, "a label on every object, KEY=VALUE")
-	fs.StringVarP(&f.out, "output", "o", "-", "write to this folder, one object a file; - for standard output")
-	fs.BoolVar(&f.prune, "prune", false, "remove from the folder of -o what an earlier rendering of the same environment wrote and this one does not")
-	fs.StringVar(&f.check, "check", "", "compare with this folder, show the difference, and end with exit code 1 when there is one")
-	fs.BoolVar(&f.watch, "watch", false, "render again whenever an input file changes, until Ctrl-C")
 	for _, flag := range []string{"type", "namespace", "variable", "secret-variable", "replicas", "domain", "label"} {
 		complete(cmd, flag, noCompletion)
 	}

@@ -54,7 +54,11 @@ func (m masker) mask(path []string, parent, v any) any {
 		}
 		return out
 	case string:
-		if m.hides(path) || secrets.LooksNamed(nameOf(path, parent), v) != "" {
+		name := nameOf(path, parent)
+		if strings.HasPrefix(v, "$(") { // another variable carries it
+			name = ""
+		}
+		if m.hides(path) || secrets.LooksNamed(name, v) != "" {
 			return Masked
 		}
 		return v

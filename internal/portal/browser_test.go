@@ -245,11 +245,16 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.see("Objects in the cluster")
 	p.shot("environment")
 
+	t.Log("a difference tells where what Git says comes from")
+	p.press("Where from?")
+	p.see("spec.replicas = 1: environment type development, replicas")
+
 	t.Log("one variable is changed, with a plan first")
 	p.press("Edit LOG_LEVEL")
 	p.fill("input[name=value]", "debug"+kb.Enter)
 	p.see("api: LOG_LEVEL info -> debug")
 	p.see("+          value: debug")
+	p.see("env[name=LOG_LEVEL].value: info -> debug")
 	p.shot("plan")
 	p.fill("dialog input[name=message]", "find the slow query")
 	p.press("Deploy")
@@ -321,9 +326,11 @@ func TestInABrowserAViewerIsOfferedNothingThatChangesSomething(t *testing.T) {
 	p.visit("#/shop/dev")
 	p.see("2 differences to Git")
 	p.see("LOG_LEVEL")
-	if offered := ask[string](p, `[...document.querySelectorAll("main button, main summary")].map((b) => b.innerText).join()`); offered != "" {
+	if offered := ask[string](p, `[...document.querySelectorAll("main button:not(.asks), main summary")].map((b) => b.innerText).join()`); offered != "" {
 		t.Errorf("a viewer is offered %q", offered)
 	}
+	p.press("Where from?") // it only asks
+	p.see("environment type development, replicas")
 	p.clean()
 }
 

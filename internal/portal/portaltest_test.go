@@ -81,6 +81,7 @@ func serve(t *testing.T, s *stub) *httptest.Server {
 	}
 	catalogv1.RegisterCatalogServiceServer(server, s)
 	catalogv1.RegisterAccessServiceServer(server, s)
+	catalogv1.RegisterManifestServiceServer(server, manifests{})
 	driftv1.RegisterDriftServiceServer(server, s)
 	eventsv1.RegisterEventServiceServer(server, s)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -331,6 +332,7 @@ func (s *stub) PlanDeployment(_ context.Context, r *catalogv1.PlanDeploymentRequ
 			return nil, errs.InvalidField("change.overlay_operations[0].value", "looks like a secret; use a resource of type secret instead")
 		}
 		p.Summary = append(p.Summary, "api: "+key+" info -> "+op.GetValue().GetStringValue())
+		p.Text += "~ Deployment api\n    spec.template.spec.containers[name=main].env[name=" + key + "].value: info -> " + op.GetValue().GetStringValue() + "\n"
 		p.Files = append(p.Files, &catalogv1.FileChange{Path: "api/deployment.yaml", Action: catalogv1.FileChange_ACTION_MODIFY, Diff: "--- a/api/deployment.yaml\n+++ b/api/deployment.yaml\n@@ -34,7 +34,7 @@\n         env:\n         - name: " + key + "\n-          value: info\n+          value: " + op.GetValue().GetStringValue() + "\n         ports:\n"})
 	}
 	if r.GetRollbackTo() != "" {
@@ -515,3 +517,17 @@ func (s *stub) WatchEvents(r *eventsv1.WatchEventsRequest, stream grpc.ServerStr
 type catalogDeployment = catalogv1.Deployment
 
 const stateHealthy = catalogv1.Deployment_STATE_HEALTHY
+
+// manifests tells where fields come from.
+type manifests struct {
+	catalogv1.UnimplementedManifestServiceServer
+}
+
+func (manifests) ExplainEnvironment(_ context.Context, r *catalogv1.ExplainEnvironmentRequest) (*catalogv1.ExplainEnvironmentResponse, error) {
+	if r.GetName() != shopDev || r.GetObject() != "Deployment/web" {
+		return nil, errs.NotFoundf("the object "+r.GetObject(), "there are deployment/web")
+	}
+	return &catalogv1.ExplainEnvironmentResponse{Fields: []*rendererv1.FieldOrigin{{
+		Path: r.GetPath(), Value: structpb.NewNumberValue(1), Text: r.GetPath() + " = 1: environment type development, replicas",
+	}}}, nil
+}

@@ -1,6 +1,6 @@
 // Drift: what differs between the cluster and Git, side by side, who did it and when, and how to put it back.
-import { post } from "./api.js";
-import { chip, confirm, h, exact, toast, value, word } from "./ui.js";
+import { get, post, query } from "./api.js";
+import { busy, chip, confirm, h, exact, toast, value, word } from "./ui.js";
 import { mayChange } from "./session.js";
 
 const WHAT = {
@@ -25,7 +25,24 @@ export function drift({ findings }, act) {
         side("The cluster has", f.live, f.kind === "KIND_REMOVED" || f.kind === "KIND_MISSING" ? "nothing" : f.field ? "nothing" : "the object", "live")),
       h("dl", { class: "facts" },
         fact("Who", h("code", null, f.manager || "unknown")), fact("How", f.operation || "-"), fact("Edited", exact(f.editTime)),
-        fact("Noticed", exact(f.detectTime)), fact("Known", f.attribution || "-")))));
+        fact("Noticed", exact(f.detectTime)), fact("Known", f.attribution || "-")),
+      f.field && ADDED.includes(f.kind) ? null : origin(f, act))));
+}
+
+// What nobody declared comes from nowhere.
+const ADDED = ["KIND_EXTRA", "KIND_ORPHANED", "KIND_RESIDUE", "KIND_UNMANAGED"];
+
+// origin asks, when told to, where what Git says comes from.
+function origin(f, act) {
+  const box = h("div");
+  const ask = h("button", { type: "button", class: "asks", onclick: () => busy(ask, box, async () => {
+    const told = await get(`/v1/${act.name}:explain` + query({ object: f.objectKind + "/" + f.objectName, path: f.field }));
+    const fields = told.fields || [];
+    box.replaceChildren(h("ul", { class: "origin" }, fields.slice(0, 20).map((o) => h("li", null, h("code", null, o.text)))),
+      fields.length > 20 ? h("p", { class: "quiet" }, `${fields.length - 20} more: tow explain shows them`) : "");
+    ask.remove();
+  }) }, "Where from?");
+  return h("div", { class: "tools", key: "origin", keep: true }, ask, box);
 }
 
 const fact = (name, ...v) => h("div", null, h("dt", null, name), h("dd", null, ...v));

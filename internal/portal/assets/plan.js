@@ -53,10 +53,17 @@ function showPlan(p) {
   return h("div", { class: "plan" },
     p.summary.length ? h("ul", { class: "summary" }, p.summary.map((s) => h("li", null, s))) : null,
     !p.files.length ? h("p", null, p.summary.length ? "No file in Git would change." : "Nothing would change.") : null,
+    p.text ? [h("h3", null, "Objects"), objects(p.text)] : null,
     p.warnings.length ? h("ul", { class: "warnings" }, p.warnings.map((w) => h("li", null, w))) : null,
     n ? h("p", { class: "quiet" }, n === 1 ? "1 difference is open in the cluster; it stays unless this touches what is applied." : n + " differences are open in the cluster; they stay unless this touches what is applied.") : null,
     p.files.length ? h("h3", null, p.files.length === 1 ? "1 file in Git" : p.files.length + " files in Git") : null,
     p.files.map((f) => h("details", { open: p.files.length <= 3 }, h("summary", null, h("code", null, f.path), " ", h("span", { class: "quiet" }, word(f.action, "ACTION_"))), diff(f.diff))));
+}
+
+// objects shows the difference of objects and fields as the server tells it; the sign of a line stands behind its indentation.
+function objects(text) {
+  const kind = (l) => ({ "+": "add", "-": "del", "@": "hunk", "~": "file" })[l.trim()[0]] || "ctx";
+  return h("pre", { class: "diff", tabindex: "0" }, text.replace(/\n$/, "").split("\n").map((l) => h("span", { class: kind(l) }, l || " ")));
 }
 
 // diff shows a unified diff; the signs stay, so that it can be read without colours.

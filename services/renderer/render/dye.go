@@ -42,20 +42,25 @@ type dye struct {
 	change func(req *definition.Request, v any)
 }
 
-// make makes a resource, and finds out what it is made of when that is asked for.
-func (r *run) make(res *resource, req *definition.Request) (definition.Result, error) {
+// makeHere makes a resource: the one place from which that is done, also when it is done again to find out what it is made of.
+func (r *run) makeHere(res *resource, req *definition.Request) (definition.Result, error) {
+	return r.options.make(res.definition, req)
+}
+
+// made makes a resource, and finds out what it is made of when that is asked for.
+func (r *run) made(res *resource, req *definition.Request) (definition.Result, error) {
 	if r.trace == nil {
-		return r.options.make(res.definition, req)
+		return r.makeHere(res, req)
 	}
 	asked := *req
-	made, err := r.options.make(res.definition, req)
+	made, err := r.makeHere(res, req)
 	if err == nil {
-		r.trace.dye(r.options, res, &asked, made)
+		r.trace.dye(res, &asked, made)
 	}
 	return made, err
 }
 
-func (t *trace) dye(opts Options, res *resource, req *definition.Request, made definition.Result) {
+func (t *trace) dye(res *resource, req *definition.Request, made definition.Result) {
 	spec := res.definition.Spec
 	c := &causes{
 		leaves: map[string][]*origin.Origin{}, outputs: map[string][]*origin.Origin{}, whole: map[string]*origin.Origin{},
@@ -64,7 +69,7 @@ func (t *trace) dye(opts Options, res *resource, req *definition.Request, made d
 	if !res.shared() {
 		c.from.Workload = res.owner
 	}
-	t.made[res.uid] = c
+	t.made[res.uid], t.makers[maker(res)] = c, c
 	if made.Claim != nil && req.Known != nil {
 		c.note = fmt.Sprintf("the cluster has said so, version %d", req.Known.GetVersion())
 	}
@@ -73,19 +78,19 @@ func (t *trace) dye(opts Options, res *resource, req *definition.Request, made d
 	case rendererv1.ResourceDefinition_DRIVER_HELM, rendererv1.ResourceDefinition_DRIVER_KUSTOMIZE:
 		left = maxDyesCharts
 	}
-	objects, outputs := leavesOf(made.Manifests), flat(made.Outputs)
+	objects, outputs := leavesOf(unwrapped(made.Manifests)), flat(made.Outputs)
 	for _, d := range t.dyes(res, req) {
-		again, ok := remade(opts, res, req, d, &left)
+		again, ok := t.remade(res, req, d, &left)
 		if !ok {
 			d.from.Note = "likely: the value is the same"
 			guess(d, objects, c.leaves)
 			guess(d, outputs, c.outputs)
 			continue
 		}
-		differ(d.from, objects, leavesOf(again.Manifests), c.leaves)
+		differ(d.from, objects, leavesOf(unwrapped(again.Manifests)), c.leaves)
 		differ(d.from, outputs, flat(again.Outputs), c.outputs)
 	}
-	c.rename(made.Manifests)
+	c.rename(unwrapped(made.Manifests))
 }
 
 // inputOf names the input of a definition that makes its objects.
@@ -104,14 +109,14 @@ func inputOf(spec *rendererv1.ResourceDefinition) string {
 }
 
 // remade makes the resource with another value at the dye's place; false when no other value is taken.
-func remade(opts Options, res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
+func (t *trace) remade(res *resource, req *definition.Request, d dye, left *int) (definition.Result, bool) {
 	for _, v := range others(d.value) {
 		if *left--; *left < 0 {
 			break
 		}
 		other := *req
 		d.change(&other, v)
-		if again, err := opts.make(res.definition, &other); err == nil {
+		if again, err := t.run.makeHere(res, &other); err == nil {
 			return again, true
 		}
 	}
@@ -296,6 +301,22 @@ func scorePath(workload, path string) *origin.Origin {
 const wayEnd = "\x00"
 
 func wayKey(path []string) string { return strings.Join(path, wayEnd) }
+
+// unwrapped gives objects with those of a List in its place.
+func unwrapped(objects []map[string]any) (out []map[string]any) {
+	for _, o := range objects {
+		items, ok := o["items"].([]any)
+		if !ok || o["kind"] != "List" {
+			out = append(out, o)
+			continue
+		}
+		for _, item := range items {
+			m, _ := item.(map[string]any)
+			out = append(out, m)
+		}
+	}
+	return out
+}
 
 // leavesOf gives the leaves of objects by index and path.
 func leavesOf(objects []map[string]any) map[string]any {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/jsonptr"
 	"github.com/towpath-dev/towpath/internal/manifest"
 	"github.com/towpath-dev/towpath/services/renderer/origin"
 
@@ -73,13 +74,38 @@ func (t *trace) explain(ref *rendererv1.ObjectRef, path string, names manifest.N
 			break
 		}
 		f := &rendererv1.FieldOrigin{
-			Object: ref, Path: manifest.FieldPath(value, l.Path), Value: manifest.Value(valueAt(shown, l.Path)), Origin: t.finished(l.From),
+			Object: ref, Path: manifest.FieldPath(value, l.Path), Value: manifest.Value(valueAt(shown, l.Path)), Origin: t.finished(t.key(l)),
 		}
 		f.Text = names.Line(f)
 		out = append(out, f)
 	}
 	return out, nil
 }
+
+// key gives the origin of a leaf: of one that is the key under which something stands in the document, and not what stands there, one
+// that says so.
+func (t *trace) key(l origin.Leaf) *origin.Origin {
+	if l.From.GetSource() != rendererv1.Origin_SOURCE_SCORE || len(l.Path) == 0 {
+		return l.From
+	}
+	text, isText := l.Value.(string)
+	at := splitPath(l.From.GetPath())
+	if !isText || at[len(at)-1] != text || !slices.Contains([]string{"name", "mountPath"}, l.Path[len(l.Path)-1]) {
+		return l.From
+	}
+	if v, _ := jsonptr.Get(t.doc, jsonptr.Join(append([]string{"workloads", l.From.GetWorkload()}, at...)...)); v == text {
+		return l.From
+	}
+	if o := t.keys[l.From]; o != nil {
+		return o
+	}
+	o := &origin.Origin{Source: l.From.GetSource(), Workload: l.From.GetWorkload(), Path: l.From.GetPath(), Note: keyNote}
+	t.keys[l.From] = o
+	return o
+}
+
+// keyNote marks the origin of what is a key in the document.
+const keyNote = "its key"
 
 // valueAt gives what stands at a path; what was masked above it is masked.
 func valueAt(v any, path []string) any {

@@ -217,7 +217,7 @@ func (r *run) resource(res *resource) error {
 		res.outputs = r.shownVariables
 		return nil
 	}
-	made, err := r.make(res, &definition.Request{
+	made, err := r.made(res, &definition.Request{
 		Uid: res.uid, Guid: guid(res.uid), Type: res.typ, Class: res.class, Id: res.id,
 		Name: definition.Label(res.typ + "-" + res.id), Params: expanded, Metadata: res.metadata,
 		SourceWorkload: res.owner, WorkloadMetadata: r.metadata(res.owner), WorkloadServices: r.services,

@@ -24,13 +24,17 @@ type trace struct {
 	leaves  map[string][]origin.Leaf
 	// made has for each resource what its outputs and objects are made of.
 	made map[string]*causes
-	done map[*origin.Origin]*origin.Origin
+	// makers are the same by what files.put calls who makes an object.
+	makers map[string]*causes
+	// done are finished origins, keys those of what is a key, both by the origin that was marked.
+	done, keys map[*origin.Origin]*origin.Origin
 }
 
 func newTrace() *trace {
 	return &trace{
 		tracer: &origin.Tracer{}, objects: map[string]map[string]any{}, leaves: map[string][]origin.Leaf{}, made: map[string]*causes{},
-		done: map[*origin.Origin]*origin.Origin{},
+		makers: map[string]*causes{},
+		done:   map[*origin.Origin]*origin.Origin{}, keys: map[*origin.Origin]*origin.Origin{},
 	}
 }
 
@@ -67,7 +71,7 @@ func (t *trace) taken(o map[string]any, workload, by string) map[string]any {
 	for i := range leaves {
 		if leaves[i].From == nil {
 			if leaves[i].From = t.volume(out, leaves[i].Path); leaves[i].From == nil {
-				leaves[i].From = t.unmarked(kind+"/"+name, leaves[i].Path, workload, by)
+				leaves[i].From = t.unmarked(out, kind+"/"+name, leaves[i].Path, workload, by)
 			}
 		}
 	}
@@ -80,12 +84,15 @@ var fromTowpath = &origin.Origin{Source: rendererv1.Origin_SOURCE_TOWPATH}
 
 // unmarked gives the origin of a leaf that nobody marked: of what every object gets, of what a definition made, else of Towpath's
 // own rules.
-func (t *trace) unmarked(object string, path []string, workload, by string) *origin.Origin {
+func (t *trace) unmarked(object map[string]any, name string, path []string, workload, by string) *origin.Origin {
 	if o := t.common(path, workload, by); o != nil {
 		return o
 	}
-	if c := t.made[by]; c != nil {
-		return c.leaf(object, path)
+	if o := t.beside(object, path, workload, by); o != nil {
+		return o
+	}
+	if c := t.makers[by]; c != nil {
+		return c.leaf(name, path)
 	}
 	return fromTowpath
 }
@@ -246,7 +253,7 @@ func (t *trace) finished(o *origin.Origin) *origin.Origin {
 func (t *trace) written(o *origin.Origin, pointer string, parts []*origin.Origin) ([]*origin.Origin, bool) {
 	v, _ := jsonptr.Get(t.doc, pointer)
 	text, ok := v.(string)
-	if !ok || !expanded(o, t.doc, pointer) {
+	if !ok || o.GetNote() == keyNote || !expanded(o, t.doc, pointer) {
 		return parts, false
 	}
 	tokens, err := placeholder.Parse(text)
