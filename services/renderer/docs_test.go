@@ -11,7 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer"
+	"github.com/towpath-dev/towpath/services/renderer/archive"
 	files "github.com/towpath-dev/towpath/services/renderer/document"
+	"github.com/towpath-dev/towpath/services/renderer/worker"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -26,14 +29,20 @@ func TestTheExamplesOfTheDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &example{t: t, svc: newService(t)}
+	pool := worker.New(worker.Config{Workers: 1})
+	defer pool.Close()
+	svc, err := renderer.New(renderer.Config{Sandbox: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &example{t: t, svc: svc, archive: archive.Files{}}
 	counts := map[string]int{}
 	for _, m := range fence.FindAllStringSubmatch(string(page), -1) {
 		words := append(strings.Fields(m[2]), "")
 		counts[words[0]]++
 		x.take(words[0], words[1:], m[3])
 	}
-	for kind, least := range map[string]int{"definition": 6, "score": 6, "file": 1, "error": 1, "explain": 1, "guardrails": 1, "verdicts": 1, "claims": 1} {
+	for kind, least := range map[string]int{"definition": 6, "score": 6, "file": 1, "error": 1, "explain": 1, "guardrails": 1, "verdicts": 1, "claims": 1, "archive": 6} {
 		if counts[kind] < least {
 			t.Errorf("the page has %d examples of %s, want %d", counts[kind], kind, least)
 		}
@@ -44,6 +53,7 @@ func TestTheExamplesOfTheDocumentation(t *testing.T) {
 type example struct {
 	t           *testing.T
 	svc         rendererv1.RendererServiceServer
+	archive     archive.Files // of the next definition
 	definitions []*rendererv1.ResourceDefinition
 	guardrails  []*rendererv1.Guardrail
 	done        bool // the workload was rendered: the next definition begins another example
@@ -55,6 +65,8 @@ type example struct {
 func (x *example) take(kind string, args []string, text string) {
 	x.t.Helper()
 	switch kind {
+	case "archive":
+		x.archive[args[0]] = []byte(text)
 	case "definition":
 		x.define(args[0], text)
 	case "claims":
@@ -93,6 +105,12 @@ func (x *example) define(name, text string) {
 	d, err := files.Definition([]byte(text))
 	x.check(err)
 	d.Name = name
+	if len(x.archive) > 0 {
+		data, err := archive.Pack(x.archive)
+		x.check(err)
+		x.check(files.PutArchive(d, data))
+		x.archive = archive.Files{}
+	}
 	_, err = x.svc.CheckDefinition(x.t.Context(), &rendererv1.CheckDefinitionRequest{Definition: d})
 	x.check(err)
 	x.definitions = append(x.definitions, d)

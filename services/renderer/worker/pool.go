@@ -125,7 +125,7 @@ func trial(spec *rendererv1.ResourceDefinition) request {
 // maker implements definition.Maker.
 type maker struct {
 	pool *Pool
-	ctx  context.Context //nolint:containedctx // it is one rendering's, and definition.Maker is pure and knows none
+	ctx  context.Context // one rendering's: definition.Maker is pure and knows none
 	// scene is what has been sent, services the map that it was made of.
 	scene    *scene
 	id       int64
