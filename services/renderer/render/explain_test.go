@@ -143,7 +143,7 @@ func TestOneLineTellsWhereAFieldComesFrom(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resp, err := render.Explain(in, tc.object, tc.path)
+			resp, err := render.Explain(in, render.Options{}, tc.object, tc.path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +172,7 @@ func TestExplainSaysWhatThereIs(t *testing.T) {
 		"a field without its object":   {"", ".spec", errs.Invalid, []string{"object", "deployment/api"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := render.Explain(in, tc.object, tc.path)
+			_, err := render.Explain(in, render.Options{}, tc.object, tc.path)
 			if errs.KindOf(err) != tc.kind {
 				t.Fatalf("error %v", err)
 			}
@@ -188,7 +188,7 @@ func TestExplainSaysWhatThereIs(t *testing.T) {
 func BenchmarkExplain100(b *testing.B) {
 	in := benchInput(b, 100)
 	for b.Loop() {
-		if _, err := render.Explain(in, "deployment/api-050", ""); err != nil {
+		if _, err := render.Explain(in, render.Options{}, "deployment/api-050", ""); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -62,7 +62,7 @@ func TestGraphTellsWhatNeedsWhatAndWhy(t *testing.T) {
 		"server":  "type: server\ndriver: template\ninputs:\n  outputs: 'host: h'\n  manifests: |\n    - {apiVersion: v1, kind: ConfigMap, metadata: {name: server}}\n",
 		"watcher": "type: watcher\ndriver: static\ninputs: {outputs: {of: 1}}\n",
 	}, graphScore)
-	got, err := render.Graph(in)
+	got, err := render.Graph(in, render.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestGraphShowsWhatIsAwaitedAndIsNoErrorForIt(t *testing.T) {
 	if _, err := render.Render(in); errs.ReasonOf(err) != errorsv1.Reason_REASON_OUTPUTS_MISSING {
 		t.Fatalf("rendering it: %v", err)
 	}
-	got, err := render.Graph(in)
+	got, err := render.Graph(in, render.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestGraphNamesTheCycle(t *testing.T) {
 		"store": "type: store\ndriver: static\ninputs: {outputs: {host: \"${resources['other'].outputs.host}\"}}\n",
 		"other": "type: other\ndriver: static\ninputs: {outputs: {host: \"${resources['store'].outputs.host}\"}}\n",
 	}, graphScore)
-	_, err := render.Graph(in)
+	_, err := render.Graph(in, render.Options{})
 	if errs.ReasonOf(err) != errorsv1.Reason_REASON_CYCLE {
 		t.Fatalf("error = %v", err)
 	}
@@ -154,7 +154,7 @@ resources: {all: {type: index}, own: {type: store}}
 	if text := string(got.GetBundle().GetFiles()["deployment-web.yaml"]); !strings.Contains(text, want) {
 		t.Errorf("%s is not in\n%s", want, text)
 	}
-	graph, err := render.Graph(in)
+	graph, err := render.Graph(in, render.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
