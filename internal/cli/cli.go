@@ -17,8 +17,6 @@ import (
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"golang.org/x/term"
-
-	"github.com/towpath-dev/towpath/services/renderer/definition"
 )
 
 // Env is everything that the command line takes from its process, so that tests can run it without one.
@@ -40,8 +38,8 @@ type Env struct {
 	Width func() int
 	// ReadSecret reads a line from the terminal without showing it.
 	ReadSecret func() (string, error)
-	// Maker makes the resources of a rendering, for programs that have more to make them with than tow has; nil in tow.
-	Maker func(ctx context.Context) definition.Maker
+	// Engines are what a program has for rendering beside what tow has; none in tow.
+	Engines
 }
 
 // Main runs the process's command line and gives its exit code (`tow help exit-codes`).

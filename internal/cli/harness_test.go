@@ -17,11 +17,21 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/towpath-dev/towpath/internal/cli"
+	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 )
 
 // TestMain makes the test binary be tow when a script runs it under that name.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tow": func() { os.Exit(cli.Main("v1.2.3")) }})
+	testscript.Main(m, map[string]func(){"tow": func() { os.Exit(cli.Main("v1.2.3")) }, "towpathd": towpathdRender})
+}
+
+// towpathdRender is the server program's `render`, with guardrails.
+func towpathdRender() {
+	cmd := cli.RenderCommand("towpathd", "v1.2.3", cli.Engines{Guardrails: guardrail.Evaluate}, os.Exit)
+	cmd.SetArgs(os.Args[2:])
+	if cmd.Execute() != nil {
+		os.Exit(1)
+	}
 }
 
 // result is what a run left behind.

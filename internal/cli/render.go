@@ -2,12 +2,12 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 	"github.com/towpath-dev/towpath/services/renderer/render"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -92,7 +92,7 @@ func (f *renderFlags) bindInput(cmd *cobra.Command) {
 	f.scores.bind(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&f.kind, "type", "", "the environment type, such as development")
-	fs.StringVar(&f.typeFile, "type-file", "", "the environment type as `tow type get NAME -o yaml` prints it: defaults and guardrails")
+	fs.StringVar(&f.typeFile, "type-file", "", "the environment type as tow type get NAME -o yaml prints it: defaults and guardrails")
 	fs.StringVar(&f.namespace, "namespace", "", "namespace of all objects (default APP-ENV)")
 	fs.StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
 	fs.StringArrayVar(&f.secrets, "secret-variable", nil, "a variable that refers to a key of a Secret, KEY=NAME/KEY")
@@ -101,7 +101,7 @@ func (f *renderFlags) bindInput(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.provisioners, "provisioners", nil, "a provisioner file of the Score community to choose from, or a folder of them")
 	fs.StringArrayVar(&f.definitionIn, "definitions", nil, "a folder of resource definition files")
 	fs.StringVar(&f.resourcesFile, "resources-file", "", "a YAML file with resources that workloads share, by name as in a Score file's resources")
-	fs.StringVar(&f.outputsFile, "outputs-file", "", "what clusters have said of claims, as `tow outputs -o yaml` prints it")
+	fs.StringVar(&f.outputsFile, "outputs-file", "", "what clusters have said of claims, as tow outputs -o yaml prints it")
 	fs.StringVar(&f.inputFile, "input", "", "a YAML file with a RenderInput of the API, such as one with an overlay; all other flags go over it")
 	fs.Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
 	fs.BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
@@ -165,17 +165,27 @@ func (t *tow) rendered(ctx context.Context, f *renderFlags) (*rendered, error) {
 	for _, w := range out.GetWarnings() {
 		t.notef("warning: %s", clean(w))
 	}
-	if len(request.GetGuardrails()) > 0 {
-		verdicts, err := guardrail.Evaluate(ctx, request, out.GetBundle())
-		if err != nil {
-			return nil, err
-		}
-		if err := t.tellVerdicts(verdicts); err != nil {
-			return nil, err
-		}
+	if err := t.judge(ctx, request, out.GetBundle()); err != nil {
+		return nil, err
 	}
 	in := request.GetInput()
 	return &rendered{in.GetApplication(), in.GetEnvironment(), out.GetBundle().GetTree(), out.GetBundle().GetFiles()}, nil
+}
+
+// judge asks the guardrails. tow has no CEL, which would make it twice as large; it says so.
+func (t *tow) judge(ctx context.Context, request *rendererv1.RenderRequest, bundle *rendererv1.Bundle) error {
+	switch n := len(request.GetGuardrails()); {
+	case n == 0:
+		return nil
+	case t.Guardrails == nil:
+		t.notef("warning: %s not checked here: `towpathd render`, which takes the same flags, and the server check them", map[bool]string{true: "1 guardrail is", false: fmt.Sprintf("%d guardrails are", n)}[n == 1])
+		return nil
+	}
+	verdicts, err := t.Guardrails(ctx, request, bundle)
+	if err != nil {
+		return err
+	}
+	return t.tellVerdicts(verdicts)
 }
 
 // tellVerdicts warns of guardrails that warn; those that deny are an error, as they are for a deployment.

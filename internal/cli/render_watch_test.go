@@ -103,14 +103,14 @@ func TestWatchRendersAgainAndSaysWhatChanged(t *testing.T) {
 	w.round("rendered 2 files, tree")
 
 	put(t, file("apps/api.score.yaml"), score("api", "api:2"))
-	w.round("~ Deployment/api\n", "spec.template.spec.containers[main].image: api:1 -> api:2\n")
+	w.round("~ Deployment api\n", "spec.template.spec.containers[name=main].image: api:1 -> api:2\n")
 	if err := os.WriteFile(file("apps/motd.txt"), []byte("good day\n"), 0o644); err != nil { // in place
 		t.Fatal(err)
 	}
 	w.round("~ ConfigMap/api-main-files", `"hello\n" -> "good day\n"`, "[towpath.dev/files-checksum]")
 
 	put(t, file("apps/web.score.yaml"), score("web", "web:1")) // a new file in a folder
-	w.round("+ Deployment/web\n", "+ ConfigMap/web-main-files\n")
+	w.round("+ Deployment web\n", "+ ConfigMap web-main-files\n")
 	put(t, file("apps/web.score.yaml"), "metadata: [")
 	w.round("error: ", "web.score.yaml") // it stays on the screen, and it goes on
 	if _, err := os.Stat(file("out/deployment-web.yaml")); err != nil {
@@ -119,7 +119,7 @@ func TestWatchRendersAgainAndSaysWhatChanged(t *testing.T) {
 	if err := os.Remove(file("apps/web.score.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	w.round("- Deployment/web\n", "removed "+file("out/deployment-web.yaml"))
+	w.round("- Deployment web\n", "removed "+file("out/deployment-web.yaml"))
 	if _, err := os.Stat(file("out/deployment-web.yaml")); !os.IsNotExist(err) {
 		t.Errorf("what is no longer part was not removed: %v", err)
 	}
@@ -131,9 +131,9 @@ func TestWatchRendersAgainAndSaysWhatChanged(t *testing.T) {
 	w.round("error: ")
 	put(t, file("apps/motd.txt"), "hello\n")
 	put(t, file("apps/api.score.yaml"), score("api", "api:3"))
-	w.round("containers[main].image: api:2 -> api:3\n")
+	w.round("containers[name=main].image: api:2 -> api:3\n")
 	put(t, file("apps/api.score.yaml"), score("api", "api:4"))
-	w.round("containers[main].image: api:3 -> api:4\n")
+	w.round("containers[name=main].image: api:3 -> api:4\n")
 
 	w.stop()
 	if got := <-w.done; got.code != 0 {

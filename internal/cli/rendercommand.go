@@ -8,13 +8,23 @@ import (
 
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/render"
+
+	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
+
+// Engines are what a rendering can use that tow does not link.
+type Engines struct {
+	// Maker makes the resources of a rendering; nil makes them here, without Helm and kustomize.
+	Maker func(ctx context.Context) definition.Maker
+	// Guardrails gives those of a request that do not hold; nil says that they are not checked.
+	Guardrails func(ctx context.Context, request *rendererv1.RenderRequest, bundle *rendererv1.Bundle) ([]*rendererv1.Verdict, error)
+}
 
 // RenderCommand is `tow render` for another program, which has more to make resources with than tow has. The command takes the
 // standard streams, and gives the exit code of what it did to done.
-func RenderCommand(program, version string, maker func(ctx context.Context) definition.Maker, done func(code int)) *cobra.Command {
+func RenderCommand(program, version string, engines Engines, done func(code int)) *cobra.Command {
 	env := processEnv(version)
-	env.Maker = maker
+	env.Engines = engines
 	t := &tow{Env: env}
 	cmd := t.renderCmd()
 	cmd.Example = strings.ReplaceAll(cmd.Example, "  tow ", "  "+program+" ")

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/towpath-dev/towpath/internal/manifest"
 )
 
 const (
@@ -88,7 +90,11 @@ func (t *tow) showRendered(f *renderFlags, last, now *rendered) error {
 	if err != nil {
 		return err
 	}
-	t.printf("%s", p.manifestChanges(last.files, now.files))
+	if text := p.differences(manifest.Compare(last.files, now.files, nil).GetText()); text != "" {
+		t.printf("%s", text)
+	} else {
+		t.printf("no manifest changes\n")
+	}
 	return nil
 }
 

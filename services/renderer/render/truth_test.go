@@ -24,7 +24,7 @@ import (
 func TestAnotherValueAtTheOriginMakesAnotherLeaf(t *testing.T) {
 	for name, in := range goldenInputs(t) {
 		t.Run(name, func(t *testing.T) {
-			resp, err := render.Explain(in, "", "")
+			resp, err := render.Explain(in, render.Options{}, "", "")
 			if err != nil {
 				t.Fatal(err)
 			}
