@@ -107,7 +107,7 @@ func TestWatchRendersAgainAndSaysWhatChanged(t *testing.T) {
 	if err := os.WriteFile(file("apps/motd.txt"), []byte("good day\n"), 0o644); err != nil { // in place
 		t.Fatal(err)
 	}
-	w.round("~ ConfigMap/api-main-files", `"hello\n" -> "good day\n"`, "[towpath.dev/files-checksum]")
+	w.round("~ ConfigMap api-main-files", `"hello\n" -> "good day\n"`, "[towpath.dev/files-checksum]")
 
 	put(t, file("apps/web.score.yaml"), score("web", "web:1")) // a new file in a folder
 	w.round("+ Deployment web\n", "+ ConfigMap web-main-files\n")

@@ -299,7 +299,7 @@ func TestLargeBodyTravelsThroughTheObjectStore(t *testing.T) {
 		return nil
 	})
 	await(t, "all are handled", sizes.has(3))
-	want := []string{"large 3145728 true", "large too 3145728 true", "zeros 25165808 false"}
+	want := []string{"large 3145728 true", "large too 3145728 true", "zeros 33554416 false"}
 	if d := cmp.Diff(want, sizes.all()); d != "" {
 		t.Errorf("bodies (-want +got):\n%s", d)
 	}

@@ -268,7 +268,10 @@ func builtinWorkload(t *testing.T) string {
 	b.WriteString("apiVersion: score.dev/v1b1\nmetadata: {name: types}\nservice: {ports: {http: {port: 80}}}\ncontainers: {main: {image: 'nginx:1'}}\nresources:\n")
 	covered := 0
 	for _, typ := range definition.Builtin().Types() {
-		line := fmt.Sprintf("  %s: {type: %s, params: %s}\n", typ, typ, firstText(builtinParams[typ], "{}"))
+		typ, class, _ := strings.Cut(typ, ".")
+		name := typ + class
+		typ += map[bool]string{true: ", class: " + class}[class != ""]
+		line := fmt.Sprintf("  %s: {type: %s, params: %s}\n", name, typ, firstText(builtinParams[typ], "{}"))
 		if !rendersAlone(t, typ) {
 			if !inGolden(t, typ) {
 				t.Errorf("the built-in type %s cannot be rendered without params; list them in builtinParams", typ)

@@ -166,7 +166,7 @@ spec:
   serviceName: [db]
   template: {spec: {containers: [{name: db, image: x, ports: [{containerPort: "80"}]}, {name: db}]}}
 - {apiVersion: extensions/v1beta1, kind: Ingress, metadata: {name: web}}
-- {apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: "?"}}`)
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: s}, binaryData: {a: "?"}}`)
 	_, err := render.Render(in)
 	var e *errs.Error
 	if !errors.As(err, &e) || e.Kind != errs.Precondition || e.Reason != errorsv1.Reason_REASON_INVALID_OBJECT {
@@ -179,7 +179,7 @@ spec:
 		"statefulset-db.yaml spec.template.spec.containers[name=db].ports[0].containerPort: is text: expected a whole number of 32 bits",
 		"statefulset-db.yaml spec.template.spec.containers[1]: has the same name as [0]",
 		"ingress-web.yaml apiVersion: Kubernetes 1.36.3 has no Ingress in extensions/v1beta1; use networking.k8s.io/v1",
-		"secret-s.yaml data.a: is not bytes in base64",
+		"configmap-s.yaml binaryData.a: is not bytes in base64",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("want …%s…, got %v", want, err)

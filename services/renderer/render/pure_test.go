@@ -3,6 +3,8 @@ package render_test
 import (
 	"encoding/json"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -14,13 +16,17 @@ var impure = []string{"time", "math/rand", "math/rand/v2", "crypto/rand", "mapha
 // excused are imports of our own packages that rendering reaches and does not depend on, with the reason.
 var excused = map[string]string{
 	"internal/errs context": "tells a cancelled call from other errors; rendering has none",
+	// What reads the clock is looked for in the sources of these.
+	"services/renderer/kube time":   "reads durations that people write",
+	"services/renderer/schema time": "tells what is a time as Kubernetes writes it",
+	"internal/manifest time":        "YAML gives dates as a type of that package",
 }
 
 // Rendering is pure because nothing that it is made of imports a way out: neither a clock nor chance, files, the network or a
 // context, which could only be of use to wait for something.
 func TestRenderingImportsNoClockChanceNetworkOrFiles(t *testing.T) {
 	const module = "github.com/towpath-dev/towpath/"
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports", ".").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Dir", ".").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -29,6 +35,7 @@ func TestRenderingImportsNoClockChanceNetworkOrFiles(t *testing.T) {
 		var pkg struct {
 			ImportPath string
 			Imports    []string
+			Dir        string
 		}
 		if err := d.Decode(&pkg); err != nil {
 			t.Fatal(err)
@@ -40,13 +47,33 @@ func TestRenderingImportsNoClockChanceNetworkOrFiles(t *testing.T) {
 		checked++
 		for _, i := range pkg.Imports {
 			for _, way := range append(impure, "context") {
-				if i == way && excused[ours+" "+i] == "" {
+				switch {
+				case i != way:
+				case excused[ours+" "+i] == "":
 					t.Errorf("%s imports %s: the same input would not always give the same bytes", ours, i)
+				case i == "time":
+					noClock(t, pkg.Dir)
 				}
 			}
 		}
 	}
 	if checked < 8 {
 		t.Fatalf("go list gives %d packages of ours only", checked)
+	}
+}
+
+var clock = regexp.MustCompile(`\btime\.(Now|Since|Until|Sleep|After|AfterFunc|Tick|NewTicker|NewTimer|Local)\b`)
+
+// noClock looks for uses of the clock in a package's sources.
+func noClock(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	for _, file := range files {
+		if found := clock.FindString(string(read(t, file))); found != "" && !strings.HasSuffix(file, "_test.go") {
+			t.Errorf("%s uses %s: the same input would not always give the same bytes", file, found)
+		}
 	}
 }

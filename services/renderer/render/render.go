@@ -26,7 +26,7 @@ import (
 
 // Version is the renderer's version. It changes with every change that can give other bytes for the same input, because plans
 // pin it.
-const Version = "1"
+const Version = "2"
 
 // MaxInput is the largest input, in bytes of its protobuf encoding.
 const MaxInput = score.MaxTotal

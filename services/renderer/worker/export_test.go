@@ -32,3 +32,20 @@ func Travel(req *definition.Request) (*definition.Request, error) {
 	}
 	return c.restore(c.Scene, c.Scene.services())
 }
+
+// TravelBack gives a result as it comes out of a worker.
+func TravelBack(r definition.Result) (definition.Result, error) {
+	a, err := answerOf(r)
+	if err != nil {
+		return r, err
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		return r, err
+	}
+	var back answer
+	if err := json.Unmarshal(text, &back); err != nil {
+		return r, err
+	}
+	return back.result()
+}

@@ -266,6 +266,18 @@ func TestEverythingOfARequestTravels(t *testing.T) {
 	}
 }
 
+func TestEverythingOfAResultTravels(t *testing.T) {
+	var result definition.Result
+	fill(t, reflect.ValueOf(&result).Elem())
+	got, err := worker.TravelBack(result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(result, got, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // fill gives a value to every field that has none.
 func fill(t *testing.T, v reflect.Value) {
 	t.Helper()
@@ -281,6 +293,16 @@ func fill(t *testing.T, v reflect.Value) {
 			f.Set(reflect.ValueOf(map[string]any{"a": []any{1.5, true, nil, "x"}}))
 		case *rendererv1.ResourceOutputs:
 			f.Set(reflect.ValueOf(&rendererv1.ResourceOutputs{Resource: "x", Version: 3}))
+		case []string:
+			f.Set(reflect.ValueOf([]string{"given"}))
+		case bool:
+			f.SetBool(true)
+		case []map[string]any:
+			f.Set(reflect.ValueOf([]map[string]any{{"a": "b"}}))
+		case *rendererv1.ClaimRef:
+			f.Set(reflect.ValueOf(&rendererv1.ClaimRef{Resource: "x"}))
+		case *definition.Rendering:
+			f.Set(reflect.ValueOf(&definition.Rendering{Shared: "a: b", Secrets: []definition.RenderingSecret{{Value: "x", At: definition.Secret{Name: "n", Key: "k"}}}}))
 		case func(definition.Reference) (any, error):
 		default:
 			t.Fatalf("the field %s has the type %s: carry it to workers and say here how", v.Type().Field(i).Name, f.Type())
