@@ -125,7 +125,7 @@ func checkSchemas(c *chart.Chart, values map[string]any) error {
 		}
 	}
 	for _, sub := range c.Dependencies() {
-		under := map[string]any{}
+		var under map[string]any
 		switch v := values[sub.Name()].(type) {
 		case nil:
 			continue

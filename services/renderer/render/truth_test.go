@@ -102,15 +102,17 @@ func changed(files map[string][]byte, f *rendererv1.FieldOrigin) bool {
 	if !there {
 		return true
 	}
-	for _, o := range manifest.Read(map[string][]byte{f.GetObject().GetFile(): content}) {
-		way, _, err := manifest.Find(o.Value, f.GetPath())
-		if err != nil {
-			return true
-		}
-		v, _ := jsonptr.Get(o.Value, jsonptr.Join(way...))
-		return !reflect.DeepEqual(manifest.Mask(o.Ref, way, nil, v), f.GetValue().AsInterface()) || f.GetValue().GetStringValue() == manifest.Masked
+	objects := manifest.Read(map[string][]byte{f.GetObject().GetFile(): content})
+	if len(objects) == 0 {
+		return true
 	}
-	return true
+	o := objects[0]
+	way, _, err := manifest.Find(o.Value, f.GetPath())
+	if err != nil {
+		return true
+	}
+	v, _ := jsonptr.Get(o.Value, jsonptr.Join(way...))
+	return !reflect.DeepEqual(manifest.Mask(o.Ref, way, nil, v), f.GetValue().AsInterface()) || f.GetValue().GetStringValue() == manifest.Masked
 }
 
 // mutants are inputs that differ from in at an origin alone.

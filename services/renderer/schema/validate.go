@@ -108,7 +108,7 @@ func (v *validator) object(o map[string]any, number int, at *place) {
 		v.value(value, t, &here)
 	}
 	for _, name := range d.required {
-		if o[name] == nil && !(at != nil && implied[at.field+"."+name]) {
+		if o[name] == nil && (at == nil || !implied[at.field+"."+name]) {
 			v.wrong(&place{up: at, field: name}, "is missing: expected %s", words[d.fields[name].what])
 		}
 	}
@@ -227,7 +227,7 @@ func (v *validator) leaf(value any, what byte, at *place) (wrong bool) {
 }
 
 func (v *validator) text(value string, what byte, at *place) (wrong bool) {
-	ok := true
+	var ok bool
 	switch what {
 	case 's', 'x':
 		return false

@@ -134,7 +134,7 @@ func (w *process) exchange(ctx context.Context, send, receive any, limits Limits
 		}
 	}
 	w.kill()
-	<-done
+	<-done //nolint:errcheck // the call ends with the process; why it ended is known
 	if err := ctx.Err(); err != nil && why == "context" {
 		return err
 	}
