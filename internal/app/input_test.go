@@ -61,7 +61,7 @@ func badChanges() []badChange {
 		},
 		{
 			"a placeholder to a resource that is not there", apptest.Scores(good + "    variables: {A: \"${resources.db.host}\"}\n"),
-			refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:20 containers.main.variables.A"},
+			refusal{codes.InvalidArgument, "INVALID_SCORE", "score0.yaml:7:21 containers.main.variables.A"},
 		},
 		{
 			"a placeholder to a variable that is not set", apptest.Scores(good + "    variables: {A: \"${resources.env.NOPE}\"}\nresources: {env: {type: environment}}\n"),
@@ -79,7 +79,7 @@ func badChanges() []badChange {
 			"a file of 10 MB", &catalogv1.Change{Scores: []*rendererv1.ScoreFile{{
 				Filename: "score0.yaml", Content: append([]byte(good), bytes.Repeat([]byte("# x\n"), 10<<20/4)...),
 			}}},
-			refusal{codes.InvalidArgument, "TOO_LARGE", "change.scores[0]"},
+			refusal{codes.InvalidArgument, "TOO_LARGE", "score0.yaml content"},
 		},
 		{
 			"an operation on nothing", &catalogv1.Change{OverlayOperations: []*rendererv1.Operation{{

@@ -190,7 +190,8 @@ func (c *Client) WaitState(t testing.TB, name string, states ...catalogv1.Deploy
 	var d *catalogv1.Deployment
 	for end := time.Now().Add(Patience); ; time.Sleep(20 * time.Millisecond) {
 		d = c.Deployment(t, name)
-		if slices.Contains(states, d.GetState()) {
+		// The event that something waits for its cluster can overtake the one that it is in Git.
+		if slices.Contains(states, d.GetState()) && (d.GetState() != Syncing || d.GetCommit() != "") {
 			return d
 		}
 		if slices.Contains(ended, d.GetState()) || time.Now().After(end) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/towpath-dev/towpath/internal/app"         //nolint:depguard // towpathd render, for what tow does not link
 	"github.com/towpath-dev/towpath/internal/app/apptest" //nolint:depguard // a test of the whole system; what tow links is watched by TestDependencies
 	"github.com/towpath-dev/towpath/internal/cli"
 	"github.com/towpath-dev/towpath/internal/devclustertest"
@@ -26,7 +27,10 @@ func (x main) Run() int { return apptest.Main(x.m) }
 
 // TestMain makes the test binary be tow when a script runs it under that name.
 func TestMain(m *testing.M) {
-	testscript.Main(main{m}, map[string]func(){"tow": func() { os.Exit(cli.Main("v1.2.3")) }})
+	testscript.Main(main{m}, map[string]func(){
+		"tow":      func() { os.Exit(cli.Main("v1.2.3")) },
+		"towpathd": func() { os.Exit(app.Main("v1.2.3", os.Args[1:], os.Stdout, os.Stderr)) },
+	})
 }
 
 // TestJourney is what a person does: deploy, change, find what somebody changed by hand, put it back, go back.
