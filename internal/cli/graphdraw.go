@@ -124,7 +124,10 @@ func reason(e *rendererv1.ResourceGraph_Edge) string {
 	case rendererv1.ResourceGraph_Edge_WHY_PROVISIONS:
 		return "brought along"
 	}
-	return strings.TrimSpace("refers to " + names)
+	if names == "" { // a volume is named as a whole
+		return "uses it"
+	}
+	return "refers to " + names
 }
 
 // definitionText calls a version of a definition as people do.

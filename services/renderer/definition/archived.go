@@ -49,7 +49,7 @@ func newArchived(spec *rendererv1.ResourceDefinition, in *inputs, what, values, 
 	digest := take[string](in, what, "text: the digest of the archive, sha256:…")
 	switch got := archive.Digest(d.data); {
 	case len(d.data) == 0:
-		in.fail("archive", "is missing; upload a .tgz with the definition: tow definition propose NAME -f FILE --archive FOLDER")
+		in.fail("archive", "is missing; name the chart or base with archive: FOLDER in the file, or with tow definition propose NAME -f FILE --archive FOLDER")
 	case len(d.data) > archive.MaxSize:
 		in.fail("archive", fmt.Sprintf("is %d bytes, the limit is %d", len(d.data), archive.MaxSize))
 	case !archive.IsDigest(digest):
