@@ -52,25 +52,17 @@ func (t *tow) diffManifests(ctx context.Context, f manifestsFlags, names [2]stri
 
 // differences colours the text of a difference of objects.
 func (p *printer) differences(text string) string {
-	text = clean(text)
-	if !p.colour {
-		return text
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		body := strings.TrimSuffix(line, "\n")
-		colour := ""
-		switch sign := strings.TrimLeft(body, " "); {
+	return p.colourLines(text, func(line string) string {
+		switch sign := strings.TrimLeft(line, " "); {
 		case strings.HasPrefix(sign, "~ "):
-			colour = yellow
+			return yellow
 		case strings.HasPrefix(sign, "+"):
-			colour = green
+			return green
 		case strings.HasPrefix(sign, "-"):
-			colour = red
+			return red
 		case strings.HasPrefix(sign, "@@"):
-			colour = cyan
+			return cyan
 		}
-		b.WriteString(p.paint(colour, body) + line[len(body):])
-	}
-	return b.String()
+		return ""
+	})
 }

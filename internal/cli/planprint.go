@@ -113,6 +113,23 @@ func fileCount(files []*catalogv1.FileChange) string {
 
 // diff colours a unified diff as Git does.
 func (p *printer) diff(text string) string {
+	return p.colourLines(text, func(line string) string {
+		switch {
+		case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
+			return bold
+		case strings.HasPrefix(line, "@@"):
+			return cyan
+		case strings.HasPrefix(line, "+"):
+			return green
+		case strings.HasPrefix(line, "-"):
+			return red
+		}
+		return ""
+	})
+}
+
+// colourLines gives a text for people, each line in the colour that it has, where there are colours.
+func (p *printer) colourLines(text string, colour func(line string) string) string {
 	text = clean(text)
 	if !p.colour {
 		return text
@@ -120,18 +137,7 @@ func (p *printer) diff(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		body := strings.TrimSuffix(line, "\n")
-		colour := ""
-		switch {
-		case strings.HasPrefix(body, "+++"), strings.HasPrefix(body, "---"):
-			colour = bold
-		case strings.HasPrefix(body, "@@"):
-			colour = cyan
-		case strings.HasPrefix(body, "+"):
-			colour = green
-		case strings.HasPrefix(body, "-"):
-			colour = red
-		}
-		b.WriteString(p.paint(colour, body) + line[len(body):])
+		b.WriteString(p.paint(colour(body), body) + line[len(body):])
 	}
 	return b.String()
 }
