@@ -80,7 +80,7 @@ func (f *files) add(o map[string]any, workload string) error {
 
 func (f *files) put(o map[string]any, workload, origin string) error {
 	if f.trace != nil {
-		o = f.trace.taken(o, workload, f.maker(origin))
+		o = f.trace.taken(o, workload, origin)
 	}
 	meta, _ := o["metadata"].(map[string]any)
 	ref := &rendererv1.ObjectRef{Workload: workload}

@@ -69,7 +69,7 @@ func (t *trace) dye(res *resource, req *definition.Request, made definition.Resu
 	if !res.shared() {
 		c.from.Workload = res.owner
 	}
-	t.made[res.uid], t.makers[maker(res)] = c, c
+	t.made[res.uid] = c
 	if made.Claim != nil && req.Known != nil {
 		c.note = fmt.Sprintf("the cluster has said so, version %d", req.Known.GetVersion())
 	}

@@ -85,7 +85,7 @@ func (r *run) environment() error {
 		return nil
 	}
 	for _, o := range kube.Environment(r.place, r.input.GetDefaults(), r.trace.marks()) {
-		if err := r.files.put(o, "", "the environment type"); err != nil {
+		if err := r.files.put(o, "", byType); err != nil {
 			return err
 		}
 	}

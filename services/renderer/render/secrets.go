@@ -24,7 +24,7 @@ func (r *run) secretVariables() error {
 		return err
 	}
 	for _, o := range objects {
-		if err := r.files.put(o, "", "the secret variables"); err != nil {
+		if err := r.files.put(o, "", byVariables); err != nil {
 			return err
 		}
 	}

@@ -22,10 +22,8 @@ type trace struct {
 	// objects and leaves are by file.
 	objects map[string]map[string]any
 	leaves  map[string][]origin.Leaf
-	// made has for each resource what its outputs and objects are made of.
+	// made has for each resource, by uid, what its outputs and objects are made of.
 	made map[string]*causes
-	// makers are the same by what files.put calls who makes an object.
-	makers map[string]*causes
 	// done are finished origins, keys those of what is a key, both by the origin that was marked.
 	done, keys map[*origin.Origin]*origin.Origin
 }
@@ -33,8 +31,7 @@ type trace struct {
 func newTrace() *trace {
 	return &trace{
 		tracer: &origin.Tracer{}, objects: map[string]map[string]any{}, leaves: map[string][]origin.Leaf{}, made: map[string]*causes{},
-		makers: map[string]*causes{},
-		done:   map[*origin.Origin]*origin.Origin{}, keys: map[*origin.Origin]*origin.Origin{},
+		done: map[*origin.Origin]*origin.Origin{}, keys: map[*origin.Origin]*origin.Origin{},
 	}
 }
 
@@ -91,7 +88,7 @@ func (t *trace) unmarked(object map[string]any, name string, path []string, work
 	if o := t.beside(object, path, workload, by); o != nil {
 		return o
 	}
-	if c := t.makers[by]; c != nil {
+	if c := t.made[by]; c != nil {
 		return c.leaf(name, path)
 	}
 	return fromTowpath
