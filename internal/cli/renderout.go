@@ -13,6 +13,8 @@ import (
 
 	udiff "github.com/aymanbagabas/go-udiff"
 	"sigs.k8s.io/yaml"
+
+	"github.com/towpath-dev/towpath/services/renderer/kube"
 )
 
 func (t *tow) printBundle(out *rendered) {
@@ -138,8 +140,8 @@ func (r *rendered) wrote(name string, content []byte) bool {
 		return false
 	}
 	labels := o.Metadata.Labels
-	return name == strings.ToLower(o.Kind)+"-"+o.Metadata.Name+".yaml" && labels["app.kubernetes.io/managed-by"] == "towpath" &&
-		labels["towpath.dev/application"] == r.application && labels["towpath.dev/environment"] == r.environment
+	return name == strings.ToLower(o.Kind)+"-"+o.Metadata.Name+".yaml" && labels[kube.LabelManagedBy] == kube.ManagedBy &&
+		labels[kube.LabelApplication] == r.application && labels[kube.LabelEnvironment] == r.environment
 }
 
 // checkFolder compares the folder with what would be written, and is an error with exit code 1 when they differ. Files of somebody

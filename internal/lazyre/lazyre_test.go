@@ -21,6 +21,8 @@ func TestALazyExpressionAnswersAsRegexpDoes(t *testing.T) {
 		"FindStringSubmatch":         cmp.Diff(want.FindStringSubmatch(text), lazy.FindStringSubmatch(text)),
 		"FindAllStringSubmatch":      cmp.Diff(want.FindAllStringSubmatch(text, -1), lazy.FindAllStringSubmatch(text, -1)),
 		"FindAllStringSubmatchIndex": cmp.Diff(want.FindAllStringSubmatchIndex(text, 2), lazy.FindAllStringSubmatchIndex(text, 2)),
+		"ReplaceAllString":           cmp.Diff(want.ReplaceAllString(text, "<$1>"), lazy.ReplaceAllString(text, "<$1>")),
+		"FindSubmatch":               cmp.Diff(want.FindSubmatch([]byte(text)), lazy.FindSubmatch([]byte(text))),
 		"ReplaceAllStringFunc":       cmp.Diff(want.ReplaceAllStringFunc(text, strings.ToUpper), lazy.ReplaceAllStringFunc(text, strings.ToUpper)),
 	} {
 		if diff != "" {

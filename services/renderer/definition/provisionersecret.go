@@ -4,9 +4,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // secretValue is a RenderingSecret in use.
@@ -25,8 +26,8 @@ func (s *secretValue) in(other bool) string {
 
 var (
 	// publicName are names of values that are no secrets, whatever else is in the name: accessKeyId, secretName.
-	publicName = regexp.MustCompile(`(?i)(id|name|user|host|bucket|database|db|prefix|suffix|region|cluster|namespace|port)$`)
-	secretName = regexp.MustCompile(`(?i)pass|pwd|secret|token|credential|private|auth|api.?key|access.?key|encryption.?key|signing.?key`)
+	publicName = lazyre.New(`(?i)(id|name|user|host|bucket|database|db|prefix|suffix|region|cluster|namespace|port)$`)
+	secretName = lazyre.New(`(?i)pass|pwd|secret|token|credential|private|auth|api.?key|access.?key|encryption.?key|signing.?key`)
 	// generated are the functions whose values the cluster can make as well: letters and digits.
 	generated = []string{"randAlphaNum", "randAlpha", "randAscii"}
 )
@@ -289,7 +290,7 @@ func difference(path string, a, b any) (string, bool) {
 // scoreMark begins and ends a secret reference as score-k8s writes it.
 const scoreMark = "\U0001F510\U0001F4AC"
 
-var scoreRef = regexp.MustCompile("\U0001F510\U0001F4AC([a-z0-9.-]+)_([A-Za-z0-9._-]+)\U0001F4AC\U0001F510")
+var scoreRef = lazyre.New("\U0001F510\U0001F4AC([a-z0-9.-]+)_([A-Za-z0-9._-]+)\U0001F4AC\U0001F510")
 
 // scoreSecrets writes secret references of score-k8s in the form that rendering knows.
 func scoreSecrets(text string) string {

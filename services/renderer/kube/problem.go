@@ -1,9 +1,8 @@
 package kube
 
 import (
-	"strings"
-
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/renderer/score"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 )
@@ -56,7 +55,5 @@ func text(m map[string]any, key string) string {
 	return out
 }
 
-var escaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
-
 // escape makes a key a part of a path.
-func escape(key string) string { return escaper.Replace(key) }
+func escape(key string) string { return score.EscapeKey(key) }

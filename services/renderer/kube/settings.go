@@ -86,7 +86,7 @@ func (b *builder) settings() {
 		of, ok := known[name]
 		switch {
 		case !ok:
-			b.wrong(name, "is no annotation that Towpath knows%s; there are %s", score.Suggest(name, knownNames()), strings.Join(knownNames(), ", "))
+			b.wrong(name, "is no annotation that Towpath knows%s; there are %s", score.Suggest(name, Annotations()), strings.Join(Annotations(), ", "))
 		case !slices.Contains(of, b.kind):
 			b.wrong(name, "%s", b.misplaced(name, of))
 		}
@@ -111,9 +111,7 @@ func (b *builder) misplaced(name string, of []string) string {
 }
 
 // Annotations are the names of all annotations by which a document speaks to Towpath, sorted.
-func Annotations() []string { return knownNames() }
-
-func knownNames() []string { return slices.Sorted(maps.Keys(known)) }
+func Annotations() []string { return slices.Sorted(maps.Keys(known)) }
 
 // asked gives what an annotation of the document says.
 func (b *builder) asked(annotation string) (string, bool) {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/match"
 
@@ -236,7 +236,7 @@ func (e *entry) name(names map[string]bool) string {
 	return id
 }
 
-var functionName = regexp.MustCompile(`^the function "([^"]+)"`)
+var functionName = lazyre.New(`^the function "([^"]+)"`)
 
 // lineOf gives the line of a text that names a function, for an error that does not tell it.
 func lineOf(text, problem string) (int, bool) {
@@ -248,7 +248,7 @@ func lineOf(text, problem string) (int, bool) {
 	return strings.Count(before, "\n"), found
 }
 
-var templateLine = regexp.MustCompile(`^[^:]*:(\d+)(?::\d+)?: `)
+var templateLine = lazyre.New(`^[^:]*:(\d+)(?::\d+)?: `)
 
 // located says where in the file the problems of a definition are.
 func (e *entry) located(err error) (out []errs.Field) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/services/renderer/score"
 )
 
@@ -33,9 +33,9 @@ var (
 )
 
 var (
-	typeForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`)
-	idForm   = regexp.MustCompile(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`)
-	yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+	typeForm = lazyre.New(`^[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9]$`)
+	idForm   = lazyre.New(`^[a-z0-9]+(?:-+[a-z0-9]+)*(?:\.[a-z0-9]+(?:-+[a-z0-9]+)*)*$`)
+	yamlLine = lazyre.New(`^yaml: line (\d+): `)
 )
 
 // reader reads files and collects what is wrong with them.
@@ -193,7 +193,7 @@ func (r *reader) field(e *entry, name string, n *yaml.Node) {
 	}
 }
 
-func (r *reader) form(e *entry, n *yaml.Node, name string, form *regexp.Regexp, expected string) string {
+func (r *reader) form(e *entry, n *yaml.Node, name string, form *lazyre.Regexp, expected string) string {
 	if !form.MatchString(n.Value) {
 		r.fail(e.file, n.Line, n.Column, "%s %.100q is not valid: expected %s", name, n.Value, expected)
 	}

@@ -3,11 +3,11 @@ package render
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/services/renderer/kube"
 	"github.com/towpath-dev/towpath/services/renderer/schema"
 
@@ -19,9 +19,9 @@ import (
 // Kubernetes takes it.
 
 var (
-	apiVersion = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	kindName   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,62}$`)
-	allowedBy  = regexp.MustCompile(`^(\*|[A-Za-z][A-Za-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$`)
+	apiVersion = lazyre.New(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	kindName   = lazyre.New(`^[A-Za-z][A-Za-z0-9-]{0,62}$`)
+	allowedBy  = lazyre.New(`^(\*|[A-Za-z][A-Za-z0-9-]{0,62})(\.[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$`)
 )
 
 // decisive kinds say what others may do. They are allowed only where an environment type names them.

@@ -9,6 +9,7 @@ import (
 	"github.com/towpath-dev/towpath/services/renderer/kube"
 	"github.com/towpath-dev/towpath/services/renderer/origin"
 	"github.com/towpath-dev/towpath/services/renderer/placeholder"
+	"github.com/towpath-dev/towpath/services/renderer/score"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
@@ -295,13 +296,11 @@ func (t *trace) overlaid(o *origin.Origin) {
 	}
 }
 
-var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
-
 // joinPath writes keys as a Score path, dots in them escaped.
 func joinPath(keys []string) string {
 	out := make([]string, len(keys))
 	for i, k := range keys {
-		out[i] = pathEscaper.Replace(k)
+		out[i] = score.EscapeKey(k)
 	}
 	return strings.Join(out, ".")
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/services/renderer/score"
 )
 
@@ -204,7 +204,7 @@ func (v *validator) twice(seen map[string]int, m map[string]any, t *typ, i int, 
 	seen[id.String()] = i
 }
 
-var quantity = regexp.MustCompile(`^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$`)
+var quantity = lazyre.New(`^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$`)
 
 // leaf reports whether a value has a wrong type. A value of the right type that is wrong itself is told of here.
 func (v *validator) leaf(value any, what byte, at *place) (wrong bool) {

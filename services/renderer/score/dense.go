@@ -2,7 +2,8 @@ package score
 
 import (
 	"bytes"
-	"regexp"
+
+	"github.com/towpath-dev/towpath/internal/lazyre"
 )
 
 // maxStructure is how many characters that can make values (commas, colons, dashes, brackets, line ends) a text may have outside of
@@ -92,7 +93,7 @@ func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-var header = regexp.MustCompile(`^( *)((?:- +)*)(?:[A-Za-z0-9_./-]+|"[^"\\]*"|'[^']*')?(:)? *[|>][0-9+-]{0,2}[ \t\r]*$`)
+var header = lazyre.New(`^( *)((?:- +)*)(?:[A-Za-z0-9_./-]+|"[^"\\]*"|'[^']*')?(:)? *[|>][0-9+-]{0,2}[ \t\r]*$`)
 
 // blockHeader gives the indentation of what a block scalar that begins at the end of the line belongs to, -1 when none does.
 func blockHeader(line []byte) int {

@@ -193,9 +193,12 @@ type path string
 
 var pathEscaper = strings.NewReplacer(`\`, `\\`, `.`, `\.`)
 
+// EscapeKey writes a key so that it is one part of a path: dots in it are escaped.
+func EscapeKey(key string) string { return pathEscaper.Replace(key) }
+
 func (p path) field(key string) path {
 	if strings.ContainsAny(key, `\.`) {
-		key = pathEscaper.Replace(key)
+		key = EscapeKey(key)
 	}
 	if p == "" {
 		return path(key)

@@ -2,11 +2,11 @@ package score
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
@@ -18,7 +18,7 @@ type Places struct {
 	texts     map[string][]byte
 }
 
-var reference = regexp.MustCompile(`^\$\{[^}]*\}`)
+var reference = lazyre.New(`^\$\{[^}]*\}`)
 
 // Locate gives an error whose fields name file, line and column of what they call "workloads.<name> <path>", as far as the files
 // hold it. Any other error is given back as it is.

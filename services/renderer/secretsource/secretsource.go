@@ -10,12 +10,12 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/lazyre"
 	"github.com/towpath-dev/towpath/internal/secrets"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 
@@ -50,7 +50,7 @@ type given struct {
 	remote   *rendererv1.RemoteKey
 }
 
-var storeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+var storeName = lazyre.New(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
 // New makes a source of an environment type's rules and an environment's secret variables, whose names and keys were checked. Its
 // error names what in them cannot be.
@@ -211,7 +211,7 @@ func (a *asked) lengthsOf(spec string) error {
 	return nil
 }
 
-var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]{1,253}$`)
+var secretKey = lazyre.New(`^[-._a-zA-Z0-9]{1,253}$`)
 
 // fixedOf reads the values that stand in the Secret.
 func (a *asked) fixedOf(o map[string]any) error {
