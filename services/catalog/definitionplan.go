@@ -224,16 +224,13 @@ func (s *Service) impact(ctx context.Context, change definitionChange, env rules
 // renderOrClaims renders as renderWith does. Where a claim would be new, its outputs are not known yet; then it gives the claims
 // beside the files that stand before, because the rest can only be rendered when the cluster has fulfilled them.
 func (s *Service) renderOrClaims(ctx context.Context, c current, active activeVersions, before *rendererv1.RenderResponse) (*rendererv1.RenderResponse, error) {
-	resp, err := s.renderWith(ctx, c, active)
-	if errs.ReasonOf(err) != errorsv1.Reason_REASON_OUTPUTS_MISSING {
-		return resp, err
-	}
 	input, err := s.inputWith(ctx, c, active)
 	if err != nil {
 		return nil, err
 	}
-	if resp, err = s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input, ClaimsOnly: true}); err != nil {
-		return nil, rpc.FromStatus(err)
+	resp, claims, err := s.renderInput(ctx, input)
+	if err != nil || !claims {
+		return resp, err
 	}
 	files := maps.Clone(before.GetBundle().GetFiles())
 	if files == nil {

@@ -113,12 +113,18 @@ func (s *Service) bundleOf(ctx context.Context, name string) (*rendererv1.Bundle
 	if err != nil {
 		return nil, err
 	}
-	resp, err := s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input})
-	if outputsMissing(rpc.FromStatus(err)) {
+	resp, _, err := s.renderInput(ctx, input)
+	return resp.GetBundle(), err
+}
+
+// renderInput renders; the claims alone, and claims is true then, while their outputs are not known.
+func (s *Service) renderInput(ctx context.Context, input *rendererv1.RenderInput) (resp *rendererv1.RenderResponse, claims bool, err error) {
+	resp, err = s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input})
+	if claims = outputsMissing(rpc.FromStatus(err)); claims {
 		resp, err = s.cfg.Renderer.Render(ctx, &rendererv1.RenderRequest{Input: input, ClaimsOnly: true})
 	}
 	if err != nil {
-		return nil, rpc.FromStatus(err)
+		return nil, claims, rpc.FromStatus(err)
 	}
-	return resp.GetBundle(), nil
+	return resp, claims, nil
 }
