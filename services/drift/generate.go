@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,15 +13,9 @@ import (
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/secrets"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
-
-// generateAnnotation asks on a Secret without data for values to be made in the cluster: "key:length" pairs separated by
-// commas. A key that exists is never changed again, so a password survives every later deployment. The values exist in the
-// cluster alone.
-const generateAnnotation = "towpath.dev/generate"
-
-const maxGenerated = 1024
 
 // alphabet is what generated values are made of: what needs no escaping in connection strings and shells.
 const alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
@@ -32,7 +25,7 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 	if isTemplated(t.desired) {
 		return e.fillTemplate(ctx, c, t, live)
 	}
-	spec := t.desired.GetAnnotations()[generateAnnotation]
+	spec := t.desired.GetAnnotations()[secrets.GenerateAnnotation]
 	if spec == "" || t.key.kind != "Secret" {
 		return live, nil
 	}
@@ -118,17 +111,12 @@ func withoutGenerated(desired *unstructured.Unstructured, r compare.Result) comp
 	return r
 }
 
-// parseGenerate reads "password:32,token:16".
+// parseGenerate reads the lengths of the values that are asked for.
 func parseGenerate(secret, spec string) (map[string]int, error) {
-	out := map[string]int{}
-	for part := range strings.SplitSeq(spec, ",") {
-		key, length, ok := strings.Cut(strings.TrimSpace(part), ":")
-		n, err := strconv.Atoi(length)
-		if !ok || err != nil || key == "" || n < 1 || n > maxGenerated {
-			return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
-				"Secret %s: annotation %s has %q; write key:length, with a length of 1 to %d", secret, generateAnnotation, part, maxGenerated)
-		}
-		out[key] = n
+	out, bad := secrets.ParseGenerate(spec)
+	if bad != "" {
+		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
+			"Secret %s: annotation %s has %s; write key:length, with a length of 1 to %d", secret, secrets.GenerateAnnotation, bad, secrets.MaxGenerated)
 	}
 	return out, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -15,24 +14,19 @@ import (
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
-// templateAnnotation asks on a Secret without data for texts with other Secrets' values in them: a JSON map of keys to texts that
-// hold references, (towpath-secret:NAME/KEY). Git has the references; the values come together in the cluster alone.
-const templateAnnotation = "towpath.dev/template"
-
-var secretReference = regexp.MustCompile(`\(towpath-secret:([a-z0-9.-]+)/([A-Za-z0-9._-]+)\)`)
-
 func isTemplated(u *unstructured.Unstructured) bool {
-	return u.GetKind() == "Secret" && u.GetAPIVersion() == "v1" && u.GetAnnotations()[templateAnnotation] != ""
+	return u.GetKind() == "Secret" && u.GetAPIVersion() == "v1" && u.GetAnnotations()[secrets.TemplateAnnotation] != ""
 }
 
 // parseTemplate reads the annotation. Its error shows nothing of the texts.
 func parseTemplate(u *unstructured.Unstructured) (map[string]string, error) {
 	out := map[string]string{}
-	if err := json.Unmarshal([]byte(u.GetAnnotations()[templateAnnotation]), &out); err != nil {
+	if err := json.Unmarshal([]byte(u.GetAnnotations()[secrets.TemplateAnnotation]), &out); err != nil {
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
-			"Secret %s: annotation %s is no JSON map of keys to texts", u.GetName(), templateAnnotation)
+			"Secret %s: annotation %s is no JSON map of keys to texts", u.GetName(), secrets.TemplateAnnotation)
 	}
 	return out, nil
 }
@@ -65,7 +59,7 @@ func (e *environment) fillTemplate(ctx context.Context, c *cluster, t *tracked, 
 func (e *environment) fillText(ctx context.Context, c *cluster, t *tracked, text string, read map[string]map[string]any) (string, error) {
 	var out strings.Builder
 	at := 0
-	for _, m := range secretReference.FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range secrets.Reference.FindAllStringSubmatchIndex(text, -1) {
 		value, err := e.secretValue(ctx, c, t, text[m[2]:m[3]], text[m[4]:m[5]], read)
 		if err != nil {
 			return "", err
@@ -123,7 +117,7 @@ func madeKeys(desired *unstructured.Unstructured) (map[string]bool, error) {
 		}
 		return out, err
 	}
-	if spec := desired.GetAnnotations()[generateAnnotation]; spec != "" {
+	if spec := desired.GetAnnotations()[secrets.GenerateAnnotation]; spec != "" {
 		lengths, err := parseGenerate(desired.GetName(), spec)
 		for key := range lengths {
 			out[key] = true

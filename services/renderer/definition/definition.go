@@ -26,13 +26,14 @@ import (
 	"sync"
 
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/secrets"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
 // GenerateAnnotation is put on a Secret whose values the native sync engine makes: a comma-separated list of key:length.
-const GenerateAnnotation = "towpath.dev/generate"
+const GenerateAnnotation = secrets.GenerateAnnotation
 
 //go:embed builtin/*.yaml
 var builtinFiles embed.FS

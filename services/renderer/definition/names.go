@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/towpath-dev/towpath/internal/lazyre"
+	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
 // MaxName is how long the names of what definitions make may be: a StatefulSet appends a revision to its name and puts that
@@ -49,14 +49,12 @@ type Secret struct {
 
 // SecretMark begins a secret reference inside an output's text. Input that holds it is refused, so that nobody can name a
 // Secret that no definition gave to them.
-const SecretMark = "(towpath-secret:"
-
-var secretRef = lazyre.New(`\(towpath-secret:([a-z0-9.-]+)/([A-Za-z0-9._-]+)\)`)
+const SecretMark = secrets.Mark
 
 // EncodeSecret makes the text that stands for one key of a Secret. Templates call it as encodeSecretRef.
 func EncodeSecret(name, key string) (string, error) {
 	text := SecretMark + name + "/" + key + ")"
-	if secretRef.FindString(text) != text {
+	if secrets.Reference.FindString(text) != text {
 		return "", fmt.Errorf("encodeSecretRef: %q and %q are not the name of a Secret and a key of it", name, key)
 	}
 	return text, nil
@@ -75,7 +73,7 @@ func SplitSecrets(text string) []Piece {
 	}
 	var out []Piece
 	at := 0
-	for _, m := range secretRef.FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range secrets.Reference.FindAllStringSubmatchIndex(text, -1) {
 		if m[0] > at {
 			out = append(out, Piece{Text: text[at:m[0]]})
 		}

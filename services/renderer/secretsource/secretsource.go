@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -25,10 +24,7 @@ import (
 
 // TemplateAnnotation is put on a Secret whose values the native sync engine makes of other Secrets' values: a JSON map of keys
 // to texts with references.
-const TemplateAnnotation = "towpath.dev/template"
-
-// maxLength is how long a generated value may be; drift has the same limit.
-const maxLength = 1024
+const TemplateAnnotation = secrets.TemplateAnnotation
 
 // Source makes Secrets by one strategy, for one rendering.
 type Source struct {
@@ -200,14 +196,16 @@ func (a *asked) lengthsOf(spec string) error {
 	if spec == "" {
 		return nil
 	}
-	for part := range strings.SplitSeq(spec, ",") {
-		key, length, ok := strings.Cut(strings.TrimSpace(part), ":")
-		n, err := strconv.Atoi(length)
-		if !ok || err != nil || n < 1 || n > maxLength || !secretKey.MatchString(key) {
-			return a.failed("annotation %s has %q: write key:length, with a length of 1 to %d", definition.GenerateAnnotation, part, maxLength)
+	lengths, bad := secrets.ParseGenerate(spec)
+	for _, key := range slices.Sorted(maps.Keys(lengths)) {
+		if bad == "" && !secretKey.MatchString(key) {
+			bad = fmt.Sprintf("%q", fmt.Sprint(key, ":", lengths[key]))
 		}
-		a.lengths[key] = n
 	}
+	if bad != "" {
+		return a.failed("annotation %s has %s: write key:length, with a length of 1 to %d", definition.GenerateAnnotation, bad, secrets.MaxGenerated)
+	}
+	a.lengths = lengths
 	return nil
 }
 
