@@ -70,6 +70,7 @@ func startMatrix(t *testing.T) *matrix {
 	catalogv1.RegisterCatalogServiceServer(m.grpc, catalogv1.UnimplementedCatalogServiceServer{})
 	catalogv1.RegisterDraftServiceServer(m.grpc, catalogv1.UnimplementedDraftServiceServer{})
 	catalogv1.RegisterManifestServiceServer(m.grpc, catalogv1.UnimplementedManifestServiceServer{})
+	catalogv1.RegisterGitServiceServer(m.grpc, catalogv1.UnimplementedGitServiceServer{})
 	catalogv1.RegisterVariableServiceServer(m.grpc, catalogv1.UnimplementedVariableServiceServer{})
 	catalogv1.RegisterDefinitionServiceServer(m.grpc, catalogv1.UnimplementedDefinitionServiceServer{})
 	catalogv1.RegisterAccessServiceServer(m.grpc, catalogv1.UnimplementedAccessServiceServer{})

@@ -134,7 +134,7 @@ func (p *process) renderer() grpc.ClientConnInterface {
 // serviceNames says which gRPC services a target serves.
 var serviceNames = map[Target][]string{
 	Catalog: {
-		"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.VariableService",
+		"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.GitService", "towpath.catalog.v1.VariableService",
 		"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService",
 	},
 	Renderer:  {"towpath.renderer.v1.RendererService"},

@@ -76,6 +76,9 @@ func on(a Action, p Place) Rule           { return Rule{Action: a, On: p} }
 func (r Rule) and(a Action, p Place) Rule { r.Also = append(r.Also, Check{a, p}); return r }
 func (r Rule) rows(field string) Rule     { r.Rows = field; return r }
 
+// readsGit is for what reads an environment's folders, or all of a repository.
+var readsGit = on(WhoAmI, everything).and(Read, among("applications", "parent")).and(ReadGit, allOf("repositories", "parent"))
+
 // methods says what each RPC does. An RPC that is not here is refused to everybody; a test walks all registered services, so that
 // one cannot be forgotten.
 var methods = map[string]map[string]Rule{
@@ -130,6 +133,15 @@ var methods = map[string]map[string]Rule{
 		"ExplainEnvironment": on(Read, named("name")), "GetResourceGraph": on(Read, named("name")),
 		"DiffManifests": on(Read, named("from")).and(Read, source("to")),
 	},
+	"towpath.catalog.v1.GitService": {
+		"ListCommits": readsGit, "GetCommit": readsGit, "GetTree": readsGit, "GetFile": readsGit, "CompareCommits": readsGit,
+		"GetRepositoryHealth": on(ReadShared, named("name")),
+		"DiagnoseRepository":  on(ManageRepositories, named("name")).and(Read, source("environment")),
+		"MoveEnvironment":     on(Deploy, named("name")),
+		"GetForeignChange":    on(Read, named("name")),
+		// A draft is made by ManageDrafts; its handler demands that of an adoption.
+		"ResolveForeignChange": on(Deploy, named("name")),
+	},
 	"towpath.catalog.v1.DraftService": {
 		"GetDraft": on(Read, named("name")), "ListDrafts": on(Read, named("parent")).rows("drafts"),
 		"WatchDrafts": on(Read, named("parent")).rows("draft"), "DiffSets": on(ReadShared, everything),
@@ -177,6 +189,8 @@ var methods = map[string]map[string]Rule{
 	},
 	"towpath.committer.v1.CommitterService": {
 		"GetHead": on(ReadGit, everything), "GetTree": on(ReadGit, everything), "ListCommits": on(ReadGit, everything),
+		"GetCommit": on(ReadGit, everything), "GetFile": on(ReadGit, everything), "CompareCommits": on(ReadGit, everything),
+		"GetRepositoryHealth": on(ReadGit, everything), "DiagnoseRepository": on(ManageRepositories, everything),
 	},
 	"towpath.drift.v1.DriftService": {
 		"GetEnvironmentStatus": on(Read, named("name")), "ListFindings": on(Read, named("parent")), "GetFinding": on(Read, named("name")),

@@ -56,6 +56,9 @@ func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, erro
 			return catalogv1.RegisterManifestServiceHandlerClient(ctx, mux, catalogv1.NewManifestServiceClient(conn))
 		},
 		func() error {
+			return catalogv1.RegisterGitServiceHandlerClient(ctx, mux, catalogv1.NewGitServiceClient(conn))
+		},
+		func() error {
 			return eventsv1.RegisterEventServiceHandlerClient(ctx, mux, eventsv1.NewEventServiceClient(conn))
 		},
 		func() error {

@@ -20,6 +20,7 @@ const (
 func repositoryRef(r *catalogv1.Repository) *committerv1.RepositoryRef {
 	return &committerv1.RepositoryRef{
 		Name: r.GetName(), Url: r.GetUrl(), Branch: r.GetBranch(), Credentials: r.GetCredentials(), PushBudget: r.GetPushBudget(),
+		Signing: r.GetSigning(), Forge: r.GetForge(),
 	}
 }
 

@@ -130,6 +130,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	catalogv1.RegisterCatalogServiceServer(r, catalogServer{Service: s})
 	catalogv1.RegisterDraftServiceServer(r, draftServer{Service: s})
 	catalogv1.RegisterManifestServiceServer(r, manifestServer{Service: s})
+	catalogv1.RegisterGitServiceServer(r, gitServer{Service: s})
 	catalogv1.RegisterVariableServiceServer(r, variableServer{Service: s})
 	catalogv1.RegisterDefinitionServiceServer(r, definitionServer{Service: s})
 	catalogv1.RegisterAccessServiceServer(r, accessServer{s: s})
@@ -149,6 +150,10 @@ type (
 	}
 	manifestServer struct {
 		catalogv1.UnimplementedManifestServiceServer
+		*Service
+	}
+	gitServer struct {
+		catalogv1.UnimplementedGitServiceServer
 		*Service
 	}
 	variableServer struct {

@@ -52,7 +52,7 @@ var applicationKind = collection[*catalogv1.Application]{
 
 var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 	table: environmentTypes, name: "environmentTypes", singular: "environment_type", maxID: rules.MaxID,
-	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes", "provisioning_deadline"},
+	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes", "provisioning_deadline", "repository", "write_mode", "foreign_policy"},
 	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.EnvironmentType, tx *store.Tx) error {
 		if err := rules.CheckFreezes("environment_type.freezes", msg.GetFreezes()); err != nil {
 			return err
@@ -106,7 +106,7 @@ var targetKind = collection[*catalogv1.Target]{
 
 var repositoryKind = collection[*catalogv1.Repository]{
 	table: repositories, name: "repositories", singular: "repository", maxID: rules.MaxID,
-	mutable:  []string{"display_name", "url", "branch", "path_template", "credentials", "push_budget"},
+	mutable:  []string{"display_name", "url", "branch", "path_template", "credentials", "push_budget", "write_mode", "forge", "signing", "foreign_policy", "splits"},
 	complete: completeRepository,
 	usedBy: func(ctx context.Context, s *Service, name string) (string, error) {
 		return find(ctx, s, applications, func(a *catalogv1.Application) bool { return a.GetRepository() == name })

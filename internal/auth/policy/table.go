@@ -14,7 +14,7 @@ import (
 
 // Services are all gRPC services of Towpath, in the order of the documentation. Their packages must be linked in.
 var Services = []protoreflect.FullName{
-	"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.VariableService",
+	"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.GitService", "towpath.catalog.v1.VariableService",
 	"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService",
 	"towpath.drift.v1.DriftService", "towpath.renderer.v1.RendererService", "towpath.committer.v1.CommitterService",
 }

@@ -8,6 +8,7 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v11 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	v1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -41,6 +42,8 @@ const (
 	Deployment_KIND_REMOVAL Deployment_Kind = 3
 	// Brings the set of another environment.
 	Deployment_KIND_PROMOTION Deployment_Kind = 4
+	// Moves the environment to where its layout puts it now; nothing of it changes in the cluster.
+	Deployment_KIND_MOVE Deployment_Kind = 5
 )
 
 // Enum value maps for Deployment_Kind.
@@ -51,6 +54,7 @@ var (
 		2: "KIND_ROLLBACK",
 		3: "KIND_REMOVAL",
 		4: "KIND_PROMOTION",
+		5: "KIND_MOVE",
 	}
 	Deployment_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -58,6 +62,7 @@ var (
 		"KIND_ROLLBACK":    2,
 		"KIND_REMOVAL":     3,
 		"KIND_PROMOTION":   4,
+		"KIND_MOVE":        5,
 	}
 )
 
@@ -185,6 +190,63 @@ func (Deployment_State) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{1, 1}
 }
 
+// State is where it is.
+type PullRequest_State int32
+
+const (
+	// Never sent.
+	PullRequest_STATE_UNSPECIFIED PullRequest_State = 0
+	// Open.
+	PullRequest_STATE_OPEN PullRequest_State = 1
+	// Merged.
+	PullRequest_STATE_MERGED PullRequest_State = 2
+	// Closed without a merge.
+	PullRequest_STATE_CLOSED PullRequest_State = 3
+)
+
+// Enum value maps for PullRequest_State.
+var (
+	PullRequest_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OPEN",
+		2: "STATE_MERGED",
+		3: "STATE_CLOSED",
+	}
+	PullRequest_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OPEN":        1,
+		"STATE_MERGED":      2,
+		"STATE_CLOSED":      3,
+	}
+)
+
+func (x PullRequest_State) Enum() *PullRequest_State {
+	p := new(PullRequest_State)
+	*p = x
+	return p
+}
+
+func (x PullRequest_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PullRequest_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_catalog_v1_deployments_proto_enumTypes[2].Descriptor()
+}
+
+func (PullRequest_State) Type() protoreflect.EnumType {
+	return &file_towpath_catalog_v1_deployments_proto_enumTypes[2]
+}
+
+func (x PullRequest_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PullRequest_State.Descriptor instead.
+func (PullRequest_State) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{2, 0}
+}
+
 // Action tells what happens to the file.
 type FileChange_Action int32
 
@@ -226,11 +288,11 @@ func (x FileChange_Action) String() string {
 }
 
 func (FileChange_Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_deployments_proto_enumTypes[2].Descriptor()
+	return file_towpath_catalog_v1_deployments_proto_enumTypes[3].Descriptor()
 }
 
 func (FileChange_Action) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_deployments_proto_enumTypes[2]
+	return &file_towpath_catalog_v1_deployments_proto_enumTypes[3]
 }
 
 func (x FileChange_Action) Number() protoreflect.EnumNumber {
@@ -239,7 +301,7 @@ func (x FileChange_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FileChange_Action.Descriptor instead.
 func (FileChange_Action) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10, 0}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Change says what is to become different in an environment. Everything in it takes effect together, in field order.
@@ -461,7 +523,15 @@ type Deployment struct {
 	// Images by workload and container, "api/main".
 	Images map[string]string `protobuf:"bytes,43,rep,name=images,proto3" json:"images,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Who asked to cancel it, when and why. Where it was sent already, the committer's answer decides.
-	Cancellation  *Comment `protobuf:"bytes,44,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	Cancellation *Comment `protobuf:"bytes,44,opt,name=cancellation,proto3" json:"cancellation,omitempty"`
+	// Its pull request, where there is one.
+	PullRequest *PullRequest `protobuf:"bytes,45,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
+	// Shares of the environment that are written elsewhere; tree is then that of all files together.
+	Parts []*DeploymentPart `protobuf:"bytes,46,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Where a move comes from.
+	FromPlace *Place `protobuf:"bytes,47,opt,name=from_place,json=fromPlace,proto3" json:"from_place,omitempty"`
+	// Tree id of what stands at path where there are parts.
+	MainTree      string `protobuf:"bytes,48,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -804,6 +874,243 @@ func (x *Deployment) GetCancellation() *Comment {
 	return nil
 }
 
+func (x *Deployment) GetPullRequest() *PullRequest {
+	if x != nil {
+		return x.PullRequest
+	}
+	return nil
+}
+
+func (x *Deployment) GetParts() []*DeploymentPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Deployment) GetFromPlace() *Place {
+	if x != nil {
+		return x.FromPlace
+	}
+	return nil
+}
+
+func (x *Deployment) GetMainTree() string {
+	if x != nil {
+		return x.MainTree
+	}
+	return ""
+}
+
+// PullRequest is how a deployment waits to be merged.
+type PullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address for a browser.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Number within the repository.
+	Number int64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// The branch that it comes from.
+	Head string `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Where it is.
+	State PullRequest_State `protobuf:"varint,4,opt,name=state,proto3,enum=towpath.catalog.v1.PullRequest_State" json:"state,omitempty"`
+	// Who merged or closed it, as the host says.
+	Actor string `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What it waits for: approvals, checks, conflicts.
+	WaitsFor string `protobuf:"bytes,6,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// When it was last heard of.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullRequest) Reset() {
+	*x = PullRequest{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullRequest) ProtoMessage() {}
+
+func (x *PullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullRequest.ProtoReflect.Descriptor instead.
+func (*PullRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PullRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *PullRequest) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PullRequest) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *PullRequest) GetState() PullRequest_State {
+	if x != nil {
+		return x.State
+	}
+	return PullRequest_STATE_UNSPECIFIED
+}
+
+func (x *PullRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *PullRequest) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+func (x *PullRequest) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// DeploymentPart is a share of an environment that is written elsewhere.
+type DeploymentPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The split's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// repositories/{repository}.
+	Repository string `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The branch.
+	Branch string `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Folder within the branch.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// The commit.
+	Commit string `protobuf:"bytes,5,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Tree id at the path.
+	Tree string `protobuf:"bytes,6,opt,name=tree,proto3" json:"tree,omitempty"`
+	// Files that the commit changed below the folder.
+	FilesChanged int32 `protobuf:"varint,7,opt,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
+	// The plan that it holds to: the tree that must stand before, "absent" for none, empty for any.
+	PlannedBaseTree string `protobuf:"bytes,8,opt,name=planned_base_tree,json=plannedBaseTree,proto3" json:"planned_base_tree,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DeploymentPart) Reset() {
+	*x = DeploymentPart{}
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeploymentPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeploymentPart) ProtoMessage() {}
+
+func (x *DeploymentPart) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeploymentPart.ProtoReflect.Descriptor instead.
+func (*DeploymentPart) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DeploymentPart) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetTree() string {
+	if x != nil {
+		return x.Tree
+	}
+	return ""
+}
+
+func (x *DeploymentPart) GetFilesChanged() int32 {
+	if x != nil {
+		return x.FilesChanged
+	}
+	return 0
+}
+
+func (x *DeploymentPart) GetPlannedBaseTree() string {
+	if x != nil {
+		return x.PlannedBaseTree
+	}
+	return ""
+}
+
 // Approval is one vote on a deployment.
 type Approval struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -823,7 +1130,7 @@ type Approval struct {
 
 func (x *Approval) Reset() {
 	*x = Approval{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1142,7 @@ func (x *Approval) String() string {
 func (*Approval) ProtoMessage() {}
 
 func (x *Approval) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[2]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1155,7 @@ func (x *Approval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Approval.ProtoReflect.Descriptor instead.
 func (*Approval) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{2}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Approval) GetActor() string {
@@ -901,7 +1208,7 @@ type Comment struct {
 
 func (x *Comment) Reset() {
 	*x = Comment{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1220,7 @@ func (x *Comment) String() string {
 func (*Comment) ProtoMessage() {}
 
 func (x *Comment) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[3]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1233,7 @@ func (x *Comment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Comment.ProtoReflect.Descriptor instead.
 func (*Comment) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{3}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Comment) GetActor() string {
@@ -965,7 +1272,7 @@ type Phase struct {
 
 func (x *Phase) Reset() {
 	*x = Phase{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1284,7 @@ func (x *Phase) String() string {
 func (*Phase) ProtoMessage() {}
 
 func (x *Phase) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[4]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1297,7 @@ func (x *Phase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Phase.ProtoReflect.Descriptor instead.
 func (*Phase) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{4}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Phase) GetState() Deployment_State {
@@ -1031,7 +1338,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1350,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[5]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1363,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{5}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Failure) GetStage() string {
@@ -1106,7 +1413,7 @@ type CreateDeploymentRequest struct {
 
 func (x *CreateDeploymentRequest) Reset() {
 	*x = CreateDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1425,7 @@ func (x *CreateDeploymentRequest) String() string {
 func (*CreateDeploymentRequest) ProtoMessage() {}
 
 func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1438,7 @@ func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{6}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateDeploymentRequest) GetParent() string {
@@ -1185,14 +1492,16 @@ type PlanDeploymentRequest struct {
 	// Plan the environment's removal instead.
 	Removal bool `protobuf:"varint,6,opt,name=removal,proto3" json:"removal,omitempty"`
 	// Plan making the environment, which does not exist yet, instead.
-	Creation      *NewEnvironment `protobuf:"bytes,7,opt,name=creation,proto3" json:"creation,omitempty"`
+	Creation *NewEnvironment `protobuf:"bytes,7,opt,name=creation,proto3" json:"creation,omitempty"`
+	// Plan moving the environment to where its layout puts it now instead.
+	Move          bool `protobuf:"varint,8,opt,name=move,proto3" json:"move,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PlanDeploymentRequest) Reset() {
 	*x = PlanDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1513,7 @@ func (x *PlanDeploymentRequest) String() string {
 func (*PlanDeploymentRequest) ProtoMessage() {}
 
 func (x *PlanDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1526,7 @@ func (x *PlanDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*PlanDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{7}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanDeploymentRequest) GetParent() string {
@@ -1269,6 +1578,13 @@ func (x *PlanDeploymentRequest) GetCreation() *NewEnvironment {
 	return nil
 }
 
+func (x *PlanDeploymentRequest) GetMove() bool {
+	if x != nil {
+		return x.Move
+	}
+	return false
+}
+
 // Promotion brings the set of one environment to another.
 type Promotion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1283,7 +1599,7 @@ type Promotion struct {
 
 func (x *Promotion) Reset() {
 	*x = Promotion{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1611,7 @@ func (x *Promotion) String() string {
 func (*Promotion) ProtoMessage() {}
 
 func (x *Promotion) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1624,7 @@ func (x *Promotion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Promotion.ProtoReflect.Descriptor instead.
 func (*Promotion) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{8}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Promotion) GetFrom() string {
@@ -1342,7 +1658,7 @@ type NewEnvironment struct {
 
 func (x *NewEnvironment) Reset() {
 	*x = NewEnvironment{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1670,7 @@ func (x *NewEnvironment) String() string {
 func (*NewEnvironment) ProtoMessage() {}
 
 func (x *NewEnvironment) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1683,7 @@ func (x *NewEnvironment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewEnvironment.ProtoReflect.Descriptor instead.
 func (*NewEnvironment) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{9}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NewEnvironment) GetEnvironment() *Environment {
@@ -1406,14 +1722,16 @@ type FileChange struct {
 	// What happens to it.
 	Action FileChange_Action `protobuf:"varint,2,opt,name=action,proto3,enum=towpath.catalog.v1.FileChange_Action" json:"action,omitempty"`
 	// Unified diff of it.
-	Diff          string `protobuf:"bytes,3,opt,name=diff,proto3" json:"diff,omitempty"`
+	Diff string `protobuf:"bytes,3,opt,name=diff,proto3" json:"diff,omitempty"`
+	// The part that it is written to; empty for the environment's main place.
+	Part          string `protobuf:"bytes,4,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1743,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1756,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{10}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FileChange) GetPath() string {
@@ -1458,6 +1776,13 @@ func (x *FileChange) GetAction() FileChange_Action {
 func (x *FileChange) GetDiff() string {
 	if x != nil {
 		return x.Diff
+	}
+	return ""
+}
+
+func (x *FileChange) GetPart() string {
+	if x != nil {
+		return x.Part
 	}
 	return ""
 }
@@ -1500,14 +1825,20 @@ type Plan struct {
 	// Resources whose outputs would be awaited.
 	AwaitedOutputs []string `protobuf:"bytes,17,rep,name=awaited_outputs,json=awaitedOutputs,proto3" json:"awaited_outputs,omitempty"`
 	// Objects and fields that differ, as text for people; secret values are masked.
-	Text          string `protobuf:"bytes,18,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,18,opt,name=text,proto3" json:"text,omitempty"`
+	// Where it would be written.
+	Place *Place `protobuf:"bytes,19,opt,name=place,proto3" json:"place,omitempty"`
+	// Where a move comes from.
+	FromPlace *Place `protobuf:"bytes,20,opt,name=from_place,json=fromPlace,proto3" json:"from_place,omitempty"`
+	// How it would reach the branch.
+	WriteMode     v11.WriteMode `protobuf:"varint,21,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1850,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1863,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{11}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Plan) GetIntent() *Intent {
@@ -1661,6 +1992,27 @@ func (x *Plan) GetText() string {
 	return ""
 }
 
+func (x *Plan) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Plan) GetFromPlace() *Place {
+	if x != nil {
+		return x.FromPlace
+	}
+	return nil
+}
+
+func (x *Plan) GetWriteMode() v11.WriteMode {
+	if x != nil {
+		return x.WriteMode
+	}
+	return v11.WriteMode(0)
+}
+
 // ObjectChange is one object that a deployment would create, change or remove.
 type ObjectChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1674,7 +2026,7 @@ type ObjectChange struct {
 
 func (x *ObjectChange) Reset() {
 	*x = ObjectChange{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +2038,7 @@ func (x *ObjectChange) String() string {
 func (*ObjectChange) ProtoMessage() {}
 
 func (x *ObjectChange) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +2051,7 @@ func (x *ObjectChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectChange.ProtoReflect.Descriptor instead.
 func (*ObjectChange) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{12}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ObjectChange) GetObject() *v1.ObjectRef {
@@ -1733,7 +2085,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +2097,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +2110,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{13}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FieldChange) GetObject() *v1.ObjectRef {
@@ -1800,7 +2152,7 @@ type GetDeploymentRequest struct {
 
 func (x *GetDeploymentRequest) Reset() {
 	*x = GetDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +2164,7 @@ func (x *GetDeploymentRequest) String() string {
 func (*GetDeploymentRequest) ProtoMessage() {}
 
 func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2177,7 @@ func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{14}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetDeploymentRequest) GetName() string {
@@ -1855,7 +2207,7 @@ type ListDeploymentsRequest struct {
 
 func (x *ListDeploymentsRequest) Reset() {
 	*x = ListDeploymentsRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +2219,7 @@ func (x *ListDeploymentsRequest) String() string {
 func (*ListDeploymentsRequest) ProtoMessage() {}
 
 func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +2232,7 @@ func (x *ListDeploymentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{15}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListDeploymentsRequest) GetParent() string {
@@ -1924,7 +2276,7 @@ type ListDeploymentsResponse struct {
 
 func (x *ListDeploymentsResponse) Reset() {
 	*x = ListDeploymentsResponse{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2288,7 @@ func (x *ListDeploymentsResponse) String() string {
 func (*ListDeploymentsResponse) ProtoMessage() {}
 
 func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2301,7 @@ func (x *ListDeploymentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeploymentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeploymentsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{16}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListDeploymentsResponse) GetDeployments() []*Deployment {
@@ -1981,7 +2333,7 @@ type ApproveDeploymentRequest struct {
 
 func (x *ApproveDeploymentRequest) Reset() {
 	*x = ApproveDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2345,7 @@ func (x *ApproveDeploymentRequest) String() string {
 func (*ApproveDeploymentRequest) ProtoMessage() {}
 
 func (x *ApproveDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2358,7 @@ func (x *ApproveDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*ApproveDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{17}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ApproveDeploymentRequest) GetName() string {
@@ -2043,7 +2395,7 @@ type RejectDeploymentRequest struct {
 
 func (x *RejectDeploymentRequest) Reset() {
 	*x = RejectDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2407,7 @@ func (x *RejectDeploymentRequest) String() string {
 func (*RejectDeploymentRequest) ProtoMessage() {}
 
 func (x *RejectDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2420,7 @@ func (x *RejectDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*RejectDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{18}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RejectDeploymentRequest) GetName() string {
@@ -2098,7 +2450,7 @@ type CancelDeploymentRequest struct {
 
 func (x *CancelDeploymentRequest) Reset() {
 	*x = CancelDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2462,7 @@ func (x *CancelDeploymentRequest) String() string {
 func (*CancelDeploymentRequest) ProtoMessage() {}
 
 func (x *CancelDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[19]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2475,7 @@ func (x *CancelDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CancelDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{19}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelDeploymentRequest) GetName() string {
@@ -2155,7 +2507,7 @@ type RetryDeploymentRequest struct {
 
 func (x *RetryDeploymentRequest) Reset() {
 	*x = RetryDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2167,7 +2519,7 @@ func (x *RetryDeploymentRequest) String() string {
 func (*RetryDeploymentRequest) ProtoMessage() {}
 
 func (x *RetryDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[20]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2180,7 +2532,7 @@ func (x *RetryDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*RetryDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{20}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetryDeploymentRequest) GetName() string {
@@ -2217,7 +2569,7 @@ type CommentDeploymentRequest struct {
 
 func (x *CommentDeploymentRequest) Reset() {
 	*x = CommentDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2581,7 @@ func (x *CommentDeploymentRequest) String() string {
 func (*CommentDeploymentRequest) ProtoMessage() {}
 
 func (x *CommentDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[21]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2594,7 @@ func (x *CommentDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommentDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CommentDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{21}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CommentDeploymentRequest) GetName() string {
@@ -2278,7 +2630,7 @@ type PromoteRequest struct {
 
 func (x *PromoteRequest) Reset() {
 	*x = PromoteRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2642,7 @@ func (x *PromoteRequest) String() string {
 func (*PromoteRequest) ProtoMessage() {}
 
 func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[22]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2655,7 @@ func (x *PromoteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteRequest.ProtoReflect.Descriptor instead.
 func (*PromoteRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{22}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PromoteRequest) GetName() string {
@@ -2364,7 +2716,7 @@ type SetImageRequest struct {
 
 func (x *SetImageRequest) Reset() {
 	*x = SetImageRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2376,7 +2728,7 @@ func (x *SetImageRequest) String() string {
 func (*SetImageRequest) ProtoMessage() {}
 
 func (x *SetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[23]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2389,7 +2741,7 @@ func (x *SetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetImageRequest.ProtoReflect.Descriptor instead.
 func (*SetImageRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{23}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetImageRequest) GetName() string {
@@ -2462,7 +2814,7 @@ type ScaleWorkloadRequest struct {
 
 func (x *ScaleWorkloadRequest) Reset() {
 	*x = ScaleWorkloadRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2474,7 +2826,7 @@ func (x *ScaleWorkloadRequest) String() string {
 func (*ScaleWorkloadRequest) ProtoMessage() {}
 
 func (x *ScaleWorkloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[24]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2487,7 +2839,7 @@ func (x *ScaleWorkloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScaleWorkloadRequest.ProtoReflect.Descriptor instead.
 func (*ScaleWorkloadRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{24}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScaleWorkloadRequest) GetName() string {
@@ -2548,7 +2900,7 @@ type GetDeliveryMetricsRequest struct {
 
 func (x *GetDeliveryMetricsRequest) Reset() {
 	*x = GetDeliveryMetricsRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2560,7 +2912,7 @@ func (x *GetDeliveryMetricsRequest) String() string {
 func (*GetDeliveryMetricsRequest) ProtoMessage() {}
 
 func (x *GetDeliveryMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[25]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2573,7 +2925,7 @@ func (x *GetDeliveryMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeliveryMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetDeliveryMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{25}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetDeliveryMetricsRequest) GetParent() string {
@@ -2625,7 +2977,7 @@ type DeliveryMetrics struct {
 
 func (x *DeliveryMetrics) Reset() {
 	*x = DeliveryMetrics{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2989,7 @@ func (x *DeliveryMetrics) String() string {
 func (*DeliveryMetrics) ProtoMessage() {}
 
 func (x *DeliveryMetrics) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[26]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +3002,7 @@ func (x *DeliveryMetrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryMetrics.ProtoReflect.Descriptor instead.
 func (*DeliveryMetrics) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{26}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeliveryMetrics) GetStartTime() *timestamppb.Timestamp {
@@ -2738,7 +3090,7 @@ type RollbackRequest struct {
 
 func (x *RollbackRequest) Reset() {
 	*x = RollbackRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2750,7 +3102,7 @@ func (x *RollbackRequest) String() string {
 func (*RollbackRequest) ProtoMessage() {}
 
 func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[27]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2763,7 +3115,7 @@ func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{27}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RollbackRequest) GetName() string {
@@ -2819,7 +3171,7 @@ type WatchDeploymentRequest struct {
 
 func (x *WatchDeploymentRequest) Reset() {
 	*x = WatchDeploymentRequest{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2831,7 +3183,7 @@ func (x *WatchDeploymentRequest) String() string {
 func (*WatchDeploymentRequest) ProtoMessage() {}
 
 func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[28]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2844,7 +3196,7 @@ func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{28}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchDeploymentRequest) GetName() string {
@@ -2865,7 +3217,7 @@ type WatchDeploymentResponse struct {
 
 func (x *WatchDeploymentResponse) Reset() {
 	*x = WatchDeploymentResponse{}
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3229,7 @@ func (x *WatchDeploymentResponse) String() string {
 func (*WatchDeploymentResponse) ProtoMessage() {}
 
 func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[29]
+	mi := &file_towpath_catalog_v1_deployments_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3242,7 @@ func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{29}
+	return file_towpath_catalog_v1_deployments_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchDeploymentResponse) GetDeployment() *Deployment {
@@ -2904,7 +3256,7 @@ var File_towpath_catalog_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
+	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a$towpath/committer/v1/committer.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x12A\n" +
 	"\x06scores\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.ScoreFileB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06scores\x12)\n" +
@@ -2922,7 +3274,7 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +
 	"\x14SecretVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12:\n" +
-	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\x93\x12\n" +
+	"\x05value\x18\x02 \x01(\v2$.towpath.renderer.v1.SecretReferenceR\x05value:\x028\x01\"\xf7\x13\n" +
 	"\n" +
 	"Deployment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x127\n" +
@@ -2978,16 +3330,22 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\brerender\x18) \x01(\bR\brerender\x128\n" +
 	"\bverdicts\x18* \x03(\v2\x1c.towpath.renderer.v1.VerdictR\bverdicts\x12B\n" +
 	"\x06images\x18+ \x03(\v2*.towpath.catalog.v1.Deployment.ImagesEntryR\x06images\x12?\n" +
-	"\fcancellation\x18, \x01(\v2\x1b.towpath.catalog.v1.CommentR\fcancellation\x1a9\n" +
+	"\fcancellation\x18, \x01(\v2\x1b.towpath.catalog.v1.CommentR\fcancellation\x12B\n" +
+	"\fpull_request\x18- \x01(\v2\x1f.towpath.catalog.v1.PullRequestR\vpullRequest\x128\n" +
+	"\x05parts\x18. \x03(\v2\".towpath.catalog.v1.DeploymentPartR\x05parts\x128\n" +
+	"\n" +
+	"from_place\x18/ \x01(\v2\x19.towpath.catalog.v1.PlaceR\tfromPlace\x12\x1b\n" +
+	"\tmain_tree\x180 \x01(\tR\bmainTree\x1a9\n" +
 	"\vImagesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"u\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_CHANGE\x10\x01\x12\x11\n" +
 	"\rKIND_ROLLBACK\x10\x02\x12\x10\n" +
 	"\fKIND_REMOVAL\x10\x03\x12\x12\n" +
-	"\x0eKIND_PROMOTION\x10\x04\"\xb9\x02\n" +
+	"\x0eKIND_PROMOTION\x10\x04\x12\r\n" +
+	"\tKIND_MOVE\x10\x05\"\xb9\x02\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_PENDING\x10\x01\x12\x13\n" +
@@ -3003,7 +3361,33 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\v\x12\x13\n" +
 	"\x0fSTATE_CANCELLED\x10\f\x12\x1b\n" +
-	"\x17STATE_PULL_REQUEST_OPEN\x10\r\"\xa3\x01\n" +
+	"\x17STATE_PULL_REQUEST_OPEN\x10\r\"\xcc\x02\n" +
+	"\vPullRequest\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x12\n" +
+	"\x04head\x18\x03 \x01(\tR\x04head\x12;\n" +
+	"\x05state\x18\x04 \x01(\x0e2%.towpath.catalog.v1.PullRequest.StateR\x05state\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12\x1b\n" +
+	"\twaits_for\x18\x06 \x01(\tR\bwaitsFor\x12;\n" +
+	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"R\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"STATE_OPEN\x10\x01\x12\x10\n" +
+	"\fSTATE_MERGED\x10\x02\x12\x10\n" +
+	"\fSTATE_CLOSED\x10\x03\"\xe9\x01\n" +
+	"\x0eDeploymentPart\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06branch\x18\x03 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x16\n" +
+	"\x06commit\x18\x05 \x01(\tR\x06commit\x12\x12\n" +
+	"\x04tree\x18\x06 \x01(\tR\x04tree\x12#\n" +
+	"\rfiles_changed\x18\a \x01(\x05R\ffilesChanged\x12*\n" +
+	"\x11planned_base_tree\x18\b \x01(\tR\x0fplannedBaseTree\"\xa3\x01\n" +
 	"\bApproval\x12\x14\n" +
 	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x1a\n" +
 	"\bapproved\x18\x02 \x01(\bR\bapproved\x12\x18\n" +
@@ -3030,7 +3414,7 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12$\n" +
-	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xea\x02\n" +
+	"\tplan_hash\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bplanHash\"\xfe\x02\n" +
 	"\x15PlanDeploymentRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x122\n" +
 	"\x06change\x18\x02 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12\x1f\n" +
@@ -3039,7 +3423,8 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\brerender\x18\x04 \x01(\bR\brerender\x12;\n" +
 	"\tpromotion\x18\x05 \x01(\v2\x1d.towpath.catalog.v1.PromotionR\tpromotion\x12\x18\n" +
 	"\aremoval\x18\x06 \x01(\bR\aremoval\x12>\n" +
-	"\bcreation\x18\a \x01(\v2\".towpath.catalog.v1.NewEnvironmentR\bcreation\"T\n" +
+	"\bcreation\x18\a \x01(\v2\".towpath.catalog.v1.NewEnvironmentR\bcreation\x12\x12\n" +
+	"\x04move\x18\b \x01(\bR\x04move\"T\n" +
 	"\tPromotion\x12\x1e\n" +
 	"\x04from\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x04from\x12'\n" +
@@ -3048,18 +3433,19 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentR\venvironment\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x122\n" +
 	"\x06change\x18\x03 \x01(\v2\x1a.towpath.catalog.v1.ChangeR\x06change\x12+\n" +
-	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xcb\x01\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xdf\x01\n" +
 	"\n" +
 	"FileChange\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12=\n" +
 	"\x06action\x18\x02 \x01(\x0e2%.towpath.catalog.v1.FileChange.ActionR\x06action\x12\x12\n" +
-	"\x04diff\x18\x03 \x01(\tR\x04diff\"V\n" +
+	"\x04diff\x18\x03 \x01(\tR\x04diff\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\tR\x04part\"V\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"ACTION_ADD\x10\x01\x12\x11\n" +
 	"\rACTION_MODIFY\x10\x02\x12\x11\n" +
-	"\rACTION_DELETE\x10\x03\"\xbd\x05\n" +
+	"\rACTION_DELETE\x10\x03\"\xe8\x06\n" +
 	"\x04Plan\x122\n" +
 	"\x06intent\x18\x01 \x01(\v2\x1a.towpath.catalog.v1.IntentR\x06intent\x12\x18\n" +
 	"\asummary\x18\x02 \x03(\tR\asummary\x124\n" +
@@ -3079,7 +3465,12 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x12approvals_required\x18\x0f \x01(\x05R\x11approvalsRequired\x12\x12\n" +
 	"\x04hold\x18\x10 \x01(\tR\x04hold\x12'\n" +
 	"\x0fawaited_outputs\x18\x11 \x03(\tR\x0eawaitedOutputs\x12\x12\n" +
-	"\x04text\x18\x12 \x01(\tR\x04text\"\x85\x01\n" +
+	"\x04text\x18\x12 \x01(\tR\x04text\x12/\n" +
+	"\x05place\x18\x13 \x01(\v2\x19.towpath.catalog.v1.PlaceR\x05place\x128\n" +
+	"\n" +
+	"from_place\x18\x14 \x01(\v2\x19.towpath.catalog.v1.PlaceR\tfromPlace\x12>\n" +
+	"\n" +
+	"write_mode\x18\x15 \x01(\x0e2\x1f.towpath.committer.v1.WriteModeR\twriteMode\"\x85\x01\n" +
 	"\fObjectChange\x126\n" +
 	"\x06object\x18\x01 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12=\n" +
 	"\x06action\x18\x02 \x01(\x0e2%.towpath.catalog.v1.FileChange.ActionR\x06action\"\xb9\x01\n" +
@@ -3191,118 +3582,131 @@ func file_towpath_catalog_v1_deployments_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_deployments_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_catalog_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_towpath_catalog_v1_deployments_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_towpath_catalog_v1_deployments_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_towpath_catalog_v1_deployments_proto_goTypes = []any{
 	(Deployment_Kind)(0),              // 0: towpath.catalog.v1.Deployment.Kind
 	(Deployment_State)(0),             // 1: towpath.catalog.v1.Deployment.State
-	(FileChange_Action)(0),            // 2: towpath.catalog.v1.FileChange.Action
-	(*Change)(nil),                    // 3: towpath.catalog.v1.Change
-	(*Deployment)(nil),                // 4: towpath.catalog.v1.Deployment
-	(*Approval)(nil),                  // 5: towpath.catalog.v1.Approval
-	(*Comment)(nil),                   // 6: towpath.catalog.v1.Comment
-	(*Phase)(nil),                     // 7: towpath.catalog.v1.Phase
-	(*Failure)(nil),                   // 8: towpath.catalog.v1.Failure
-	(*CreateDeploymentRequest)(nil),   // 9: towpath.catalog.v1.CreateDeploymentRequest
-	(*PlanDeploymentRequest)(nil),     // 10: towpath.catalog.v1.PlanDeploymentRequest
-	(*Promotion)(nil),                 // 11: towpath.catalog.v1.Promotion
-	(*NewEnvironment)(nil),            // 12: towpath.catalog.v1.NewEnvironment
-	(*FileChange)(nil),                // 13: towpath.catalog.v1.FileChange
-	(*Plan)(nil),                      // 14: towpath.catalog.v1.Plan
-	(*ObjectChange)(nil),              // 15: towpath.catalog.v1.ObjectChange
-	(*FieldChange)(nil),               // 16: towpath.catalog.v1.FieldChange
-	(*GetDeploymentRequest)(nil),      // 17: towpath.catalog.v1.GetDeploymentRequest
-	(*ListDeploymentsRequest)(nil),    // 18: towpath.catalog.v1.ListDeploymentsRequest
-	(*ListDeploymentsResponse)(nil),   // 19: towpath.catalog.v1.ListDeploymentsResponse
-	(*ApproveDeploymentRequest)(nil),  // 20: towpath.catalog.v1.ApproveDeploymentRequest
-	(*RejectDeploymentRequest)(nil),   // 21: towpath.catalog.v1.RejectDeploymentRequest
-	(*CancelDeploymentRequest)(nil),   // 22: towpath.catalog.v1.CancelDeploymentRequest
-	(*RetryDeploymentRequest)(nil),    // 23: towpath.catalog.v1.RetryDeploymentRequest
-	(*CommentDeploymentRequest)(nil),  // 24: towpath.catalog.v1.CommentDeploymentRequest
-	(*PromoteRequest)(nil),            // 25: towpath.catalog.v1.PromoteRequest
-	(*SetImageRequest)(nil),           // 26: towpath.catalog.v1.SetImageRequest
-	(*ScaleWorkloadRequest)(nil),      // 27: towpath.catalog.v1.ScaleWorkloadRequest
-	(*GetDeliveryMetricsRequest)(nil), // 28: towpath.catalog.v1.GetDeliveryMetricsRequest
-	(*DeliveryMetrics)(nil),           // 29: towpath.catalog.v1.DeliveryMetrics
-	(*RollbackRequest)(nil),           // 30: towpath.catalog.v1.RollbackRequest
-	(*WatchDeploymentRequest)(nil),    // 31: towpath.catalog.v1.WatchDeploymentRequest
-	(*WatchDeploymentResponse)(nil),   // 32: towpath.catalog.v1.WatchDeploymentResponse
-	nil,                               // 33: towpath.catalog.v1.Change.VariablesEntry
-	nil,                               // 34: towpath.catalog.v1.Change.SecretVariablesEntry
-	nil,                               // 35: towpath.catalog.v1.Deployment.ImagesEntry
-	(*v1.ScoreFile)(nil),              // 36: towpath.renderer.v1.ScoreFile
-	(*v1.Operation)(nil),              // 37: towpath.renderer.v1.Operation
-	(*Intent)(nil),                    // 38: towpath.catalog.v1.Intent
-	(*timestamppb.Timestamp)(nil),     // 39: google.protobuf.Timestamp
-	(*v1.Verdict)(nil),                // 40: towpath.renderer.v1.Verdict
-	(*Environment)(nil),               // 41: towpath.catalog.v1.Environment
-	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
-	(*v1.ObjectRef)(nil),              // 43: towpath.renderer.v1.ObjectRef
-	(*structpb.Value)(nil),            // 44: google.protobuf.Value
-	(*v1.SecretReference)(nil),        // 45: towpath.renderer.v1.SecretReference
+	(PullRequest_State)(0),            // 2: towpath.catalog.v1.PullRequest.State
+	(FileChange_Action)(0),            // 3: towpath.catalog.v1.FileChange.Action
+	(*Change)(nil),                    // 4: towpath.catalog.v1.Change
+	(*Deployment)(nil),                // 5: towpath.catalog.v1.Deployment
+	(*PullRequest)(nil),               // 6: towpath.catalog.v1.PullRequest
+	(*DeploymentPart)(nil),            // 7: towpath.catalog.v1.DeploymentPart
+	(*Approval)(nil),                  // 8: towpath.catalog.v1.Approval
+	(*Comment)(nil),                   // 9: towpath.catalog.v1.Comment
+	(*Phase)(nil),                     // 10: towpath.catalog.v1.Phase
+	(*Failure)(nil),                   // 11: towpath.catalog.v1.Failure
+	(*CreateDeploymentRequest)(nil),   // 12: towpath.catalog.v1.CreateDeploymentRequest
+	(*PlanDeploymentRequest)(nil),     // 13: towpath.catalog.v1.PlanDeploymentRequest
+	(*Promotion)(nil),                 // 14: towpath.catalog.v1.Promotion
+	(*NewEnvironment)(nil),            // 15: towpath.catalog.v1.NewEnvironment
+	(*FileChange)(nil),                // 16: towpath.catalog.v1.FileChange
+	(*Plan)(nil),                      // 17: towpath.catalog.v1.Plan
+	(*ObjectChange)(nil),              // 18: towpath.catalog.v1.ObjectChange
+	(*FieldChange)(nil),               // 19: towpath.catalog.v1.FieldChange
+	(*GetDeploymentRequest)(nil),      // 20: towpath.catalog.v1.GetDeploymentRequest
+	(*ListDeploymentsRequest)(nil),    // 21: towpath.catalog.v1.ListDeploymentsRequest
+	(*ListDeploymentsResponse)(nil),   // 22: towpath.catalog.v1.ListDeploymentsResponse
+	(*ApproveDeploymentRequest)(nil),  // 23: towpath.catalog.v1.ApproveDeploymentRequest
+	(*RejectDeploymentRequest)(nil),   // 24: towpath.catalog.v1.RejectDeploymentRequest
+	(*CancelDeploymentRequest)(nil),   // 25: towpath.catalog.v1.CancelDeploymentRequest
+	(*RetryDeploymentRequest)(nil),    // 26: towpath.catalog.v1.RetryDeploymentRequest
+	(*CommentDeploymentRequest)(nil),  // 27: towpath.catalog.v1.CommentDeploymentRequest
+	(*PromoteRequest)(nil),            // 28: towpath.catalog.v1.PromoteRequest
+	(*SetImageRequest)(nil),           // 29: towpath.catalog.v1.SetImageRequest
+	(*ScaleWorkloadRequest)(nil),      // 30: towpath.catalog.v1.ScaleWorkloadRequest
+	(*GetDeliveryMetricsRequest)(nil), // 31: towpath.catalog.v1.GetDeliveryMetricsRequest
+	(*DeliveryMetrics)(nil),           // 32: towpath.catalog.v1.DeliveryMetrics
+	(*RollbackRequest)(nil),           // 33: towpath.catalog.v1.RollbackRequest
+	(*WatchDeploymentRequest)(nil),    // 34: towpath.catalog.v1.WatchDeploymentRequest
+	(*WatchDeploymentResponse)(nil),   // 35: towpath.catalog.v1.WatchDeploymentResponse
+	nil,                               // 36: towpath.catalog.v1.Change.VariablesEntry
+	nil,                               // 37: towpath.catalog.v1.Change.SecretVariablesEntry
+	nil,                               // 38: towpath.catalog.v1.Deployment.ImagesEntry
+	(*v1.ScoreFile)(nil),              // 39: towpath.renderer.v1.ScoreFile
+	(*v1.Operation)(nil),              // 40: towpath.renderer.v1.Operation
+	(*Intent)(nil),                    // 41: towpath.catalog.v1.Intent
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*v1.Verdict)(nil),                // 43: towpath.renderer.v1.Verdict
+	(*Place)(nil),                     // 44: towpath.catalog.v1.Place
+	(*Environment)(nil),               // 45: towpath.catalog.v1.Environment
+	(*durationpb.Duration)(nil),       // 46: google.protobuf.Duration
+	(v11.WriteMode)(0),                // 47: towpath.committer.v1.WriteMode
+	(*v1.ObjectRef)(nil),              // 48: towpath.renderer.v1.ObjectRef
+	(*structpb.Value)(nil),            // 49: google.protobuf.Value
+	(*v1.SecretReference)(nil),        // 50: towpath.renderer.v1.SecretReference
 }
 var file_towpath_catalog_v1_deployments_proto_depIdxs = []int32{
-	36, // 0: towpath.catalog.v1.Change.scores:type_name -> towpath.renderer.v1.ScoreFile
-	37, // 1: towpath.catalog.v1.Change.set_operations:type_name -> towpath.renderer.v1.Operation
-	37, // 2: towpath.catalog.v1.Change.overlay_operations:type_name -> towpath.renderer.v1.Operation
-	33, // 3: towpath.catalog.v1.Change.variables:type_name -> towpath.catalog.v1.Change.VariablesEntry
-	34, // 4: towpath.catalog.v1.Change.secret_variables:type_name -> towpath.catalog.v1.Change.SecretVariablesEntry
+	39, // 0: towpath.catalog.v1.Change.scores:type_name -> towpath.renderer.v1.ScoreFile
+	40, // 1: towpath.catalog.v1.Change.set_operations:type_name -> towpath.renderer.v1.Operation
+	40, // 2: towpath.catalog.v1.Change.overlay_operations:type_name -> towpath.renderer.v1.Operation
+	36, // 3: towpath.catalog.v1.Change.variables:type_name -> towpath.catalog.v1.Change.VariablesEntry
+	37, // 4: towpath.catalog.v1.Change.secret_variables:type_name -> towpath.catalog.v1.Change.SecretVariablesEntry
 	0,  // 5: towpath.catalog.v1.Deployment.kind:type_name -> towpath.catalog.v1.Deployment.Kind
 	1,  // 6: towpath.catalog.v1.Deployment.state:type_name -> towpath.catalog.v1.Deployment.State
-	38, // 7: towpath.catalog.v1.Deployment.intent:type_name -> towpath.catalog.v1.Intent
-	7,  // 8: towpath.catalog.v1.Deployment.phases:type_name -> towpath.catalog.v1.Phase
-	8,  // 9: towpath.catalog.v1.Deployment.error:type_name -> towpath.catalog.v1.Failure
-	39, // 10: towpath.catalog.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
-	39, // 11: towpath.catalog.v1.Deployment.update_time:type_name -> google.protobuf.Timestamp
-	39, // 12: towpath.catalog.v1.Deployment.end_time:type_name -> google.protobuf.Timestamp
-	39, // 13: towpath.catalog.v1.Deployment.active_from:type_name -> google.protobuf.Timestamp
-	39, // 14: towpath.catalog.v1.Deployment.active_until:type_name -> google.protobuf.Timestamp
-	5,  // 15: towpath.catalog.v1.Deployment.approvals:type_name -> towpath.catalog.v1.Approval
-	6,  // 16: towpath.catalog.v1.Deployment.comments:type_name -> towpath.catalog.v1.Comment
-	39, // 17: towpath.catalog.v1.Deployment.provisioning_deadline:type_name -> google.protobuf.Timestamp
-	40, // 18: towpath.catalog.v1.Deployment.verdicts:type_name -> towpath.renderer.v1.Verdict
-	35, // 19: towpath.catalog.v1.Deployment.images:type_name -> towpath.catalog.v1.Deployment.ImagesEntry
-	6,  // 20: towpath.catalog.v1.Deployment.cancellation:type_name -> towpath.catalog.v1.Comment
-	39, // 21: towpath.catalog.v1.Approval.time:type_name -> google.protobuf.Timestamp
-	39, // 22: towpath.catalog.v1.Comment.time:type_name -> google.protobuf.Timestamp
-	1,  // 23: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
-	39, // 24: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
-	39, // 25: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 26: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	3,  // 27: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
-	11, // 28: towpath.catalog.v1.PlanDeploymentRequest.promotion:type_name -> towpath.catalog.v1.Promotion
-	12, // 29: towpath.catalog.v1.PlanDeploymentRequest.creation:type_name -> towpath.catalog.v1.NewEnvironment
-	41, // 30: towpath.catalog.v1.NewEnvironment.environment:type_name -> towpath.catalog.v1.Environment
-	3,  // 31: towpath.catalog.v1.NewEnvironment.change:type_name -> towpath.catalog.v1.Change
-	42, // 32: towpath.catalog.v1.NewEnvironment.ttl:type_name -> google.protobuf.Duration
-	2,  // 33: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
-	38, // 34: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
-	13, // 35: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
-	37, // 36: towpath.catalog.v1.Plan.set_operations:type_name -> towpath.renderer.v1.Operation
-	15, // 37: towpath.catalog.v1.Plan.objects:type_name -> towpath.catalog.v1.ObjectChange
-	16, // 38: towpath.catalog.v1.Plan.fields:type_name -> towpath.catalog.v1.FieldChange
-	40, // 39: towpath.catalog.v1.Plan.verdicts:type_name -> towpath.renderer.v1.Verdict
-	43, // 40: towpath.catalog.v1.ObjectChange.object:type_name -> towpath.renderer.v1.ObjectRef
-	2,  // 41: towpath.catalog.v1.ObjectChange.action:type_name -> towpath.catalog.v1.FileChange.Action
-	43, // 42: towpath.catalog.v1.FieldChange.object:type_name -> towpath.renderer.v1.ObjectRef
-	44, // 43: towpath.catalog.v1.FieldChange.before:type_name -> google.protobuf.Value
-	44, // 44: towpath.catalog.v1.FieldChange.after:type_name -> google.protobuf.Value
-	4,  // 45: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
-	11, // 46: towpath.catalog.v1.PromoteRequest.promotion:type_name -> towpath.catalog.v1.Promotion
-	39, // 47: towpath.catalog.v1.GetDeliveryMetricsRequest.start_time:type_name -> google.protobuf.Timestamp
-	39, // 48: towpath.catalog.v1.GetDeliveryMetricsRequest.end_time:type_name -> google.protobuf.Timestamp
-	39, // 49: towpath.catalog.v1.DeliveryMetrics.start_time:type_name -> google.protobuf.Timestamp
-	39, // 50: towpath.catalog.v1.DeliveryMetrics.end_time:type_name -> google.protobuf.Timestamp
-	42, // 51: towpath.catalog.v1.DeliveryMetrics.lead_time_median:type_name -> google.protobuf.Duration
-	42, // 52: towpath.catalog.v1.DeliveryMetrics.lead_time_p95:type_name -> google.protobuf.Duration
-	42, // 53: towpath.catalog.v1.DeliveryMetrics.time_to_restore_median:type_name -> google.protobuf.Duration
-	4,  // 54: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
-	45, // 55: towpath.catalog.v1.Change.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	41, // 7: towpath.catalog.v1.Deployment.intent:type_name -> towpath.catalog.v1.Intent
+	10, // 8: towpath.catalog.v1.Deployment.phases:type_name -> towpath.catalog.v1.Phase
+	11, // 9: towpath.catalog.v1.Deployment.error:type_name -> towpath.catalog.v1.Failure
+	42, // 10: towpath.catalog.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
+	42, // 11: towpath.catalog.v1.Deployment.update_time:type_name -> google.protobuf.Timestamp
+	42, // 12: towpath.catalog.v1.Deployment.end_time:type_name -> google.protobuf.Timestamp
+	42, // 13: towpath.catalog.v1.Deployment.active_from:type_name -> google.protobuf.Timestamp
+	42, // 14: towpath.catalog.v1.Deployment.active_until:type_name -> google.protobuf.Timestamp
+	8,  // 15: towpath.catalog.v1.Deployment.approvals:type_name -> towpath.catalog.v1.Approval
+	9,  // 16: towpath.catalog.v1.Deployment.comments:type_name -> towpath.catalog.v1.Comment
+	42, // 17: towpath.catalog.v1.Deployment.provisioning_deadline:type_name -> google.protobuf.Timestamp
+	43, // 18: towpath.catalog.v1.Deployment.verdicts:type_name -> towpath.renderer.v1.Verdict
+	38, // 19: towpath.catalog.v1.Deployment.images:type_name -> towpath.catalog.v1.Deployment.ImagesEntry
+	9,  // 20: towpath.catalog.v1.Deployment.cancellation:type_name -> towpath.catalog.v1.Comment
+	6,  // 21: towpath.catalog.v1.Deployment.pull_request:type_name -> towpath.catalog.v1.PullRequest
+	7,  // 22: towpath.catalog.v1.Deployment.parts:type_name -> towpath.catalog.v1.DeploymentPart
+	44, // 23: towpath.catalog.v1.Deployment.from_place:type_name -> towpath.catalog.v1.Place
+	2,  // 24: towpath.catalog.v1.PullRequest.state:type_name -> towpath.catalog.v1.PullRequest.State
+	42, // 25: towpath.catalog.v1.PullRequest.update_time:type_name -> google.protobuf.Timestamp
+	42, // 26: towpath.catalog.v1.Approval.time:type_name -> google.protobuf.Timestamp
+	42, // 27: towpath.catalog.v1.Comment.time:type_name -> google.protobuf.Timestamp
+	1,  // 28: towpath.catalog.v1.Phase.state:type_name -> towpath.catalog.v1.Deployment.State
+	42, // 29: towpath.catalog.v1.Phase.start_time:type_name -> google.protobuf.Timestamp
+	42, // 30: towpath.catalog.v1.Phase.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 31: towpath.catalog.v1.CreateDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	4,  // 32: towpath.catalog.v1.PlanDeploymentRequest.change:type_name -> towpath.catalog.v1.Change
+	14, // 33: towpath.catalog.v1.PlanDeploymentRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	15, // 34: towpath.catalog.v1.PlanDeploymentRequest.creation:type_name -> towpath.catalog.v1.NewEnvironment
+	45, // 35: towpath.catalog.v1.NewEnvironment.environment:type_name -> towpath.catalog.v1.Environment
+	4,  // 36: towpath.catalog.v1.NewEnvironment.change:type_name -> towpath.catalog.v1.Change
+	46, // 37: towpath.catalog.v1.NewEnvironment.ttl:type_name -> google.protobuf.Duration
+	3,  // 38: towpath.catalog.v1.FileChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	41, // 39: towpath.catalog.v1.Plan.intent:type_name -> towpath.catalog.v1.Intent
+	16, // 40: towpath.catalog.v1.Plan.files:type_name -> towpath.catalog.v1.FileChange
+	40, // 41: towpath.catalog.v1.Plan.set_operations:type_name -> towpath.renderer.v1.Operation
+	18, // 42: towpath.catalog.v1.Plan.objects:type_name -> towpath.catalog.v1.ObjectChange
+	19, // 43: towpath.catalog.v1.Plan.fields:type_name -> towpath.catalog.v1.FieldChange
+	43, // 44: towpath.catalog.v1.Plan.verdicts:type_name -> towpath.renderer.v1.Verdict
+	44, // 45: towpath.catalog.v1.Plan.place:type_name -> towpath.catalog.v1.Place
+	44, // 46: towpath.catalog.v1.Plan.from_place:type_name -> towpath.catalog.v1.Place
+	47, // 47: towpath.catalog.v1.Plan.write_mode:type_name -> towpath.committer.v1.WriteMode
+	48, // 48: towpath.catalog.v1.ObjectChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	3,  // 49: towpath.catalog.v1.ObjectChange.action:type_name -> towpath.catalog.v1.FileChange.Action
+	48, // 50: towpath.catalog.v1.FieldChange.object:type_name -> towpath.renderer.v1.ObjectRef
+	49, // 51: towpath.catalog.v1.FieldChange.before:type_name -> google.protobuf.Value
+	49, // 52: towpath.catalog.v1.FieldChange.after:type_name -> google.protobuf.Value
+	5,  // 53: towpath.catalog.v1.ListDeploymentsResponse.deployments:type_name -> towpath.catalog.v1.Deployment
+	14, // 54: towpath.catalog.v1.PromoteRequest.promotion:type_name -> towpath.catalog.v1.Promotion
+	42, // 55: towpath.catalog.v1.GetDeliveryMetricsRequest.start_time:type_name -> google.protobuf.Timestamp
+	42, // 56: towpath.catalog.v1.GetDeliveryMetricsRequest.end_time:type_name -> google.protobuf.Timestamp
+	42, // 57: towpath.catalog.v1.DeliveryMetrics.start_time:type_name -> google.protobuf.Timestamp
+	42, // 58: towpath.catalog.v1.DeliveryMetrics.end_time:type_name -> google.protobuf.Timestamp
+	46, // 59: towpath.catalog.v1.DeliveryMetrics.lead_time_median:type_name -> google.protobuf.Duration
+	46, // 60: towpath.catalog.v1.DeliveryMetrics.lead_time_p95:type_name -> google.protobuf.Duration
+	46, // 61: towpath.catalog.v1.DeliveryMetrics.time_to_restore_median:type_name -> google.protobuf.Duration
+	5,  // 62: towpath.catalog.v1.WatchDeploymentResponse.deployment:type_name -> towpath.catalog.v1.Deployment
+	50, // 63: towpath.catalog.v1.Change.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	64, // [64:64] is the sub-list for method output_type
+	64, // [64:64] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_deployments_proto_init() }
@@ -3316,8 +3720,8 @@ func file_towpath_catalog_v1_deployments_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_deployments_proto_rawDesc), len(file_towpath_catalog_v1_deployments_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   33,
+			NumEnums:      4,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,7 +10,8 @@ package catalogv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v11 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	v11 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	v12 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	v1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -133,6 +134,63 @@ func (Target_Engine) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{5, 0}
 }
 
+// State is what becomes of it.
+type ForeignChange_State int32
+
+const (
+	// Never sent.
+	ForeignChange_STATE_UNSPECIFIED ForeignChange_State = 0
+	// The next deployment writes over it.
+	ForeignChange_STATE_TOLD ForeignChange_State = 1
+	// Deployments wait for a decision.
+	ForeignChange_STATE_HELD ForeignChange_State = 2
+	// Somebody decided that it may be written over, or is to be undone; Git is to follow.
+	ForeignChange_STATE_DECIDED ForeignChange_State = 3
+)
+
+// Enum value maps for ForeignChange_State.
+var (
+	ForeignChange_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_TOLD",
+		2: "STATE_HELD",
+		3: "STATE_DECIDED",
+	}
+	ForeignChange_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_TOLD":        1,
+		"STATE_HELD":        2,
+		"STATE_DECIDED":     3,
+	}
+)
+
+func (x ForeignChange_State) Enum() *ForeignChange_State {
+	p := new(ForeignChange_State)
+	*p = x
+	return p
+}
+
+func (x ForeignChange_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ForeignChange_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_catalog_v1_resources_proto_enumTypes[2].Descriptor()
+}
+
+func (ForeignChange_State) Type() protoreflect.EnumType {
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[2]
+}
+
+func (x ForeignChange_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ForeignChange_State.Descriptor instead.
+func (ForeignChange_State) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // State is where it is in its life.
 type Environment_State int32
 
@@ -170,11 +228,11 @@ func (x Environment_State) String() string {
 }
 
 func (Environment_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[2].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[3].Descriptor()
 }
 
 func (Environment_State) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[2]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[3]
 }
 
 func (x Environment_State) Number() protoreflect.EnumNumber {
@@ -183,7 +241,7 @@ func (x Environment_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Environment_State.Descriptor instead.
 func (Environment_State) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11, 0}
 }
 
 // Kind of origin.
@@ -227,11 +285,11 @@ func (x Origin_Kind) String() string {
 }
 
 func (Origin_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[3].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[4].Descriptor()
 }
 
 func (Origin_Kind) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[3]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[4]
 }
 
 func (x Origin_Kind) Number() protoreflect.EnumNumber {
@@ -240,7 +298,7 @@ func (x Origin_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Origin_Kind.Descriptor instead.
 func (Origin_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Role is what its holder may do.
@@ -292,11 +350,11 @@ func (x Token_Role) String() string {
 }
 
 func (Token_Role) Descriptor() protoreflect.EnumDescriptor {
-	return file_towpath_catalog_v1_resources_proto_enumTypes[4].Descriptor()
+	return file_towpath_catalog_v1_resources_proto_enumTypes[5].Descriptor()
 }
 
 func (Token_Role) Type() protoreflect.EnumType {
-	return &file_towpath_catalog_v1_resources_proto_enumTypes[4]
+	return &file_towpath_catalog_v1_resources_proto_enumTypes[5]
 }
 
 func (x Token_Role) Number() protoreflect.EnumNumber {
@@ -305,7 +363,7 @@ func (x Token_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Token_Role.Descriptor instead.
 func (Token_Role) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17, 0}
 }
 
 // Application is a team's application.
@@ -451,6 +509,12 @@ type EnvironmentType struct {
 	Guardrails []*v1.Guardrail `protobuf:"bytes,10,rep,name=guardrails,proto3" json:"guardrails,omitempty"`
 	// How long a deployment waits for resource outputs before it fails, 30 days at the most; 10 minutes when unset.
 	ProvisioningDeadline *durationpb.Duration `protobuf:"bytes,11,opt,name=provisioning_deadline,json=provisioningDeadline,proto3" json:"provisioning_deadline,omitempty"`
+	// repositories/{repository} that its environments are written to, instead of the application's; empty for the application's.
+	Repository string `protobuf:"bytes,12,opt,name=repository,proto3" json:"repository,omitempty"`
+	// How deployments to its environments reach the branch; the repository's way when unset.
+	WriteMode v11.WriteMode `protobuf:"varint,13,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
+	// What happens when somebody else changes the folder of one of its environments; the repository's policy when unset.
+	ForeignPolicy v11.ForeignPolicy `protobuf:"varint,14,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -568,6 +632,27 @@ func (x *EnvironmentType) GetProvisioningDeadline() *durationpb.Duration {
 		return x.ProvisioningDeadline
 	}
 	return nil
+}
+
+func (x *EnvironmentType) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *EnvironmentType) GetWriteMode() v11.WriteMode {
+	if x != nil {
+		return x.WriteMode
+	}
+	return v11.WriteMode(0)
+}
+
+func (x *EnvironmentType) GetForeignPolicy() v11.ForeignPolicy {
+	if x != nil {
+		return x.ForeignPolicy
+	}
+	return v11.ForeignPolicy(0)
 }
 
 func (x *EnvironmentType) GetEtag() string {
@@ -953,25 +1038,37 @@ func (x *Target) GetCreateActor() string {
 	return ""
 }
 
-// Repository is a Git remote that environments are written to.
+// Repository is a Git remote that environments are written to, or a layout of several: its URL, branch and folder may hold
+// {application}, {environment}, {environment_type} and {team}, the last part of the application's owner.
 type Repository struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// repositories/{repository}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Name for people.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Clone URL: http, https, or embedded:///{name} for one that towpathd itself keeps.
+	// Clone URL: http, https, ssh (also as git@host:path), or embedded:///{name} for one that towpathd itself keeps. With
+	// placeholders it stands for a repository per application, team or environment, which must exist; embedded ones are made.
 	// Required on create; an update whose mask does not name it may leave it out.
 	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
-	// The branch; "main" when empty on create.
+	// The branch, which may have placeholders; "main" when empty on create. A branch that does not exist is made.
 	Branch string `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
-	// Folder of an environment within the branch, with {application}, {environment} and {environment_type};
+	// Folder of an environment within the branch, with placeholders;
 	// "environments/{environment}/{application}" when empty on create.
 	PathTemplate string `protobuf:"bytes,5,opt,name=path_template,json=pathTemplate,proto3" json:"path_template,omitempty"`
 	// Name of the credentials, which the committer alone can resolve; empty for none.
 	Credentials string `protobuf:"bytes,6,opt,name=credentials,proto3" json:"credentials,omitempty"`
 	// Pushes a minute at the most; 0 means no limit.
 	PushBudget int32 `protobuf:"varint,7,opt,name=push_budget,json=pushBudget,proto3" json:"push_budget,omitempty"`
+	// How deployments reach the branch; directly when unset.
+	WriteMode v11.WriteMode `protobuf:"varint,8,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
+	// The service around the Git host; needed for pull requests.
+	Forge *v11.Forge `protobuf:"bytes,9,opt,name=forge,proto3" json:"forge,omitempty"`
+	// How commits are signed; unset for not at all.
+	Signing *v11.Signing `protobuf:"bytes,10,opt,name=signing,proto3" json:"signing,omitempty"`
+	// What happens when somebody else changes a folder that Towpath owns; overwritten by the next deployment when unset.
+	ForeignPolicy v11.ForeignPolicy `protobuf:"varint,11,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
+	// Shares of each environment that are written elsewhere.
+	Splits []*Split `protobuf:"bytes,12,rep,name=splits,proto3" json:"splits,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -1063,6 +1160,41 @@ func (x *Repository) GetPushBudget() int32 {
 	return 0
 }
 
+func (x *Repository) GetWriteMode() v11.WriteMode {
+	if x != nil {
+		return x.WriteMode
+	}
+	return v11.WriteMode(0)
+}
+
+func (x *Repository) GetForge() *v11.Forge {
+	if x != nil {
+		return x.Forge
+	}
+	return nil
+}
+
+func (x *Repository) GetSigning() *v11.Signing {
+	if x != nil {
+		return x.Signing
+	}
+	return nil
+}
+
+func (x *Repository) GetForeignPolicy() v11.ForeignPolicy {
+	if x != nil {
+		return x.ForeignPolicy
+	}
+	return v11.ForeignPolicy(0)
+}
+
+func (x *Repository) GetSplits() []*Split {
+	if x != nil {
+		return x.Splits
+	}
+	return nil
+}
+
 func (x *Repository) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -1089,6 +1221,407 @@ func (x *Repository) GetCreateActor() string {
 		return x.CreateActor
 	}
 	return ""
+}
+
+// Split is a share of each environment's files that is written to another repository.
+type Split struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: lower-case letters, digits and hyphens.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// repositories/{repository} that it is written to, which has no splits of its own. Its URL, branch and folder are filled in for
+	// the environment.
+	Repository string `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Which files.
+	Select        *v11.FileSelector `protobuf:"bytes,3,opt,name=select,proto3" json:"select,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Split) Reset() {
+	*x = Split{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Split) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Split) ProtoMessage() {}
+
+func (x *Split) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Split.ProtoReflect.Descriptor instead.
+func (*Split) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Split) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Split) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *Split) GetSelect() *v11.FileSelector {
+	if x != nil {
+		return x.Select
+	}
+	return nil
+}
+
+// Place is where an environment stands in Git.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// repositories/{repository}.
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Clone URL.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// The branch.
+	Branch string `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Folder within the branch.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Shares that stand elsewhere.
+	Parts         []*PartPlace `protobuf:"bytes,5,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Place) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *Place) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Place) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *Place) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Place) GetParts() []*PartPlace {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// PartPlace is where a share of an environment stands in Git.
+type PartPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The split's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// repositories/{repository}.
+	Repository string `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Clone URL.
+	Url string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	// The branch.
+	Branch string `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Folder within the branch.
+	Path string `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	// Which files.
+	Select        *v11.FileSelector `protobuf:"bytes,6,opt,name=select,proto3" json:"select,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartPlace) Reset() {
+	*x = PartPlace{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartPlace) ProtoMessage() {}
+
+func (x *PartPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartPlace.ProtoReflect.Descriptor instead.
+func (*PartPlace) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PartPlace) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PartPlace) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *PartPlace) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *PartPlace) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *PartPlace) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PartPlace) GetSelect() *v11.FileSelector {
+	if x != nil {
+		return x.Select
+	}
+	return nil
+}
+
+// ForeignChange is what somebody else changed in a folder that Towpath owns.
+type ForeignChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// repositories/{repository}.
+	Repository string `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The branch.
+	Branch string `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
+	// The owned folder.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// The tip that holds the change.
+	Commit string `protobuf:"bytes,4,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The tree that Towpath wrote.
+	ExpectedTree string `protobuf:"bytes,5,opt,name=expected_tree,json=expectedTree,proto3" json:"expected_tree,omitempty"`
+	// The tree that was found; empty when the folder is gone.
+	FoundTree string `protobuf:"bytes,6,opt,name=found_tree,json=foundTree,proto3" json:"found_tree,omitempty"`
+	// Who made the newest commit that changed the folder, as name and address.
+	Author string `protobuf:"bytes,7,opt,name=author,proto3" json:"author,omitempty"`
+	// That commit.
+	ForeignCommit string `protobuf:"bytes,8,opt,name=foreign_commit,json=foreignCommit,proto3" json:"foreign_commit,omitempty"`
+	// Its first line.
+	Subject string `protobuf:"bytes,9,opt,name=subject,proto3" json:"subject,omitempty"`
+	// When it was made, as it says.
+	Time *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=time,proto3" json:"time,omitempty"`
+	// When Towpath noticed.
+	NoticeTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=notice_time,json=noticeTime,proto3" json:"notice_time,omitempty"`
+	// What becomes of it.
+	State ForeignChange_State `protobuf:"varint,12,opt,name=state,proto3,enum=towpath.catalog.v1.ForeignChange_State" json:"state,omitempty"`
+	// applications/{application}/drafts/{draft} that holds it, where it was adopted.
+	Draft string `protobuf:"bytes,13,opt,name=draft,proto3" json:"draft,omitempty"`
+	// Why it could not be adopted, or what of it could not, one line each.
+	NotAdopted    []string `protobuf:"bytes,14,rep,name=not_adopted,json=notAdopted,proto3" json:"not_adopted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignChange) Reset() {
+	*x = ForeignChange{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignChange) ProtoMessage() {}
+
+func (x *ForeignChange) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignChange.ProtoReflect.Descriptor instead.
+func (*ForeignChange) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForeignChange) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetExpectedTree() string {
+	if x != nil {
+		return x.ExpectedTree
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetFoundTree() string {
+	if x != nil {
+		return x.FoundTree
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetForeignCommit() string {
+	if x != nil {
+		return x.ForeignCommit
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ForeignChange) GetNoticeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NoticeTime
+	}
+	return nil
+}
+
+func (x *ForeignChange) GetState() ForeignChange_State {
+	if x != nil {
+		return x.State
+	}
+	return ForeignChange_STATE_UNSPECIFIED
+}
+
+func (x *ForeignChange) GetDraft() string {
+	if x != nil {
+		return x.Draft
+	}
+	return ""
+}
+
+func (x *ForeignChange) GetNotAdopted() []string {
+	if x != nil {
+		return x.NotAdopted
+	}
+	return nil
 }
 
 // Environment is one running copy of an application.
@@ -1126,6 +1659,14 @@ type Environment struct {
 	Running *Running `protobuf:"bytes,19,opt,name=running,proto3" json:"running,omitempty"`
 	// Versions of resource definitions that it keeps to, resourceDefinitions/{id} to resourceDefinitions/{id}/versions/{n}.
 	DefinitionPins map[string]string `protobuf:"bytes,20,rep,name=definition_pins,json=definitionPins,proto3" json:"definition_pins,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Where it stands in Git, or will with its first deployment. It stays there until somebody moves it.
+	Place *Place `protobuf:"bytes,21,opt,name=place,proto3" json:"place,omitempty"`
+	// Where the layout would put it now, when that is elsewhere; see MoveEnvironment.
+	LayoutPlace *Place `protobuf:"bytes,22,opt,name=layout_place,json=layoutPlace,proto3" json:"layout_place,omitempty"`
+	// What others changed in its folders.
+	ForeignChanges []*ForeignChange `protobuf:"bytes,23,rep,name=foreign_changes,json=foreignChanges,proto3" json:"foreign_changes,omitempty"`
+	// The rollback that holds it: nothing deploys to it by itself until a person makes a newer deployment. Empty when none does.
+	HeldByRollback string `protobuf:"bytes,24,opt,name=held_by_rollback,json=heldByRollback,proto3" json:"held_by_rollback,omitempty"`
 	// Current revision of what people set.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -1140,7 +1681,7 @@ type Environment struct {
 
 func (x *Environment) Reset() {
 	*x = Environment{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1693,7 @@ func (x *Environment) String() string {
 func (*Environment) ProtoMessage() {}
 
 func (x *Environment) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1706,7 @@ func (x *Environment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Environment.ProtoReflect.Descriptor instead.
 func (*Environment) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Environment) GetName() string {
@@ -1280,6 +1821,34 @@ func (x *Environment) GetDefinitionPins() map[string]string {
 	return nil
 }
 
+func (x *Environment) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Environment) GetLayoutPlace() *Place {
+	if x != nil {
+		return x.LayoutPlace
+	}
+	return nil
+}
+
+func (x *Environment) GetForeignChanges() []*ForeignChange {
+	if x != nil {
+		return x.ForeignChanges
+	}
+	return nil
+}
+
+func (x *Environment) GetHeldByRollback() string {
+	if x != nil {
+		return x.HeldByRollback
+	}
+	return ""
+}
+
 func (x *Environment) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -1321,7 +1890,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1902,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1915,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Origin) GetKind() Origin_Kind {
@@ -1384,7 +1953,7 @@ type Running struct {
 
 func (x *Running) Reset() {
 	*x = Running{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1396,7 +1965,7 @@ func (x *Running) String() string {
 func (*Running) ProtoMessage() {}
 
 func (x *Running) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1409,7 +1978,7 @@ func (x *Running) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Running.ProtoReflect.Descriptor instead.
 func (*Running) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Running) GetDeployment() string {
@@ -1483,7 +2052,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +2064,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +2077,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Intent) GetSet() string {
@@ -1585,9 +2154,9 @@ func (x *Intent) GetDefaults() *v1.EnvironmentDefaults {
 type Live struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How far the cluster has followed Git.
-	Sync v11.SyncState `protobuf:"varint,1,opt,name=sync,proto3,enum=towpath.drift.v1.SyncState" json:"sync,omitempty"`
+	Sync v12.SyncState `protobuf:"varint,1,opt,name=sync,proto3,enum=towpath.drift.v1.SyncState" json:"sync,omitempty"`
 	// The objects' health together.
-	Health v11.Health `protobuf:"varint,2,opt,name=health,proto3,enum=towpath.drift.v1.Health" json:"health,omitempty"`
+	Health v12.Health `protobuf:"varint,2,opt,name=health,proto3,enum=towpath.drift.v1.Health" json:"health,omitempty"`
 	// Open findings.
 	Findings int32 `protobuf:"varint,3,opt,name=findings,proto3" json:"findings,omitempty"`
 	// Why, where something is not good.
@@ -1602,7 +2171,7 @@ type Live struct {
 
 func (x *Live) Reset() {
 	*x = Live{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +2183,7 @@ func (x *Live) String() string {
 func (*Live) ProtoMessage() {}
 
 func (x *Live) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,21 +2196,21 @@ func (x *Live) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Live.ProtoReflect.Descriptor instead.
 func (*Live) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *Live) GetSync() v11.SyncState {
+func (x *Live) GetSync() v12.SyncState {
 	if x != nil {
 		return x.Sync
 	}
-	return v11.SyncState(0)
+	return v12.SyncState(0)
 }
 
-func (x *Live) GetHealth() v11.Health {
+func (x *Live) GetHealth() v12.Health {
 	if x != nil {
 		return x.Health
 	}
-	return v11.Health(0)
+	return v12.Health(0)
 }
 
 func (x *Live) GetFindings() int32 {
@@ -1690,7 +2259,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +2271,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +2284,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Set) GetName() string {
@@ -1771,7 +2340,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +2352,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +2365,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Token) GetName() string {
@@ -1859,7 +2428,7 @@ var File_towpath_catalog_v1_resources_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\n" +
-	"\"towpath/catalog/v1/resources.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xdd\x03\n" +
+	"\"towpath/catalog/v1/resources.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$towpath/committer/v1/committer.proto\x1a\x1ctowpath/drift/v1/drift.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xdd\x03\n" +
 	"\vApplication\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x1e\n" +
@@ -1876,7 +2445,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa1\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xeb\a\n" +
 	"\x0fEnvironmentType\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x16\n" +
@@ -1893,7 +2462,13 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"guardrails\x18\n" +
 	" \x03(\v2\x1e.towpath.renderer.v1.GuardrailB\b\xbaH\x05\x92\x01\x02\x10dR\n" +
 	"guardrails\x12N\n" +
-	"\x15provisioning_deadline\x18\v \x01(\v2\x19.google.protobuf.DurationR\x14provisioningDeadline\x12\x12\n" +
+	"\x15provisioning_deadline\x18\v \x01(\v2\x19.google.protobuf.DurationR\x14provisioningDeadline\x12(\n" +
+	"\n" +
+	"repository\x18\f \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\n" +
+	"repository\x12H\n" +
+	"\n" +
+	"write_mode\x18\r \x01(\x0e2\x1f.towpath.committer.v1.WriteModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\twriteMode\x12T\n" +
+	"\x0eforeign_policy\x18\x0e \x01(\x0e2#.towpath.committer.v1.ForeignPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rforeignPolicy\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -1937,7 +2512,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"3\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x12ENGINE_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rENGINE_NATIVE\x10\x01\"\xd5\x03\n" +
+	"\rENGINE_NATIVE\x10\x01\"\x9e\x06\n" +
 	"\n" +
 	"Repository\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -1947,13 +2522,72 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\rpath_template\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fpathTemplate\x12*\n" +
 	"\vcredentials\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\vcredentials\x12(\n" +
 	"\vpush_budget\x18\a \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\n" +
-	"pushBudget\x12\x12\n" +
+	"pushBudget\x12H\n" +
+	"\n" +
+	"write_mode\x18\b \x01(\x0e2\x1f.towpath.committer.v1.WriteModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\twriteMode\x121\n" +
+	"\x05forge\x18\t \x01(\v2\x1b.towpath.committer.v1.ForgeR\x05forge\x127\n" +
+	"\asigning\x18\n" +
+	" \x01(\v2\x1d.towpath.committer.v1.SigningR\asigning\x12T\n" +
+	"\x0eforeign_policy\x18\v \x01(\x0e2#.towpath.committer.v1.ForeignPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rforeignPolicy\x12;\n" +
+	"\x06splits\x18\f \x03(\v2\x19.towpath.catalog.v1.SplitB\b\xbaH\x05\x92\x01\x02\x10\bR\x06splits\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xe6\t\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xae\x01\n" +
+	"\x05Split\x125\n" +
+	"\x02id\x18\x01 \x01(\tB%\xbaH\"r \x18(2\x1c^[a-z]([a-z0-9-]*[a-z0-9])?$R\x02id\x12*\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\tB\n" +
+	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\n" +
+	"repository\x12B\n" +
+	"\x06select\x18\x03 \x01(\v2\".towpath.committer.v1.FileSelectorB\x06\xbaH\x03\xc8\x01\x01R\x06select\"\x9a\x01\n" +
+	"\x05Place\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x16\n" +
+	"\x06branch\x18\x03 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x123\n" +
+	"\x05parts\x18\x05 \x03(\v2\x1d.towpath.catalog.v1.PartPlaceR\x05parts\"\xb5\x01\n" +
+	"\tPartPlace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\tR\n" +
+	"repository\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\tR\x04path\x12:\n" +
+	"\x06select\x18\x06 \x01(\v2\".towpath.committer.v1.FileSelectorR\x06select\"\xc6\x04\n" +
+	"\rForeignChange\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06branch\x18\x02 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x16\n" +
+	"\x06commit\x18\x04 \x01(\tR\x06commit\x12#\n" +
+	"\rexpected_tree\x18\x05 \x01(\tR\fexpectedTree\x12\x1d\n" +
+	"\n" +
+	"found_tree\x18\x06 \x01(\tR\tfoundTree\x12\x16\n" +
+	"\x06author\x18\a \x01(\tR\x06author\x12%\n" +
+	"\x0eforeign_commit\x18\b \x01(\tR\rforeignCommit\x12\x18\n" +
+	"\asubject\x18\t \x01(\tR\asubject\x12.\n" +
+	"\x04time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
+	"\vnotice_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"noticeTime\x12=\n" +
+	"\x05state\x18\f \x01(\x0e2'.towpath.catalog.v1.ForeignChange.StateR\x05state\x12\x14\n" +
+	"\x05draft\x18\r \x01(\tR\x05draft\x12\x1f\n" +
+	"\vnot_adopted\x18\x0e \x03(\tR\n" +
+	"notAdopted\"Q\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"STATE_TOLD\x10\x01\x12\x0e\n" +
+	"\n" +
+	"STATE_HELD\x10\x02\x12\x11\n" +
+	"\rSTATE_DECIDED\x10\x03\"\xdf\v\n" +
 	"\vEnvironment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x12\n" +
@@ -1974,7 +2608,11 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x04lock\x18\r \x01(\v2\x18.towpath.catalog.v1.LockB\x03\xe0A\x03R\x04lock\x127\n" +
 	"\x06origin\x18\x0e \x01(\v2\x1a.towpath.catalog.v1.OriginB\x03\xe0A\x03R\x06origin\x12:\n" +
 	"\arunning\x18\x13 \x01(\v2\x1b.towpath.catalog.v1.RunningB\x03\xe0A\x03R\arunning\x12g\n" +
-	"\x0fdefinition_pins\x18\x14 \x03(\v23.towpath.catalog.v1.Environment.DefinitionPinsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x0edefinitionPins\x12\x12\n" +
+	"\x0fdefinition_pins\x18\x14 \x03(\v23.towpath.catalog.v1.Environment.DefinitionPinsEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\x0edefinitionPins\x124\n" +
+	"\x05place\x18\x15 \x01(\v2\x19.towpath.catalog.v1.PlaceB\x03\xe0A\x03R\x05place\x12A\n" +
+	"\flayout_place\x18\x16 \x01(\v2\x19.towpath.catalog.v1.PlaceB\x03\xe0A\x03R\vlayoutPlace\x12O\n" +
+	"\x0fforeign_changes\x18\x17 \x03(\v2!.towpath.catalog.v1.ForeignChangeB\x03\xe0A\x03R\x0eforeignChanges\x12-\n" +
+	"\x10held_by_rollback\x18\x18 \x01(\tB\x03\xe0A\x03R\x0eheldByRollback\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -2100,111 +2738,137 @@ func file_towpath_catalog_v1_resources_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_resources_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_towpath_catalog_v1_resources_proto_goTypes = []any{
 	(Hold)(0),                      // 0: towpath.catalog.v1.Hold
 	(Target_Engine)(0),             // 1: towpath.catalog.v1.Target.Engine
-	(Environment_State)(0),         // 2: towpath.catalog.v1.Environment.State
-	(Origin_Kind)(0),               // 3: towpath.catalog.v1.Origin.Kind
-	(Token_Role)(0),                // 4: towpath.catalog.v1.Token.Role
-	(*Application)(nil),            // 5: towpath.catalog.v1.Application
-	(*EnvironmentType)(nil),        // 6: towpath.catalog.v1.EnvironmentType
-	(*ApprovalRule)(nil),           // 7: towpath.catalog.v1.ApprovalRule
-	(*Lock)(nil),                   // 8: towpath.catalog.v1.Lock
-	(*FreezeWindow)(nil),           // 9: towpath.catalog.v1.FreezeWindow
-	(*Target)(nil),                 // 10: towpath.catalog.v1.Target
-	(*Repository)(nil),             // 11: towpath.catalog.v1.Repository
-	(*Environment)(nil),            // 12: towpath.catalog.v1.Environment
-	(*Origin)(nil),                 // 13: towpath.catalog.v1.Origin
-	(*Running)(nil),                // 14: towpath.catalog.v1.Running
-	(*Intent)(nil),                 // 15: towpath.catalog.v1.Intent
-	(*Live)(nil),                   // 16: towpath.catalog.v1.Live
-	(*Set)(nil),                    // 17: towpath.catalog.v1.Set
-	(*Token)(nil),                  // 18: towpath.catalog.v1.Token
-	nil,                            // 19: towpath.catalog.v1.Application.LabelsEntry
-	nil,                            // 20: towpath.catalog.v1.Environment.LabelsEntry
-	nil,                            // 21: towpath.catalog.v1.Environment.DefinitionPinsEntry
-	nil,                            // 22: towpath.catalog.v1.Intent.VariablesEntry
-	nil,                            // 23: towpath.catalog.v1.Intent.SecretVariablesEntry
-	nil,                            // 24: towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	nil,                            // 25: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	nil,                            // 26: towpath.catalog.v1.Intent.VariableVersionsEntry
-	nil,                            // 27: towpath.catalog.v1.Intent.OutputVersionsEntry
-	nil,                            // 28: towpath.catalog.v1.Set.WorkloadsEntry
-	nil,                            // 29: towpath.catalog.v1.Set.ResourcesEntry
-	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
-	(*v1.EnvironmentDefaults)(nil), // 31: towpath.renderer.v1.EnvironmentDefaults
-	(*durationpb.Duration)(nil),    // 32: google.protobuf.Duration
-	(*v1.Guardrail)(nil),           // 33: towpath.renderer.v1.Guardrail
-	(*v1.Operation)(nil),           // 34: towpath.renderer.v1.Operation
-	(v11.SyncState)(0),             // 35: towpath.drift.v1.SyncState
-	(v11.Health)(0),                // 36: towpath.drift.v1.Health
-	(*v1.SecretReference)(nil),     // 37: towpath.renderer.v1.SecretReference
-	(*structpb.Struct)(nil),        // 38: google.protobuf.Struct
+	(ForeignChange_State)(0),       // 2: towpath.catalog.v1.ForeignChange.State
+	(Environment_State)(0),         // 3: towpath.catalog.v1.Environment.State
+	(Origin_Kind)(0),               // 4: towpath.catalog.v1.Origin.Kind
+	(Token_Role)(0),                // 5: towpath.catalog.v1.Token.Role
+	(*Application)(nil),            // 6: towpath.catalog.v1.Application
+	(*EnvironmentType)(nil),        // 7: towpath.catalog.v1.EnvironmentType
+	(*ApprovalRule)(nil),           // 8: towpath.catalog.v1.ApprovalRule
+	(*Lock)(nil),                   // 9: towpath.catalog.v1.Lock
+	(*FreezeWindow)(nil),           // 10: towpath.catalog.v1.FreezeWindow
+	(*Target)(nil),                 // 11: towpath.catalog.v1.Target
+	(*Repository)(nil),             // 12: towpath.catalog.v1.Repository
+	(*Split)(nil),                  // 13: towpath.catalog.v1.Split
+	(*Place)(nil),                  // 14: towpath.catalog.v1.Place
+	(*PartPlace)(nil),              // 15: towpath.catalog.v1.PartPlace
+	(*ForeignChange)(nil),          // 16: towpath.catalog.v1.ForeignChange
+	(*Environment)(nil),            // 17: towpath.catalog.v1.Environment
+	(*Origin)(nil),                 // 18: towpath.catalog.v1.Origin
+	(*Running)(nil),                // 19: towpath.catalog.v1.Running
+	(*Intent)(nil),                 // 20: towpath.catalog.v1.Intent
+	(*Live)(nil),                   // 21: towpath.catalog.v1.Live
+	(*Set)(nil),                    // 22: towpath.catalog.v1.Set
+	(*Token)(nil),                  // 23: towpath.catalog.v1.Token
+	nil,                            // 24: towpath.catalog.v1.Application.LabelsEntry
+	nil,                            // 25: towpath.catalog.v1.Environment.LabelsEntry
+	nil,                            // 26: towpath.catalog.v1.Environment.DefinitionPinsEntry
+	nil,                            // 27: towpath.catalog.v1.Intent.VariablesEntry
+	nil,                            // 28: towpath.catalog.v1.Intent.SecretVariablesEntry
+	nil,                            // 29: towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	nil,                            // 30: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	nil,                            // 31: towpath.catalog.v1.Intent.VariableVersionsEntry
+	nil,                            // 32: towpath.catalog.v1.Intent.OutputVersionsEntry
+	nil,                            // 33: towpath.catalog.v1.Set.WorkloadsEntry
+	nil,                            // 34: towpath.catalog.v1.Set.ResourcesEntry
+	(*timestamppb.Timestamp)(nil),  // 35: google.protobuf.Timestamp
+	(*v1.EnvironmentDefaults)(nil), // 36: towpath.renderer.v1.EnvironmentDefaults
+	(*durationpb.Duration)(nil),    // 37: google.protobuf.Duration
+	(*v1.Guardrail)(nil),           // 38: towpath.renderer.v1.Guardrail
+	(v11.WriteMode)(0),             // 39: towpath.committer.v1.WriteMode
+	(v11.ForeignPolicy)(0),         // 40: towpath.committer.v1.ForeignPolicy
+	(*v11.Forge)(nil),              // 41: towpath.committer.v1.Forge
+	(*v11.Signing)(nil),            // 42: towpath.committer.v1.Signing
+	(*v11.FileSelector)(nil),       // 43: towpath.committer.v1.FileSelector
+	(*v1.Operation)(nil),           // 44: towpath.renderer.v1.Operation
+	(v12.SyncState)(0),             // 45: towpath.drift.v1.SyncState
+	(v12.Health)(0),                // 46: towpath.drift.v1.Health
+	(*v1.SecretReference)(nil),     // 47: towpath.renderer.v1.SecretReference
+	(*structpb.Struct)(nil),        // 48: google.protobuf.Struct
 }
 var file_towpath_catalog_v1_resources_proto_depIdxs = []int32{
-	19, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
-	30, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	30, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
-	31, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	7,  // 4: towpath.catalog.v1.EnvironmentType.approvals:type_name -> towpath.catalog.v1.ApprovalRule
-	32, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
-	9,  // 6: towpath.catalog.v1.EnvironmentType.freezes:type_name -> towpath.catalog.v1.FreezeWindow
-	33, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
-	32, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
-	30, // 9: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
-	30, // 10: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
-	30, // 11: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
-	30, // 12: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 13: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
-	30, // 14: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
-	30, // 15: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
-	0,  // 16: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
-	1,  // 17: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
-	30, // 18: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
-	30, // 19: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
-	30, // 20: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	30, // 21: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
-	20, // 22: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
-	2,  // 23: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
-	15, // 24: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
-	16, // 25: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
-	30, // 26: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 27: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
-	13, // 28: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
-	14, // 29: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
-	21, // 30: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
-	30, // 31: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
-	30, // 32: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 33: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
-	30, // 34: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
-	34, // 35: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
-	22, // 36: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
-	23, // 37: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
-	24, // 38: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	25, // 39: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	26, // 40: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
-	27, // 41: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
-	31, // 42: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	35, // 43: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
-	36, // 44: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
-	30, // 45: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
-	28, // 46: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
-	29, // 47: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
-	30, // 48: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 49: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
-	30, // 50: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
-	30, // 51: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	37, // 52: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	37, // 53: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	38, // 54: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	38, // 55: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	24, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
+	35, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	35, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
+	36, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	8,  // 4: towpath.catalog.v1.EnvironmentType.approvals:type_name -> towpath.catalog.v1.ApprovalRule
+	37, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
+	10, // 6: towpath.catalog.v1.EnvironmentType.freezes:type_name -> towpath.catalog.v1.FreezeWindow
+	38, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	37, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
+	39, // 9: towpath.catalog.v1.EnvironmentType.write_mode:type_name -> towpath.committer.v1.WriteMode
+	40, // 10: towpath.catalog.v1.EnvironmentType.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	35, // 11: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
+	35, // 12: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
+	35, // 13: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
+	35, // 14: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 15: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
+	35, // 16: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
+	35, // 17: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 18: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
+	1,  // 19: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
+	35, // 20: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
+	35, // 21: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
+	39, // 22: towpath.catalog.v1.Repository.write_mode:type_name -> towpath.committer.v1.WriteMode
+	41, // 23: towpath.catalog.v1.Repository.forge:type_name -> towpath.committer.v1.Forge
+	42, // 24: towpath.catalog.v1.Repository.signing:type_name -> towpath.committer.v1.Signing
+	40, // 25: towpath.catalog.v1.Repository.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	13, // 26: towpath.catalog.v1.Repository.splits:type_name -> towpath.catalog.v1.Split
+	35, // 27: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	35, // 28: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
+	43, // 29: towpath.catalog.v1.Split.select:type_name -> towpath.committer.v1.FileSelector
+	15, // 30: towpath.catalog.v1.Place.parts:type_name -> towpath.catalog.v1.PartPlace
+	43, // 31: towpath.catalog.v1.PartPlace.select:type_name -> towpath.committer.v1.FileSelector
+	35, // 32: towpath.catalog.v1.ForeignChange.time:type_name -> google.protobuf.Timestamp
+	35, // 33: towpath.catalog.v1.ForeignChange.notice_time:type_name -> google.protobuf.Timestamp
+	2,  // 34: towpath.catalog.v1.ForeignChange.state:type_name -> towpath.catalog.v1.ForeignChange.State
+	25, // 35: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
+	3,  // 36: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
+	20, // 37: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
+	21, // 38: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
+	35, // 39: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 40: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
+	18, // 41: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
+	19, // 42: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
+	26, // 43: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
+	14, // 44: towpath.catalog.v1.Environment.place:type_name -> towpath.catalog.v1.Place
+	14, // 45: towpath.catalog.v1.Environment.layout_place:type_name -> towpath.catalog.v1.Place
+	16, // 46: towpath.catalog.v1.Environment.foreign_changes:type_name -> towpath.catalog.v1.ForeignChange
+	35, // 47: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
+	35, // 48: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 49: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
+	35, // 50: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
+	44, // 51: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
+	27, // 52: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
+	28, // 53: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
+	29, // 54: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	30, // 55: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	31, // 56: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
+	32, // 57: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
+	36, // 58: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	45, // 59: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
+	46, // 60: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
+	35, // 61: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
+	33, // 62: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
+	34, // 63: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
+	35, // 64: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 65: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
+	35, // 66: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	35, // 67: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	47, // 68: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	47, // 69: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	48, // 70: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	48, // 71: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	72, // [72:72] is the sub-list for method output_type
+	72, // [72:72] is the sub-list for method input_type
+	72, // [72:72] is the sub-list for extension type_name
+	72, // [72:72] is the sub-list for extension extendee
+	0,  // [0:72] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_resources_proto_init() }
@@ -2217,8 +2881,8 @@ func file_towpath_catalog_v1_resources_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_resources_proto_rawDesc), len(file_towpath_catalog_v1_resources_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   25,
+			NumEnums:      6,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,6 +14,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,26 +28,677 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WriteMode says how deployments reach a branch.
+type WriteMode int32
+
+const (
+	// As WRITE_MODE_DIRECT.
+	WriteMode_WRITE_MODE_UNSPECIFIED WriteMode = 0
+	// Pushed to the branch. A host that refuses fails the deployment.
+	WriteMode_WRITE_MODE_DIRECT WriteMode = 1
+	// Pushed to a branch of its own, with a pull request that somebody merges.
+	WriteMode_WRITE_MODE_PULL_REQUEST WriteMode = 2
+	// Pushed to the branch; where the host refuses the branch itself, by protection or a hook, by a pull request.
+	WriteMode_WRITE_MODE_DIRECT_OR_PULL_REQUEST WriteMode = 3
+)
+
+// Enum value maps for WriteMode.
+var (
+	WriteMode_name = map[int32]string{
+		0: "WRITE_MODE_UNSPECIFIED",
+		1: "WRITE_MODE_DIRECT",
+		2: "WRITE_MODE_PULL_REQUEST",
+		3: "WRITE_MODE_DIRECT_OR_PULL_REQUEST",
+	}
+	WriteMode_value = map[string]int32{
+		"WRITE_MODE_UNSPECIFIED":            0,
+		"WRITE_MODE_DIRECT":                 1,
+		"WRITE_MODE_PULL_REQUEST":           2,
+		"WRITE_MODE_DIRECT_OR_PULL_REQUEST": 3,
+	}
+)
+
+func (x WriteMode) Enum() *WriteMode {
+	p := new(WriteMode)
+	*p = x
+	return p
+}
+
+func (x WriteMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WriteMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[0].Descriptor()
+}
+
+func (WriteMode) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[0]
+}
+
+func (x WriteMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WriteMode.Descriptor instead.
+func (WriteMode) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{0}
+}
+
+// ForeignPolicy says what happens when somebody else changes a folder that Towpath owns. The change is told in any case.
+type ForeignPolicy int32
+
+const (
+	// As FOREIGN_POLICY_OVERWRITE.
+	ForeignPolicy_FOREIGN_POLICY_UNSPECIFIED ForeignPolicy = 0
+	// The next deployment writes over it.
+	ForeignPolicy_FOREIGN_POLICY_OVERWRITE ForeignPolicy = 1
+	// Deployments of the environment wait until a person has decided.
+	ForeignPolicy_FOREIGN_POLICY_HOLD ForeignPolicy = 2
+	// It becomes a draft of the application; deployments of the environment wait until a person has decided.
+	ForeignPolicy_FOREIGN_POLICY_ADOPT ForeignPolicy = 3
+)
+
+// Enum value maps for ForeignPolicy.
+var (
+	ForeignPolicy_name = map[int32]string{
+		0: "FOREIGN_POLICY_UNSPECIFIED",
+		1: "FOREIGN_POLICY_OVERWRITE",
+		2: "FOREIGN_POLICY_HOLD",
+		3: "FOREIGN_POLICY_ADOPT",
+	}
+	ForeignPolicy_value = map[string]int32{
+		"FOREIGN_POLICY_UNSPECIFIED": 0,
+		"FOREIGN_POLICY_OVERWRITE":   1,
+		"FOREIGN_POLICY_HOLD":        2,
+		"FOREIGN_POLICY_ADOPT":       3,
+	}
+)
+
+func (x ForeignPolicy) Enum() *ForeignPolicy {
+	p := new(ForeignPolicy)
+	*p = x
+	return p
+}
+
+func (x ForeignPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ForeignPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[1].Descriptor()
+}
+
+func (ForeignPolicy) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[1]
+}
+
+func (x ForeignPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ForeignPolicy.Descriptor instead.
+func (ForeignPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{1}
+}
+
+// Format is whose signatures.
+type Signing_Format int32
+
+const (
+	// Commits are not signed.
+	Signing_FORMAT_UNSPECIFIED Signing_Format = 0
+	// By an SSH key (gpg.format ssh).
+	Signing_FORMAT_SSH Signing_Format = 1
+	// By an OpenPGP key.
+	Signing_FORMAT_GPG Signing_Format = 2
+)
+
+// Enum value maps for Signing_Format.
+var (
+	Signing_Format_name = map[int32]string{
+		0: "FORMAT_UNSPECIFIED",
+		1: "FORMAT_SSH",
+		2: "FORMAT_GPG",
+	}
+	Signing_Format_value = map[string]int32{
+		"FORMAT_UNSPECIFIED": 0,
+		"FORMAT_SSH":         1,
+		"FORMAT_GPG":         2,
+	}
+)
+
+func (x Signing_Format) Enum() *Signing_Format {
+	p := new(Signing_Format)
+	*p = x
+	return p
+}
+
+func (x Signing_Format) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Signing_Format) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[2].Descriptor()
+}
+
+func (Signing_Format) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[2]
+}
+
+func (x Signing_Format) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Signing_Format.Descriptor instead.
+func (Signing_Format) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// Kind is whose API it speaks.
+type Forge_Kind int32
+
+const (
+	// None: plain Git.
+	Forge_KIND_UNSPECIFIED Forge_Kind = 0
+	// GitHub, or GitHub Enterprise Server.
+	Forge_KIND_GITHUB Forge_Kind = 1
+	// GitLab.
+	Forge_KIND_GITLAB Forge_Kind = 2
+	// Gitea or Forgejo.
+	Forge_KIND_GITEA Forge_Kind = 3
+)
+
+// Enum value maps for Forge_Kind.
+var (
+	Forge_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_GITHUB",
+		2: "KIND_GITLAB",
+		3: "KIND_GITEA",
+	}
+	Forge_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_GITHUB":      1,
+		"KIND_GITLAB":      2,
+		"KIND_GITEA":       3,
+	}
+)
+
+func (x Forge_Kind) Enum() *Forge_Kind {
+	p := new(Forge_Kind)
+	*p = x
+	return p
+}
+
+func (x Forge_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Forge_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[3].Descriptor()
+}
+
+func (Forge_Kind) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[3]
+}
+
+func (x Forge_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Forge_Kind.Descriptor instead.
+func (Forge_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{1, 0}
+}
+
+// MergeMethod is how a pull request is merged.
+type Forge_MergeMethod int32
+
+const (
+	// As MERGE_METHOD_MERGE.
+	Forge_MERGE_METHOD_UNSPECIFIED Forge_MergeMethod = 0
+	// By a merge commit.
+	Forge_MERGE_METHOD_MERGE Forge_MergeMethod = 1
+	// All in one commit.
+	Forge_MERGE_METHOD_SQUASH Forge_MergeMethod = 2
+	// On top, without a merge commit.
+	Forge_MERGE_METHOD_REBASE Forge_MergeMethod = 3
+)
+
+// Enum value maps for Forge_MergeMethod.
+var (
+	Forge_MergeMethod_name = map[int32]string{
+		0: "MERGE_METHOD_UNSPECIFIED",
+		1: "MERGE_METHOD_MERGE",
+		2: "MERGE_METHOD_SQUASH",
+		3: "MERGE_METHOD_REBASE",
+	}
+	Forge_MergeMethod_value = map[string]int32{
+		"MERGE_METHOD_UNSPECIFIED": 0,
+		"MERGE_METHOD_MERGE":       1,
+		"MERGE_METHOD_SQUASH":      2,
+		"MERGE_METHOD_REBASE":      3,
+	}
+)
+
+func (x Forge_MergeMethod) Enum() *Forge_MergeMethod {
+	p := new(Forge_MergeMethod)
+	*p = x
+	return p
+}
+
+func (x Forge_MergeMethod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Forge_MergeMethod) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[4].Descriptor()
+}
+
+func (Forge_MergeMethod) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[4]
+}
+
+func (x Forge_MergeMethod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Forge_MergeMethod.Descriptor instead.
+func (Forge_MergeMethod) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{1, 1}
+}
+
+// Action is what happened to it.
+type ChangedFile_Action int32
+
+const (
+	// Never sent.
+	ChangedFile_ACTION_UNSPECIFIED ChangedFile_Action = 0
+	// It is new.
+	ChangedFile_ACTION_ADD ChangedFile_Action = 1
+	// It changed.
+	ChangedFile_ACTION_MODIFY ChangedFile_Action = 2
+	// It is gone.
+	ChangedFile_ACTION_DELETE ChangedFile_Action = 3
+)
+
+// Enum value maps for ChangedFile_Action.
+var (
+	ChangedFile_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "ACTION_ADD",
+		2: "ACTION_MODIFY",
+		3: "ACTION_DELETE",
+	}
+	ChangedFile_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"ACTION_ADD":         1,
+		"ACTION_MODIFY":      2,
+		"ACTION_DELETE":      3,
+	}
+)
+
+func (x ChangedFile_Action) Enum() *ChangedFile_Action {
+	p := new(ChangedFile_Action)
+	*p = x
+	return p
+}
+
+func (x ChangedFile_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangedFile_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[5].Descriptor()
+}
+
+func (ChangedFile_Action) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[5]
+}
+
+func (x ChangedFile_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangedFile_Action.Descriptor instead.
+func (ChangedFile_Action) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{18, 0}
+}
+
+// State is the short of it.
+type RepositoryHealth_State int32
+
+const (
+	// Nobody has used the branch since the committer started.
+	RepositoryHealth_STATE_UNSPECIFIED RepositoryHealth_State = 0
+	// The host answers.
+	RepositoryHealth_STATE_REACHABLE RepositoryHealth_State = 1
+	// The host did not answer the last time.
+	RepositoryHealth_STATE_UNREACHABLE RepositoryHealth_State = 2
+	// The host answered no the last time: credentials, permissions or protection.
+	RepositoryHealth_STATE_REFUSED RepositoryHealth_State = 3
+)
+
+// Enum value maps for RepositoryHealth_State.
+var (
+	RepositoryHealth_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_REACHABLE",
+		2: "STATE_UNREACHABLE",
+		3: "STATE_REFUSED",
+	}
+	RepositoryHealth_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_REACHABLE":   1,
+		"STATE_UNREACHABLE": 2,
+		"STATE_REFUSED":     3,
+	}
+)
+
+func (x RepositoryHealth_State) Enum() *RepositoryHealth_State {
+	p := new(RepositoryHealth_State)
+	*p = x
+	return p
+}
+
+func (x RepositoryHealth_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RepositoryHealth_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[6].Descriptor()
+}
+
+func (RepositoryHealth_State) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[6]
+}
+
+func (x RepositoryHealth_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RepositoryHealth_State.Descriptor instead.
+func (RepositoryHealth_State) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{20, 0}
+}
+
+// Outcome is how it went.
+type DiagnosisStep_Outcome int32
+
+const (
+	// Never sent.
+	DiagnosisStep_OUTCOME_UNSPECIFIED DiagnosisStep_Outcome = 0
+	// As it should.
+	DiagnosisStep_OUTCOME_OK DiagnosisStep_Outcome = 1
+	// It works, but somebody should know something.
+	DiagnosisStep_OUTCOME_WARNING DiagnosisStep_Outcome = 2
+	// It does not work.
+	DiagnosisStep_OUTCOME_FAILED DiagnosisStep_Outcome = 3
+	// Not tried because an earlier step failed, or because it is not needed.
+	DiagnosisStep_OUTCOME_SKIPPED DiagnosisStep_Outcome = 4
+)
+
+// Enum value maps for DiagnosisStep_Outcome.
+var (
+	DiagnosisStep_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OUTCOME_OK",
+		2: "OUTCOME_WARNING",
+		3: "OUTCOME_FAILED",
+		4: "OUTCOME_SKIPPED",
+	}
+	DiagnosisStep_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"OUTCOME_OK":          1,
+		"OUTCOME_WARNING":     2,
+		"OUTCOME_FAILED":      3,
+		"OUTCOME_SKIPPED":     4,
+	}
+)
+
+func (x DiagnosisStep_Outcome) Enum() *DiagnosisStep_Outcome {
+	p := new(DiagnosisStep_Outcome)
+	*p = x
+	return p
+}
+
+func (x DiagnosisStep_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiagnosisStep_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_committer_v1_committer_proto_enumTypes[7].Descriptor()
+}
+
+func (DiagnosisStep_Outcome) Type() protoreflect.EnumType {
+	return &file_towpath_committer_v1_committer_proto_enumTypes[7]
+}
+
+func (x DiagnosisStep_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiagnosisStep_Outcome.Descriptor instead.
+func (DiagnosisStep_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{23, 0}
+}
+
+// Signing says how commits are signed.
+type Signing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose signatures.
+	Format Signing_Format `protobuf:"varint,1,opt,name=format,proto3,enum=towpath.committer.v1.Signing_Format" json:"format,omitempty"`
+	// Name of the credentials that hold the private key.
+	Credentials string `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// Name of the committer in signed commits, for hosts that check it; Towpath's when empty.
+	CommitterName string `protobuf:"bytes,3,opt,name=committer_name,json=committerName,proto3" json:"committer_name,omitempty"`
+	// Address of the committer in signed commits, which hosts compare with the key's; Towpath's when empty.
+	CommitterEmail string `protobuf:"bytes,4,opt,name=committer_email,json=committerEmail,proto3" json:"committer_email,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Signing) Reset() {
+	*x = Signing{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signing) ProtoMessage() {}
+
+func (x *Signing) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signing.ProtoReflect.Descriptor instead.
+func (*Signing) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Signing) GetFormat() Signing_Format {
+	if x != nil {
+		return x.Format
+	}
+	return Signing_FORMAT_UNSPECIFIED
+}
+
+func (x *Signing) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *Signing) GetCommitterName() string {
+	if x != nil {
+		return x.CommitterName
+	}
+	return ""
+}
+
+func (x *Signing) GetCommitterEmail() string {
+	if x != nil {
+		return x.CommitterEmail
+	}
+	return ""
+}
+
+// Forge is the service around a Git host: pull requests, reviews, branch protection.
+type Forge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose API it speaks.
+	Kind Forge_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=towpath.committer.v1.Forge_Kind" json:"kind,omitempty"`
+	// Base URL of the service, such as https://git.example.com; the scheme and host of the repository's URL when empty.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// Project within the service, such as team/deployments; the path of the repository's URL when empty.
+	Project string `protobuf:"bytes,3,opt,name=project,proto3" json:"project,omitempty"`
+	// Name of the credentials for the API; the repository's own when empty.
+	Credentials string `protobuf:"bytes,4,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// Labels of pull requests, besides "towpath".
+	Labels []string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"`
+	// Users or teams ("team:platform") who are asked to review.
+	Reviewers []string `protobuf:"bytes,6,rep,name=reviewers,proto3" json:"reviewers,omitempty"`
+	// Whether a pull request is merged by itself as soon as the service allows it.
+	AutoMerge bool `protobuf:"varint,7,opt,name=auto_merge,json=autoMerge,proto3" json:"auto_merge,omitempty"`
+	// How it is merged.
+	MergeMethod Forge_MergeMethod `protobuf:"varint,8,opt,name=merge_method,json=mergeMethod,proto3,enum=towpath.committer.v1.Forge_MergeMethod" json:"merge_method,omitempty"`
+	// Name of the credentials that hold the secret of webhooks; webhooks are refused when empty.
+	WebhookCredentials string `protobuf:"bytes,9,opt,name=webhook_credentials,json=webhookCredentials,proto3" json:"webhook_credentials,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Forge) Reset() {
+	*x = Forge{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forge) ProtoMessage() {}
+
+func (x *Forge) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forge.ProtoReflect.Descriptor instead.
+func (*Forge) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Forge) GetKind() Forge_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Forge_KIND_UNSPECIFIED
+}
+
+func (x *Forge) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Forge) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *Forge) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *Forge) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Forge) GetReviewers() []string {
+	if x != nil {
+		return x.Reviewers
+	}
+	return nil
+}
+
+func (x *Forge) GetAutoMerge() bool {
+	if x != nil {
+		return x.AutoMerge
+	}
+	return false
+}
+
+func (x *Forge) GetMergeMethod() Forge_MergeMethod {
+	if x != nil {
+		return x.MergeMethod
+	}
+	return Forge_MERGE_METHOD_UNSPECIFIED
+}
+
+func (x *Forge) GetWebhookCredentials() string {
+	if x != nil {
+		return x.WebhookCredentials
+	}
+	return ""
+}
+
 // RepositoryRef is all that the committer needs to reach a repository; it has no database.
 type RepositoryRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resource name, repositories/{repo}.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Clone URL: http, https, ssh, or embedded:///{name} for a repository that towpathd itself keeps.
+	// Clone URL: http, https, ssh (also as git@host:path), or embedded:///{name} for a repository that towpathd itself keeps.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
 	// The branch.
 	Branch string `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Name of the credentials, resolved by the committer alone from its credentials folder; empty for none.
 	Credentials string `protobuf:"bytes,4,opt,name=credentials,proto3" json:"credentials,omitempty"`
 	// Pushes a minute at the most; 0 means no limit. Changes that wait share one push.
-	PushBudget    int32 `protobuf:"varint,5,opt,name=push_budget,json=pushBudget,proto3" json:"push_budget,omitempty"`
+	PushBudget int32 `protobuf:"varint,5,opt,name=push_budget,json=pushBudget,proto3" json:"push_budget,omitempty"`
+	// How commits are signed; unset for not at all.
+	Signing *Signing `protobuf:"bytes,6,opt,name=signing,proto3" json:"signing,omitempty"`
+	// The service around the host; unset for plain Git.
+	Forge         *Forge `protobuf:"bytes,7,opt,name=forge,proto3" json:"forge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RepositoryRef) Reset() {
 	*x = RepositoryRef{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[0]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +710,7 @@ func (x *RepositoryRef) String() string {
 func (*RepositoryRef) ProtoMessage() {}
 
 func (x *RepositoryRef) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[0]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +723,7 @@ func (x *RepositoryRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryRef.ProtoReflect.Descriptor instead.
 func (*RepositoryRef) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{0}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RepositoryRef) GetName() string {
@@ -109,6 +761,257 @@ func (x *RepositoryRef) GetPushBudget() int32 {
 	return 0
 }
 
+func (x *RepositoryRef) GetSigning() *Signing {
+	if x != nil {
+		return x.Signing
+	}
+	return nil
+}
+
+func (x *RepositoryRef) GetForge() *Forge {
+	if x != nil {
+		return x.Forge
+	}
+	return nil
+}
+
+// FileSelector picks files of a bundle by the objects in them: a file is picked when any of the terms holds.
+type FileSelector struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kinds with their groups, where "*" stands for any: "apps/Deployment", "postgresql.cnpg.io/*", "/ConfigMap" for the core group.
+	Kinds []string `protobuf:"bytes,1,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// Workloads by name, where "*" stands for any sequence of characters.
+	Workloads     []string `protobuf:"bytes,2,rep,name=workloads,proto3" json:"workloads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileSelector) Reset() {
+	*x = FileSelector{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileSelector) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileSelector) ProtoMessage() {}
+
+func (x *FileSelector) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileSelector.ProtoReflect.Descriptor instead.
+func (*FileSelector) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FileSelector) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *FileSelector) GetWorkloads() []string {
+	if x != nil {
+		return x.Workloads
+	}
+	return nil
+}
+
+// Part is a share of an environment's bundle that is written to a place of its own.
+type Part struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: lower-case letters, digits and hyphens.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Folder within the branch, without slashes at its ends.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// Which files. A file goes to the first part that picks it, else to the environment's main place.
+	Select *FileSelector `protobuf:"bytes,4,opt,name=select,proto3" json:"select,omitempty"`
+	// Tree id that must stand at the path before (a plan's promise); unset for any, "absent" for none.
+	ExpectBaseTree string `protobuf:"bytes,5,opt,name=expect_base_tree,json=expectBaseTree,proto3" json:"expect_base_tree,omitempty"`
+	// Tree id of a restore.
+	RestoreTree   string `protobuf:"bytes,6,opt,name=restore_tree,json=restoreTree,proto3" json:"restore_tree,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Part) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Part) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *Part) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Part) GetSelect() *FileSelector {
+	if x != nil {
+		return x.Select
+	}
+	return nil
+}
+
+func (x *Part) GetExpectBaseTree() string {
+	if x != nil {
+		return x.ExpectBaseTree
+	}
+	return ""
+}
+
+func (x *Part) GetRestoreTree() string {
+	if x != nil {
+		return x.RestoreTree
+	}
+	return ""
+}
+
+// CommittedPart tells what of an environment stands where.
+type CommittedPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// Folder within the branch.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// The commit.
+	Commit string `protobuf:"bytes,4,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Tree id at the path; empty when there is nothing.
+	Tree string `protobuf:"bytes,5,opt,name=tree,proto3" json:"tree,omitempty"`
+	// Files that the commit adds, changes or removes below the path.
+	FilesChanged  int32 `protobuf:"varint,6,opt,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommittedPart) Reset() {
+	*x = CommittedPart{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommittedPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommittedPart) ProtoMessage() {}
+
+func (x *CommittedPart) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommittedPart.ProtoReflect.Descriptor instead.
+func (*CommittedPart) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CommittedPart) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CommittedPart) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CommittedPart) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CommittedPart) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *CommittedPart) GetTree() string {
+	if x != nil {
+		return x.Tree
+	}
+	return ""
+}
+
+func (x *CommittedPart) GetFilesChanged() int32 {
+	if x != nil {
+		return x.FilesChanged
+	}
+	return 0
+}
+
 // GetHeadRequest names a branch.
 type GetHeadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -120,7 +1023,7 @@ type GetHeadRequest struct {
 
 func (x *GetHeadRequest) Reset() {
 	*x = GetHeadRequest{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[1]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -132,7 +1035,7 @@ func (x *GetHeadRequest) String() string {
 func (*GetHeadRequest) ProtoMessage() {}
 
 func (x *GetHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[1]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -145,7 +1048,7 @@ func (x *GetHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetHeadRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{1}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetHeadRequest) GetRepository() *RepositoryRef {
@@ -168,7 +1071,7 @@ type Head struct {
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[2]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +1083,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[2]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +1096,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{2}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Head) GetCommit() string {
@@ -229,7 +1132,7 @@ type GetTreeRequest struct {
 
 func (x *GetTreeRequest) Reset() {
 	*x = GetTreeRequest{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[3]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +1144,7 @@ func (x *GetTreeRequest) String() string {
 func (*GetTreeRequest) ProtoMessage() {}
 
 func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[3]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +1157,7 @@ func (x *GetTreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTreeRequest.ProtoReflect.Descriptor instead.
 func (*GetTreeRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{3}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetTreeRequest) GetRepository() *RepositoryRef {
@@ -307,7 +1210,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[4]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +1222,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[4]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +1235,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{4}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *File) GetPath() string {
@@ -371,7 +1274,7 @@ type Tree struct {
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[5]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +1286,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[5]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +1299,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{5}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Tree) GetCommit() string {
@@ -437,7 +1340,7 @@ type ListCommitsRequest struct {
 
 func (x *ListCommitsRequest) Reset() {
 	*x = ListCommitsRequest{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[6]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +1352,7 @@ func (x *ListCommitsRequest) String() string {
 func (*ListCommitsRequest) ProtoMessage() {}
 
 func (x *ListCommitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[6]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +1365,7 @@ func (x *ListCommitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCommitsRequest.ProtoReflect.Descriptor instead.
 func (*ListCommitsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{6}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListCommitsRequest) GetRepository() *RepositoryRef {
@@ -509,14 +1412,22 @@ type Commit struct {
 	// The message's trailers, such as Towpath-Deployment.
 	Trailers map[string]string `protobuf:"bytes,6,rep,name=trailers,proto3" json:"trailers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Ids of the parents.
-	Parents       []string `protobuf:"bytes,7,rep,name=parents,proto3" json:"parents,omitempty"`
+	Parents []string `protobuf:"bytes,7,rep,name=parents,proto3" json:"parents,omitempty"`
+	// The whole message; with GetCommit only.
+	Message string `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	// Who wrote it into Git, as name and address.
+	Committer string `protobuf:"bytes,9,opt,name=committer,proto3" json:"committer,omitempty"`
+	// Whether it carries a signature, and of which format: "ssh", "gpg" or empty. Towpath does not judge it.
+	Signature string `protobuf:"bytes,10,opt,name=signature,proto3" json:"signature,omitempty"`
+	// What it changes against its first parent; with GetCommit only.
+	Changes       *Comparison `protobuf:"bytes,11,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[7]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +1439,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[7]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +1452,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{7}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Commit) GetId() string {
@@ -593,6 +1504,837 @@ func (x *Commit) GetParents() []string {
 	return nil
 }
 
+func (x *Commit) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Commit) GetCommitter() string {
+	if x != nil {
+		return x.Committer
+	}
+	return ""
+}
+
+func (x *Commit) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *Commit) GetChanges() *Comparison {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// GetCommitRequest names a commit.
+type GetCommitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The commit, 40 hexadecimal digits.
+	Commit string `protobuf:"bytes,2,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Only changes below this path.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// Whether to leave the unified diffs out.
+	NamesOnly     bool `protobuf:"varint,4,opt,name=names_only,json=namesOnly,proto3" json:"names_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetCommitRequest) Reset() {
+	*x = GetCommitRequest{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCommitRequest) ProtoMessage() {}
+
+func (x *GetCommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCommitRequest.ProtoReflect.Descriptor instead.
+func (*GetCommitRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetCommitRequest) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetCommitRequest) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *GetCommitRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *GetCommitRequest) GetNamesOnly() bool {
+	if x != nil {
+		return x.NamesOnly
+	}
+	return false
+}
+
+// GetFileRequest names a file.
+type GetFileRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// A commit to read at; empty for the branch's tip.
+	Commit string `protobuf:"bytes,2,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The file.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFileRequest) Reset() {
+	*x = GetFileRequest{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFileRequest) ProtoMessage() {}
+
+func (x *GetFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFileRequest.ProtoReflect.Descriptor instead.
+func (*GetFileRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetFileRequest) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *GetFileRequest) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *GetFileRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// FileAt is one file at a commit.
+type FileAt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The commit that was read.
+	Commit string `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The file, its path as it was asked for.
+	File          *File `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileAt) Reset() {
+	*x = FileAt{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileAt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileAt) ProtoMessage() {}
+
+func (x *FileAt) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileAt.ProtoReflect.Descriptor instead.
+func (*FileAt) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *FileAt) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *FileAt) GetFile() *File {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+// CompareCommitsRequest names two commits.
+type CompareCommitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The older side: a commit; empty for nothing.
+	Base string `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"`
+	// The newer side: a commit; empty for the branch's tip.
+	Head string `protobuf:"bytes,3,opt,name=head,proto3" json:"head,omitempty"`
+	// Only what is below this path.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Whether to leave the unified diffs out.
+	NamesOnly     bool `protobuf:"varint,5,opt,name=names_only,json=namesOnly,proto3" json:"names_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompareCommitsRequest) Reset() {
+	*x = CompareCommitsRequest{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompareCommitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompareCommitsRequest) ProtoMessage() {}
+
+func (x *CompareCommitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompareCommitsRequest.ProtoReflect.Descriptor instead.
+func (*CompareCommitsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CompareCommitsRequest) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *CompareCommitsRequest) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *CompareCommitsRequest) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *CompareCommitsRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CompareCommitsRequest) GetNamesOnly() bool {
+	if x != nil {
+		return x.NamesOnly
+	}
+	return false
+}
+
+// Comparison is what differs between two trees.
+type Comparison struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The older commit; empty for nothing.
+	Base string `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"`
+	// The newer commit.
+	Head string `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	// Files that differ, in path order; 2,000 at the most.
+	Files []*ChangedFile `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	// How many files differ.
+	Total         int32 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comparison) Reset() {
+	*x = Comparison{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comparison) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comparison) ProtoMessage() {}
+
+func (x *Comparison) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comparison.ProtoReflect.Descriptor instead.
+func (*Comparison) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Comparison) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *Comparison) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *Comparison) GetFiles() []*ChangedFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Comparison) GetTotal() int32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// ChangedFile is one file that differs.
+type ChangedFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path, relative to the asked folder.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// What happened to it.
+	Action ChangedFile_Action `protobuf:"varint,2,opt,name=action,proto3,enum=towpath.committer.v1.ChangedFile_Action" json:"action,omitempty"`
+	// Unified diff; empty with names_only, for what is no text, and once the answer holds 4 MiB. Values of Secrets are masked.
+	Diff string `protobuf:"bytes,3,opt,name=diff,proto3" json:"diff,omitempty"`
+	// The diff was left out.
+	DiffOmitted   bool `protobuf:"varint,4,opt,name=diff_omitted,json=diffOmitted,proto3" json:"diff_omitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangedFile) Reset() {
+	*x = ChangedFile{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangedFile) ProtoMessage() {}
+
+func (x *ChangedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangedFile.ProtoReflect.Descriptor instead.
+func (*ChangedFile) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ChangedFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ChangedFile) GetAction() ChangedFile_Action {
+	if x != nil {
+		return x.Action
+	}
+	return ChangedFile_ACTION_UNSPECIFIED
+}
+
+func (x *ChangedFile) GetDiff() string {
+	if x != nil {
+		return x.Diff
+	}
+	return ""
+}
+
+func (x *ChangedFile) GetDiffOmitted() bool {
+	if x != nil {
+		return x.DiffOmitted
+	}
+	return false
+}
+
+// GetRepositoryHealthRequest names a branch.
+type GetRepositoryHealthRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository and branch.
+	Repository    *RepositoryRef `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRepositoryHealthRequest) Reset() {
+	*x = GetRepositoryHealthRequest{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRepositoryHealthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRepositoryHealthRequest) ProtoMessage() {}
+
+func (x *GetRepositoryHealthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRepositoryHealthRequest.ProtoReflect.Descriptor instead.
+func (*GetRepositoryHealthRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetRepositoryHealthRequest) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+// RepositoryHealth is how a branch does.
+type RepositoryHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The short of it.
+	State RepositoryHealth_State `protobuf:"varint,1,opt,name=state,proto3,enum=towpath.committer.v1.RepositoryHealth_State" json:"state,omitempty"`
+	// Why it is not reachable, with what to do.
+	Problem string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	// When the host was last asked.
+	CheckTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`
+	// When the last push got through.
+	PushTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=push_time,json=pushTime,proto3" json:"push_time,omitempty"`
+	// How long the last push took.
+	PushDuration *durationpb.Duration `protobuf:"bytes,5,opt,name=push_duration,json=pushDuration,proto3" json:"push_duration,omitempty"`
+	// The newest known tip.
+	Tip string `protobuf:"bytes,6,opt,name=tip,proto3" json:"tip,omitempty"`
+	// Deployments that wait for this branch.
+	Queued int32 `protobuf:"varint,7,opt,name=queued,proto3" json:"queued,omitempty"`
+	// How long the oldest of them waits.
+	Lag *durationpb.Duration `protobuf:"bytes,8,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Pushes that the budget still allows in this minute; -1 without a budget.
+	BudgetLeft int32 `protobuf:"varint,9,opt,name=budget_left,json=budgetLeft,proto3" json:"budget_left,omitempty"`
+	// Open pull requests of Towpath.
+	PullRequests int32 `protobuf:"varint,10,opt,name=pull_requests,json=pullRequests,proto3" json:"pull_requests,omitempty"`
+	// Environments whose folder somebody else has changed.
+	ForeignChanges int32 `protobuf:"varint,11,opt,name=foreign_changes,json=foreignChanges,proto3" json:"foreign_changes,omitempty"`
+	// Which committer process has the branch.
+	Holder        string `protobuf:"bytes,12,opt,name=holder,proto3" json:"holder,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepositoryHealth) Reset() {
+	*x = RepositoryHealth{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepositoryHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepositoryHealth) ProtoMessage() {}
+
+func (x *RepositoryHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepositoryHealth.ProtoReflect.Descriptor instead.
+func (*RepositoryHealth) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RepositoryHealth) GetState() RepositoryHealth_State {
+	if x != nil {
+		return x.State
+	}
+	return RepositoryHealth_STATE_UNSPECIFIED
+}
+
+func (x *RepositoryHealth) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *RepositoryHealth) GetCheckTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckTime
+	}
+	return nil
+}
+
+func (x *RepositoryHealth) GetPushTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PushTime
+	}
+	return nil
+}
+
+func (x *RepositoryHealth) GetPushDuration() *durationpb.Duration {
+	if x != nil {
+		return x.PushDuration
+	}
+	return nil
+}
+
+func (x *RepositoryHealth) GetTip() string {
+	if x != nil {
+		return x.Tip
+	}
+	return ""
+}
+
+func (x *RepositoryHealth) GetQueued() int32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *RepositoryHealth) GetLag() *durationpb.Duration {
+	if x != nil {
+		return x.Lag
+	}
+	return nil
+}
+
+func (x *RepositoryHealth) GetBudgetLeft() int32 {
+	if x != nil {
+		return x.BudgetLeft
+	}
+	return 0
+}
+
+func (x *RepositoryHealth) GetPullRequests() int32 {
+	if x != nil {
+		return x.PullRequests
+	}
+	return 0
+}
+
+func (x *RepositoryHealth) GetForeignChanges() int32 {
+	if x != nil {
+		return x.ForeignChanges
+	}
+	return 0
+}
+
+func (x *RepositoryHealth) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+// DiagnoseRepositoryRequest names a branch.
+type DiagnoseRepositoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The repository and branch.
+	Repository *RepositoryRef `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	// How deployments are to reach it.
+	WriteMode     WriteMode `protobuf:"varint,2,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRepositoryRequest) Reset() {
+	*x = DiagnoseRepositoryRequest{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRepositoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRepositoryRequest) ProtoMessage() {}
+
+func (x *DiagnoseRepositoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRepositoryRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRepositoryRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DiagnoseRepositoryRequest) GetRepository() *RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *DiagnoseRepositoryRequest) GetWriteMode() WriteMode {
+	if x != nil {
+		return x.WriteMode
+	}
+	return WriteMode_WRITE_MODE_UNSPECIFIED
+}
+
+// Diagnosis is what was tried, in order.
+type Diagnosis struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The steps.
+	Steps []*DiagnosisStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Whether a deployment would get through.
+	Healthy       bool `protobuf:"varint,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diagnosis) Reset() {
+	*x = Diagnosis{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diagnosis) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diagnosis) ProtoMessage() {}
+
+func (x *Diagnosis) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diagnosis.ProtoReflect.Descriptor instead.
+func (*Diagnosis) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Diagnosis) GetSteps() []*DiagnosisStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Diagnosis) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+// DiagnosisStep is one thing that was tried.
+type DiagnosisStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was tried: url, connect, credentials, read, branch, push, protection, signing, forge, webhook, owners.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The same for people.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// How it went.
+	Outcome DiagnosisStep_Outcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=towpath.committer.v1.DiagnosisStep_Outcome" json:"outcome,omitempty"`
+	// What was found.
+	Finding string `protobuf:"bytes,4,opt,name=finding,proto3" json:"finding,omitempty"`
+	// How to mend it.
+	Remedy        string `protobuf:"bytes,5,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnosisStep) Reset() {
+	*x = DiagnosisStep{}
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnosisStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnosisStep) ProtoMessage() {}
+
+func (x *DiagnosisStep) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnosisStep.ProtoReflect.Descriptor instead.
+func (*DiagnosisStep) Descriptor() ([]byte, []int) {
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DiagnosisStep) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DiagnosisStep) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *DiagnosisStep) GetOutcome() DiagnosisStep_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return DiagnosisStep_OUTCOME_UNSPECIFIED
+}
+
+func (x *DiagnosisStep) GetFinding() string {
+	if x != nil {
+		return x.Finding
+	}
+	return ""
+}
+
+func (x *DiagnosisStep) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
 // ListCommitsResponse is one page of commits.
 type ListCommitsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -606,7 +2348,7 @@ type ListCommitsResponse struct {
 
 func (x *ListCommitsResponse) Reset() {
 	*x = ListCommitsResponse{}
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[8]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +2360,7 @@ func (x *ListCommitsResponse) String() string {
 func (*ListCommitsResponse) ProtoMessage() {}
 
 func (x *ListCommitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_committer_v1_committer_proto_msgTypes[8]
+	mi := &file_towpath_committer_v1_committer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +2373,7 @@ func (x *ListCommitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCommitsResponse.ProtoReflect.Descriptor instead.
 func (*ListCommitsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{8}
+	return file_towpath_committer_v1_committer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListCommitsResponse) GetCommits() []*Commit {
@@ -652,7 +2394,40 @@ var File_towpath_committer_v1_committer_proto protoreflect.FileDescriptor
 
 const file_towpath_committer_v1_committer_proto_rawDesc = "" +
 	"\n" +
-	"$towpath/committer/v1/committer.proto\x12\x14towpath.committer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x01\n" +
+	"$towpath/committer/v1/committer.proto\x12\x14towpath.committer.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x02\n" +
+	"\aSigning\x12F\n" +
+	"\x06format\x18\x01 \x01(\x0e2$.towpath.committer.v1.Signing.FormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\x12*\n" +
+	"\vcredentials\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\vcredentials\x12.\n" +
+	"\x0ecommitter_name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18xR\rcommitterName\x121\n" +
+	"\x0fcommitter_email\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\x0ecommitterEmail\"@\n" +
+	"\x06Format\x12\x16\n" +
+	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"FORMAT_SSH\x10\x01\x12\x0e\n" +
+	"\n" +
+	"FORMAT_GPG\x10\x02\"\xf4\x04\n" +
+	"\x05Forge\x12>\n" +
+	"\x04kind\x18\x01 \x01(\x0e2 .towpath.committer.v1.Forge.KindB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04kind\x12\x1a\n" +
+	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x03url\x12\"\n" +
+	"\aproject\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\aproject\x12*\n" +
+	"\vcredentials\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\vcredentials\x12 \n" +
+	"\x06labels\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\x06labels\x12&\n" +
+	"\treviewers\x18\x06 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\treviewers\x12\x1d\n" +
+	"\n" +
+	"auto_merge\x18\a \x01(\bR\tautoMerge\x12T\n" +
+	"\fmerge_method\x18\b \x01(\x0e2'.towpath.committer.v1.Forge.MergeMethodB\b\xbaH\x05\x82\x01\x02\x10\x01R\vmergeMethod\x129\n" +
+	"\x13webhook_credentials\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x12webhookCredentials\"N\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vKIND_GITHUB\x10\x01\x12\x0f\n" +
+	"\vKIND_GITLAB\x10\x02\x12\x0e\n" +
+	"\n" +
+	"KIND_GITEA\x10\x03\"u\n" +
+	"\vMergeMethod\x12\x1c\n" +
+	"\x18MERGE_METHOD_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12MERGE_METHOD_MERGE\x10\x01\x12\x17\n" +
+	"\x13MERGE_METHOD_SQUASH\x10\x02\x12\x17\n" +
+	"\x13MERGE_METHOD_REBASE\x10\x03\"\xa0\x02\n" +
 	"\rRepositoryRef\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x04name\x12\x1c\n" +
@@ -662,7 +2437,30 @@ const file_towpath_committer_v1_committer_proto_rawDesc = "" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\x06branch\x12 \n" +
 	"\vcredentials\x18\x04 \x01(\tR\vcredentials\x12\x1f\n" +
 	"\vpush_budget\x18\x05 \x01(\x05R\n" +
-	"pushBudget\"`\n" +
+	"pushBudget\x127\n" +
+	"\asigning\x18\x06 \x01(\v2\x1d.towpath.committer.v1.SigningR\asigning\x121\n" +
+	"\x05forge\x18\a \x01(\v2\x1b.towpath.committer.v1.ForgeR\x05forge\"V\n" +
+	"\fFileSelector\x12\x1e\n" +
+	"\x05kinds\x18\x01 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\x05kinds\x12&\n" +
+	"\tworkloads\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\tworkloads\"\xf8\x01\n" +
+	"\x04Part\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12C\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\v2#.towpath.committer.v1.RepositoryRefR\n" +
+	"repository\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12:\n" +
+	"\x06select\x18\x04 \x01(\v2\".towpath.committer.v1.FileSelectorR\x06select\x12(\n" +
+	"\x10expect_base_tree\x18\x05 \x01(\tR\x0eexpectBaseTree\x12!\n" +
+	"\frestore_tree\x18\x06 \x01(\tR\vrestoreTree\"\xc9\x01\n" +
+	"\rCommittedPart\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12C\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\v2#.towpath.committer.v1.RepositoryRefR\n" +
+	"repository\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x16\n" +
+	"\x06commit\x18\x04 \x01(\tR\x06commit\x12\x12\n" +
+	"\x04tree\x18\x05 \x01(\tR\x04tree\x12#\n" +
+	"\rfiles_changed\x18\x06 \x01(\x05R\ffilesChanged\"`\n" +
 	"\x0eGetHeadRequest\x12N\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
@@ -695,7 +2493,7 @@ const file_towpath_committer_v1_committer_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\xad\x02\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\xbf\x03\n" +
 	"\x06Commit\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04tree\x18\x02 \x01(\tR\x04tree\x12\x16\n" +
@@ -703,17 +2501,127 @@ const file_towpath_committer_v1_committer_proto_rawDesc = "" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\asubject\x18\x05 \x01(\tR\asubject\x12F\n" +
 	"\btrailers\x18\x06 \x03(\v2*.towpath.committer.v1.Commit.TrailersEntryR\btrailers\x12\x18\n" +
-	"\aparents\x18\a \x03(\tR\aparents\x1a;\n" +
+	"\aparents\x18\a \x03(\tR\aparents\x12\x18\n" +
+	"\amessage\x18\b \x01(\tR\amessage\x12\x1c\n" +
+	"\tcommitter\x18\t \x01(\tR\tcommitter\x12\x1c\n" +
+	"\tsignature\x18\n" +
+	" \x01(\tR\tsignature\x12:\n" +
+	"\achanges\x18\v \x01(\v2 .towpath.committer.v1.ComparisonR\achanges\x1a;\n" +
 	"\rTrailersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"u\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
+	"\x10GetCommitRequest\x12N\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"repository\x12-\n" +
+	"\x06commit\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{40}$R\x06commit\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"names_only\x18\x04 \x01(\bR\tnamesOnly\"\xaf\x01\n" +
+	"\x0eGetFileRequest\x12N\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"repository\x120\n" +
+	"\x06commit\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{40})?$R\x06commit\x12\x1b\n" +
+	"\x04path\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x04path\"P\n" +
+	"\x06FileAt\x12\x16\n" +
+	"\x06commit\x18\x01 \x01(\tR\x06commit\x12.\n" +
+	"\x04file\x18\x02 \x01(\v2\x1a.towpath.committer.v1.FileR\x04file\"\xf6\x01\n" +
+	"\x15CompareCommitsRequest\x12N\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"repository\x12,\n" +
+	"\x04base\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{40})?$R\x04base\x12,\n" +
+	"\x04head\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{40})?$R\x04head\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"names_only\x18\x05 \x01(\bR\tnamesOnly\"\x83\x01\n" +
+	"\n" +
+	"Comparison\x12\x12\n" +
+	"\x04base\x18\x01 \x01(\tR\x04base\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\tR\x04head\x127\n" +
+	"\x05files\x18\x03 \x03(\v2!.towpath.committer.v1.ChangedFileR\x05files\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x05R\x05total\"\xf2\x01\n" +
+	"\vChangedFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12@\n" +
+	"\x06action\x18\x02 \x01(\x0e2(.towpath.committer.v1.ChangedFile.ActionR\x06action\x12\x12\n" +
+	"\x04diff\x18\x03 \x01(\tR\x04diff\x12!\n" +
+	"\fdiff_omitted\x18\x04 \x01(\bR\vdiffOmitted\"V\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"ACTION_ADD\x10\x01\x12\x11\n" +
+	"\rACTION_MODIFY\x10\x02\x12\x11\n" +
+	"\rACTION_DELETE\x10\x03\"l\n" +
+	"\x1aGetRepositoryHealthRequest\x12N\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"repository\"\xe1\x04\n" +
+	"\x10RepositoryHealth\x12B\n" +
+	"\x05state\x18\x01 \x01(\x0e2,.towpath.committer.v1.RepositoryHealth.StateR\x05state\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\x129\n" +
+	"\n" +
+	"check_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x127\n" +
+	"\tpush_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bpushTime\x12>\n" +
+	"\rpush_duration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fpushDuration\x12\x10\n" +
+	"\x03tip\x18\x06 \x01(\tR\x03tip\x12\x16\n" +
+	"\x06queued\x18\a \x01(\x05R\x06queued\x12+\n" +
+	"\x03lag\x18\b \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12\x1f\n" +
+	"\vbudget_left\x18\t \x01(\x05R\n" +
+	"budgetLeft\x12#\n" +
+	"\rpull_requests\x18\n" +
+	" \x01(\x05R\fpullRequests\x12'\n" +
+	"\x0fforeign_changes\x18\v \x01(\x05R\x0eforeignChanges\x12\x16\n" +
+	"\x06holder\x18\f \x01(\tR\x06holder\"]\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fSTATE_REACHABLE\x10\x01\x12\x15\n" +
+	"\x11STATE_UNREACHABLE\x10\x02\x12\x11\n" +
+	"\rSTATE_REFUSED\x10\x03\"\xab\x01\n" +
+	"\x19DiagnoseRepositoryRequest\x12N\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\v2#.towpath.committer.v1.RepositoryRefB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\n" +
+	"repository\x12>\n" +
+	"\n" +
+	"write_mode\x18\x02 \x01(\x0e2\x1f.towpath.committer.v1.WriteModeR\twriteMode\"`\n" +
+	"\tDiagnosis\x129\n" +
+	"\x05steps\x18\x01 \x03(\v2#.towpath.committer.v1.DiagnosisStepR\x05steps\x12\x18\n" +
+	"\ahealthy\x18\x02 \x01(\bR\ahealthy\"\xa0\x02\n" +
+	"\rDiagnosisStep\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12E\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2+.towpath.committer.v1.DiagnosisStep.OutcomeR\aoutcome\x12\x18\n" +
+	"\afinding\x18\x04 \x01(\tR\afinding\x12\x16\n" +
+	"\x06remedy\x18\x05 \x01(\tR\x06remedy\"p\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"OUTCOME_OK\x10\x01\x12\x13\n" +
+	"\x0fOUTCOME_WARNING\x10\x02\x12\x12\n" +
+	"\x0eOUTCOME_FAILED\x10\x03\x12\x13\n" +
+	"\x0fOUTCOME_SKIPPED\x10\x04\"u\n" +
 	"\x13ListCommitsResponse\x126\n" +
 	"\acommits\x18\x01 \x03(\v2\x1c.towpath.committer.v1.CommitR\acommits\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x96\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x82\x01\n" +
+	"\tWriteMode\x12\x1a\n" +
+	"\x16WRITE_MODE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11WRITE_MODE_DIRECT\x10\x01\x12\x1b\n" +
+	"\x17WRITE_MODE_PULL_REQUEST\x10\x02\x12%\n" +
+	"!WRITE_MODE_DIRECT_OR_PULL_REQUEST\x10\x03*\x80\x01\n" +
+	"\rForeignPolicy\x12\x1e\n" +
+	"\x1aFOREIGN_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18FOREIGN_POLICY_OVERWRITE\x10\x01\x12\x17\n" +
+	"\x13FOREIGN_POLICY_HOLD\x10\x02\x12\x18\n" +
+	"\x14FOREIGN_POLICY_ADOPT\x10\x032\xfc\x05\n" +
 	"\x10CommitterService\x12M\n" +
 	"\aGetHead\x12$.towpath.committer.v1.GetHeadRequest\x1a\x1a.towpath.committer.v1.Head\"\x00\x12M\n" +
 	"\aGetTree\x12$.towpath.committer.v1.GetTreeRequest\x1a\x1a.towpath.committer.v1.Tree\"\x00\x12d\n" +
-	"\vListCommits\x12(.towpath.committer.v1.ListCommitsRequest\x1a).towpath.committer.v1.ListCommitsResponse\"\x00B\xe1\x01\n" +
+	"\vListCommits\x12(.towpath.committer.v1.ListCommitsRequest\x1a).towpath.committer.v1.ListCommitsResponse\"\x00\x12S\n" +
+	"\tGetCommit\x12&.towpath.committer.v1.GetCommitRequest\x1a\x1c.towpath.committer.v1.Commit\"\x00\x12O\n" +
+	"\aGetFile\x12$.towpath.committer.v1.GetFileRequest\x1a\x1c.towpath.committer.v1.FileAt\"\x00\x12a\n" +
+	"\x0eCompareCommits\x12+.towpath.committer.v1.CompareCommitsRequest\x1a .towpath.committer.v1.Comparison\"\x00\x12q\n" +
+	"\x13GetRepositoryHealth\x120.towpath.committer.v1.GetRepositoryHealthRequest\x1a&.towpath.committer.v1.RepositoryHealth\"\x00\x12h\n" +
+	"\x12DiagnoseRepository\x12/.towpath.committer.v1.DiagnoseRepositoryRequest\x1a\x1f.towpath.committer.v1.Diagnosis\"\x00B\xe1\x01\n" +
 	"\x18com.towpath.committer.v1B\x0eCommitterProtoP\x01ZCgithub.com/towpath-dev/towpath/gen/towpath/committer/v1;committerv1\xa2\x02\x03TCX\xaa\x02\x14Towpath.Committer.V1\xca\x02\x14Towpath\\Committer\\V1\xe2\x02 Towpath\\Committer\\V1\\GPBMetadata\xea\x02\x16Towpath::Committer::V1b\x06proto3"
 
 var (
@@ -728,39 +2636,100 @@ func file_towpath_committer_v1_committer_proto_rawDescGZIP() []byte {
 	return file_towpath_committer_v1_committer_proto_rawDescData
 }
 
-var file_towpath_committer_v1_committer_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_towpath_committer_v1_committer_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_towpath_committer_v1_committer_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_towpath_committer_v1_committer_proto_goTypes = []any{
-	(*RepositoryRef)(nil),         // 0: towpath.committer.v1.RepositoryRef
-	(*GetHeadRequest)(nil),        // 1: towpath.committer.v1.GetHeadRequest
-	(*Head)(nil),                  // 2: towpath.committer.v1.Head
-	(*GetTreeRequest)(nil),        // 3: towpath.committer.v1.GetTreeRequest
-	(*File)(nil),                  // 4: towpath.committer.v1.File
-	(*Tree)(nil),                  // 5: towpath.committer.v1.Tree
-	(*ListCommitsRequest)(nil),    // 6: towpath.committer.v1.ListCommitsRequest
-	(*Commit)(nil),                // 7: towpath.committer.v1.Commit
-	(*ListCommitsResponse)(nil),   // 8: towpath.committer.v1.ListCommitsResponse
-	nil,                           // 9: towpath.committer.v1.Commit.TrailersEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(WriteMode)(0),                     // 0: towpath.committer.v1.WriteMode
+	(ForeignPolicy)(0),                 // 1: towpath.committer.v1.ForeignPolicy
+	(Signing_Format)(0),                // 2: towpath.committer.v1.Signing.Format
+	(Forge_Kind)(0),                    // 3: towpath.committer.v1.Forge.Kind
+	(Forge_MergeMethod)(0),             // 4: towpath.committer.v1.Forge.MergeMethod
+	(ChangedFile_Action)(0),            // 5: towpath.committer.v1.ChangedFile.Action
+	(RepositoryHealth_State)(0),        // 6: towpath.committer.v1.RepositoryHealth.State
+	(DiagnosisStep_Outcome)(0),         // 7: towpath.committer.v1.DiagnosisStep.Outcome
+	(*Signing)(nil),                    // 8: towpath.committer.v1.Signing
+	(*Forge)(nil),                      // 9: towpath.committer.v1.Forge
+	(*RepositoryRef)(nil),              // 10: towpath.committer.v1.RepositoryRef
+	(*FileSelector)(nil),               // 11: towpath.committer.v1.FileSelector
+	(*Part)(nil),                       // 12: towpath.committer.v1.Part
+	(*CommittedPart)(nil),              // 13: towpath.committer.v1.CommittedPart
+	(*GetHeadRequest)(nil),             // 14: towpath.committer.v1.GetHeadRequest
+	(*Head)(nil),                       // 15: towpath.committer.v1.Head
+	(*GetTreeRequest)(nil),             // 16: towpath.committer.v1.GetTreeRequest
+	(*File)(nil),                       // 17: towpath.committer.v1.File
+	(*Tree)(nil),                       // 18: towpath.committer.v1.Tree
+	(*ListCommitsRequest)(nil),         // 19: towpath.committer.v1.ListCommitsRequest
+	(*Commit)(nil),                     // 20: towpath.committer.v1.Commit
+	(*GetCommitRequest)(nil),           // 21: towpath.committer.v1.GetCommitRequest
+	(*GetFileRequest)(nil),             // 22: towpath.committer.v1.GetFileRequest
+	(*FileAt)(nil),                     // 23: towpath.committer.v1.FileAt
+	(*CompareCommitsRequest)(nil),      // 24: towpath.committer.v1.CompareCommitsRequest
+	(*Comparison)(nil),                 // 25: towpath.committer.v1.Comparison
+	(*ChangedFile)(nil),                // 26: towpath.committer.v1.ChangedFile
+	(*GetRepositoryHealthRequest)(nil), // 27: towpath.committer.v1.GetRepositoryHealthRequest
+	(*RepositoryHealth)(nil),           // 28: towpath.committer.v1.RepositoryHealth
+	(*DiagnoseRepositoryRequest)(nil),  // 29: towpath.committer.v1.DiagnoseRepositoryRequest
+	(*Diagnosis)(nil),                  // 30: towpath.committer.v1.Diagnosis
+	(*DiagnosisStep)(nil),              // 31: towpath.committer.v1.DiagnosisStep
+	(*ListCommitsResponse)(nil),        // 32: towpath.committer.v1.ListCommitsResponse
+	nil,                                // 33: towpath.committer.v1.Commit.TrailersEntry
+	(*timestamppb.Timestamp)(nil),      // 34: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 35: google.protobuf.Duration
 }
 var file_towpath_committer_v1_committer_proto_depIdxs = []int32{
-	0,  // 0: towpath.committer.v1.GetHeadRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
-	0,  // 1: towpath.committer.v1.GetTreeRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
-	4,  // 2: towpath.committer.v1.Tree.files:type_name -> towpath.committer.v1.File
-	0,  // 3: towpath.committer.v1.ListCommitsRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
-	10, // 4: towpath.committer.v1.Commit.time:type_name -> google.protobuf.Timestamp
-	9,  // 5: towpath.committer.v1.Commit.trailers:type_name -> towpath.committer.v1.Commit.TrailersEntry
-	7,  // 6: towpath.committer.v1.ListCommitsResponse.commits:type_name -> towpath.committer.v1.Commit
-	1,  // 7: towpath.committer.v1.CommitterService.GetHead:input_type -> towpath.committer.v1.GetHeadRequest
-	3,  // 8: towpath.committer.v1.CommitterService.GetTree:input_type -> towpath.committer.v1.GetTreeRequest
-	6,  // 9: towpath.committer.v1.CommitterService.ListCommits:input_type -> towpath.committer.v1.ListCommitsRequest
-	2,  // 10: towpath.committer.v1.CommitterService.GetHead:output_type -> towpath.committer.v1.Head
-	5,  // 11: towpath.committer.v1.CommitterService.GetTree:output_type -> towpath.committer.v1.Tree
-	8,  // 12: towpath.committer.v1.CommitterService.ListCommits:output_type -> towpath.committer.v1.ListCommitsResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	2,  // 0: towpath.committer.v1.Signing.format:type_name -> towpath.committer.v1.Signing.Format
+	3,  // 1: towpath.committer.v1.Forge.kind:type_name -> towpath.committer.v1.Forge.Kind
+	4,  // 2: towpath.committer.v1.Forge.merge_method:type_name -> towpath.committer.v1.Forge.MergeMethod
+	8,  // 3: towpath.committer.v1.RepositoryRef.signing:type_name -> towpath.committer.v1.Signing
+	9,  // 4: towpath.committer.v1.RepositoryRef.forge:type_name -> towpath.committer.v1.Forge
+	10, // 5: towpath.committer.v1.Part.repository:type_name -> towpath.committer.v1.RepositoryRef
+	11, // 6: towpath.committer.v1.Part.select:type_name -> towpath.committer.v1.FileSelector
+	10, // 7: towpath.committer.v1.CommittedPart.repository:type_name -> towpath.committer.v1.RepositoryRef
+	10, // 8: towpath.committer.v1.GetHeadRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	10, // 9: towpath.committer.v1.GetTreeRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	17, // 10: towpath.committer.v1.Tree.files:type_name -> towpath.committer.v1.File
+	10, // 11: towpath.committer.v1.ListCommitsRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	34, // 12: towpath.committer.v1.Commit.time:type_name -> google.protobuf.Timestamp
+	33, // 13: towpath.committer.v1.Commit.trailers:type_name -> towpath.committer.v1.Commit.TrailersEntry
+	25, // 14: towpath.committer.v1.Commit.changes:type_name -> towpath.committer.v1.Comparison
+	10, // 15: towpath.committer.v1.GetCommitRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	10, // 16: towpath.committer.v1.GetFileRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	17, // 17: towpath.committer.v1.FileAt.file:type_name -> towpath.committer.v1.File
+	10, // 18: towpath.committer.v1.CompareCommitsRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	26, // 19: towpath.committer.v1.Comparison.files:type_name -> towpath.committer.v1.ChangedFile
+	5,  // 20: towpath.committer.v1.ChangedFile.action:type_name -> towpath.committer.v1.ChangedFile.Action
+	10, // 21: towpath.committer.v1.GetRepositoryHealthRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	6,  // 22: towpath.committer.v1.RepositoryHealth.state:type_name -> towpath.committer.v1.RepositoryHealth.State
+	34, // 23: towpath.committer.v1.RepositoryHealth.check_time:type_name -> google.protobuf.Timestamp
+	34, // 24: towpath.committer.v1.RepositoryHealth.push_time:type_name -> google.protobuf.Timestamp
+	35, // 25: towpath.committer.v1.RepositoryHealth.push_duration:type_name -> google.protobuf.Duration
+	35, // 26: towpath.committer.v1.RepositoryHealth.lag:type_name -> google.protobuf.Duration
+	10, // 27: towpath.committer.v1.DiagnoseRepositoryRequest.repository:type_name -> towpath.committer.v1.RepositoryRef
+	0,  // 28: towpath.committer.v1.DiagnoseRepositoryRequest.write_mode:type_name -> towpath.committer.v1.WriteMode
+	31, // 29: towpath.committer.v1.Diagnosis.steps:type_name -> towpath.committer.v1.DiagnosisStep
+	7,  // 30: towpath.committer.v1.DiagnosisStep.outcome:type_name -> towpath.committer.v1.DiagnosisStep.Outcome
+	20, // 31: towpath.committer.v1.ListCommitsResponse.commits:type_name -> towpath.committer.v1.Commit
+	14, // 32: towpath.committer.v1.CommitterService.GetHead:input_type -> towpath.committer.v1.GetHeadRequest
+	16, // 33: towpath.committer.v1.CommitterService.GetTree:input_type -> towpath.committer.v1.GetTreeRequest
+	19, // 34: towpath.committer.v1.CommitterService.ListCommits:input_type -> towpath.committer.v1.ListCommitsRequest
+	21, // 35: towpath.committer.v1.CommitterService.GetCommit:input_type -> towpath.committer.v1.GetCommitRequest
+	22, // 36: towpath.committer.v1.CommitterService.GetFile:input_type -> towpath.committer.v1.GetFileRequest
+	24, // 37: towpath.committer.v1.CommitterService.CompareCommits:input_type -> towpath.committer.v1.CompareCommitsRequest
+	27, // 38: towpath.committer.v1.CommitterService.GetRepositoryHealth:input_type -> towpath.committer.v1.GetRepositoryHealthRequest
+	29, // 39: towpath.committer.v1.CommitterService.DiagnoseRepository:input_type -> towpath.committer.v1.DiagnoseRepositoryRequest
+	15, // 40: towpath.committer.v1.CommitterService.GetHead:output_type -> towpath.committer.v1.Head
+	18, // 41: towpath.committer.v1.CommitterService.GetTree:output_type -> towpath.committer.v1.Tree
+	32, // 42: towpath.committer.v1.CommitterService.ListCommits:output_type -> towpath.committer.v1.ListCommitsResponse
+	20, // 43: towpath.committer.v1.CommitterService.GetCommit:output_type -> towpath.committer.v1.Commit
+	23, // 44: towpath.committer.v1.CommitterService.GetFile:output_type -> towpath.committer.v1.FileAt
+	25, // 45: towpath.committer.v1.CommitterService.CompareCommits:output_type -> towpath.committer.v1.Comparison
+	28, // 46: towpath.committer.v1.CommitterService.GetRepositoryHealth:output_type -> towpath.committer.v1.RepositoryHealth
+	30, // 47: towpath.committer.v1.CommitterService.DiagnoseRepository:output_type -> towpath.committer.v1.Diagnosis
+	40, // [40:48] is the sub-list for method output_type
+	32, // [32:40] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_towpath_committer_v1_committer_proto_init() }
@@ -773,13 +2742,14 @@ func file_towpath_committer_v1_committer_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_committer_v1_committer_proto_rawDesc), len(file_towpath_committer_v1_committer_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      8,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_towpath_committer_v1_committer_proto_goTypes,
 		DependencyIndexes: file_towpath_committer_v1_committer_proto_depIdxs,
+		EnumInfos:         file_towpath_committer_v1_committer_proto_enumTypes,
 		MessageInfos:      file_towpath_committer_v1_committer_proto_msgTypes,
 	}.Build()
 	File_towpath_committer_v1_committer_proto = out.File

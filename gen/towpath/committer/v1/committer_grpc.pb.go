@@ -22,9 +22,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CommitterService_GetHead_FullMethodName     = "/towpath.committer.v1.CommitterService/GetHead"
-	CommitterService_GetTree_FullMethodName     = "/towpath.committer.v1.CommitterService/GetTree"
-	CommitterService_ListCommits_FullMethodName = "/towpath.committer.v1.CommitterService/ListCommits"
+	CommitterService_GetHead_FullMethodName             = "/towpath.committer.v1.CommitterService/GetHead"
+	CommitterService_GetTree_FullMethodName             = "/towpath.committer.v1.CommitterService/GetTree"
+	CommitterService_ListCommits_FullMethodName         = "/towpath.committer.v1.CommitterService/ListCommits"
+	CommitterService_GetCommit_FullMethodName           = "/towpath.committer.v1.CommitterService/GetCommit"
+	CommitterService_GetFile_FullMethodName             = "/towpath.committer.v1.CommitterService/GetFile"
+	CommitterService_CompareCommits_FullMethodName      = "/towpath.committer.v1.CommitterService/CompareCommits"
+	CommitterService_GetRepositoryHealth_FullMethodName = "/towpath.committer.v1.CommitterService/GetRepositoryHealth"
+	CommitterService_DiagnoseRepository_FullMethodName  = "/towpath.committer.v1.CommitterService/DiagnoseRepository"
 )
 
 // CommitterServiceClient is the client API for CommitterService service.
@@ -39,6 +44,17 @@ type CommitterServiceClient interface {
 	GetTree(ctx context.Context, in *GetTreeRequest, opts ...grpc.CallOption) (*Tree, error)
 	// ListCommits lists a branch's commits, newest first.
 	ListCommits(ctx context.Context, in *ListCommitsRequest, opts ...grpc.CallOption) (*ListCommitsResponse, error)
+	// GetCommit gives one commit with what it changed.
+	GetCommit(ctx context.Context, in *GetCommitRequest, opts ...grpc.CallOption) (*Commit, error)
+	// GetFile gives one file at a commit or the branch's tip.
+	GetFile(ctx context.Context, in *GetFileRequest, opts ...grpc.CallOption) (*FileAt, error)
+	// CompareCommits tells which files differ between two commits.
+	CompareCommits(ctx context.Context, in *CompareCommitsRequest, opts ...grpc.CallOption) (*Comparison, error)
+	// GetRepositoryHealth tells how a branch does, from what the committer knows; it asks the host for nothing.
+	GetRepositoryHealth(ctx context.Context, in *GetRepositoryHealthRequest, opts ...grpc.CallOption) (*RepositoryHealth, error)
+	// DiagnoseRepository tries everything that a deployment to the branch needs, and tells what is wrong and how to mend it. It
+	// changes nothing in the repository.
+	DiagnoseRepository(ctx context.Context, in *DiagnoseRepositoryRequest, opts ...grpc.CallOption) (*Diagnosis, error)
 }
 
 type committerServiceClient struct {
@@ -79,6 +95,56 @@ func (c *committerServiceClient) ListCommits(ctx context.Context, in *ListCommit
 	return out, nil
 }
 
+func (c *committerServiceClient) GetCommit(ctx context.Context, in *GetCommitRequest, opts ...grpc.CallOption) (*Commit, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Commit)
+	err := c.cc.Invoke(ctx, CommitterService_GetCommit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *committerServiceClient) GetFile(ctx context.Context, in *GetFileRequest, opts ...grpc.CallOption) (*FileAt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FileAt)
+	err := c.cc.Invoke(ctx, CommitterService_GetFile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *committerServiceClient) CompareCommits(ctx context.Context, in *CompareCommitsRequest, opts ...grpc.CallOption) (*Comparison, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Comparison)
+	err := c.cc.Invoke(ctx, CommitterService_CompareCommits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *committerServiceClient) GetRepositoryHealth(ctx context.Context, in *GetRepositoryHealthRequest, opts ...grpc.CallOption) (*RepositoryHealth, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RepositoryHealth)
+	err := c.cc.Invoke(ctx, CommitterService_GetRepositoryHealth_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *committerServiceClient) DiagnoseRepository(ctx context.Context, in *DiagnoseRepositoryRequest, opts ...grpc.CallOption) (*Diagnosis, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Diagnosis)
+	err := c.cc.Invoke(ctx, CommitterService_DiagnoseRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CommitterServiceServer is the server API for CommitterService service.
 // All implementations must embed UnimplementedCommitterServiceServer
 // for forward compatibility.
@@ -91,6 +157,17 @@ type CommitterServiceServer interface {
 	GetTree(context.Context, *GetTreeRequest) (*Tree, error)
 	// ListCommits lists a branch's commits, newest first.
 	ListCommits(context.Context, *ListCommitsRequest) (*ListCommitsResponse, error)
+	// GetCommit gives one commit with what it changed.
+	GetCommit(context.Context, *GetCommitRequest) (*Commit, error)
+	// GetFile gives one file at a commit or the branch's tip.
+	GetFile(context.Context, *GetFileRequest) (*FileAt, error)
+	// CompareCommits tells which files differ between two commits.
+	CompareCommits(context.Context, *CompareCommitsRequest) (*Comparison, error)
+	// GetRepositoryHealth tells how a branch does, from what the committer knows; it asks the host for nothing.
+	GetRepositoryHealth(context.Context, *GetRepositoryHealthRequest) (*RepositoryHealth, error)
+	// DiagnoseRepository tries everything that a deployment to the branch needs, and tells what is wrong and how to mend it. It
+	// changes nothing in the repository.
+	DiagnoseRepository(context.Context, *DiagnoseRepositoryRequest) (*Diagnosis, error)
 	mustEmbedUnimplementedCommitterServiceServer()
 }
 
@@ -109,6 +186,21 @@ func (UnimplementedCommitterServiceServer) GetTree(context.Context, *GetTreeRequ
 }
 func (UnimplementedCommitterServiceServer) ListCommits(context.Context, *ListCommitsRequest) (*ListCommitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCommits not implemented")
+}
+func (UnimplementedCommitterServiceServer) GetCommit(context.Context, *GetCommitRequest) (*Commit, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCommit not implemented")
+}
+func (UnimplementedCommitterServiceServer) GetFile(context.Context, *GetFileRequest) (*FileAt, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFile not implemented")
+}
+func (UnimplementedCommitterServiceServer) CompareCommits(context.Context, *CompareCommitsRequest) (*Comparison, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompareCommits not implemented")
+}
+func (UnimplementedCommitterServiceServer) GetRepositoryHealth(context.Context, *GetRepositoryHealthRequest) (*RepositoryHealth, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRepositoryHealth not implemented")
+}
+func (UnimplementedCommitterServiceServer) DiagnoseRepository(context.Context, *DiagnoseRepositoryRequest) (*Diagnosis, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiagnoseRepository not implemented")
 }
 func (UnimplementedCommitterServiceServer) mustEmbedUnimplementedCommitterServiceServer() {}
 func (UnimplementedCommitterServiceServer) testEmbeddedByValue()                          {}
@@ -185,6 +277,96 @@ func _CommitterService_ListCommits_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CommitterService_GetCommit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCommitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitterServiceServer).GetCommit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitterService_GetCommit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitterServiceServer).GetCommit(ctx, req.(*GetCommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitterService_GetFile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitterServiceServer).GetFile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitterService_GetFile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitterServiceServer).GetFile(ctx, req.(*GetFileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitterService_CompareCommits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompareCommitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitterServiceServer).CompareCommits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitterService_CompareCommits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitterServiceServer).CompareCommits(ctx, req.(*CompareCommitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitterService_GetRepositoryHealth_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRepositoryHealthRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitterServiceServer).GetRepositoryHealth(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitterService_GetRepositoryHealth_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitterServiceServer).GetRepositoryHealth(ctx, req.(*GetRepositoryHealthRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CommitterService_DiagnoseRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CommitterServiceServer).DiagnoseRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CommitterService_DiagnoseRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CommitterServiceServer).DiagnoseRepository(ctx, req.(*DiagnoseRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CommitterService_ServiceDesc is the grpc.ServiceDesc for CommitterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -203,6 +385,26 @@ var CommitterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCommits",
 			Handler:    _CommitterService_ListCommits_Handler,
+		},
+		{
+			MethodName: "GetCommit",
+			Handler:    _CommitterService_GetCommit_Handler,
+		},
+		{
+			MethodName: "GetFile",
+			Handler:    _CommitterService_GetFile_Handler,
+		},
+		{
+			MethodName: "CompareCommits",
+			Handler:    _CommitterService_CompareCommits_Handler,
+		},
+		{
+			MethodName: "GetRepositoryHealth",
+			Handler:    _CommitterService_GetRepositoryHealth_Handler,
+		},
+		{
+			MethodName: "DiagnoseRepository",
+			Handler:    _CommitterService_DiagnoseRepository_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

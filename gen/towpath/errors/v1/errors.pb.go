@@ -118,6 +118,14 @@ const (
 	Reason_REASON_PROVISIONING_TIMEOUT Reason = 43
 	// A rendered object is not what Kubernetes takes; the fields name the place in it. A definition made it, or an overlay. FAILED_PRECONDITION.
 	Reason_REASON_INVALID_OBJECT Reason = 44
+	// Somebody else changed a folder that Towpath owns; a person decides what becomes of it.
+	Reason_REASON_FOREIGN_CHANGE Reason = 45
+	// The pull request was closed without a merge.
+	Reason_REASON_PULL_REQUEST_CLOSED Reason = 46
+	// The commit could not be signed.
+	Reason_REASON_SIGNING_FAILED Reason = 47
+	// The environment was rolled back, and nothing deploys to it by itself until a person does.
+	Reason_REASON_HELD_BY_ROLLBACK Reason = 48
 )
 
 // Enum value maps for Reason.
@@ -168,6 +176,10 @@ var (
 		42: "REASON_CYCLE",
 		43: "REASON_PROVISIONING_TIMEOUT",
 		44: "REASON_INVALID_OBJECT",
+		45: "REASON_FOREIGN_CHANGE",
+		46: "REASON_PULL_REQUEST_CLOSED",
+		47: "REASON_SIGNING_FAILED",
+		48: "REASON_HELD_BY_ROLLBACK",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -215,6 +227,10 @@ var (
 		"REASON_CYCLE":                  42,
 		"REASON_PROVISIONING_TIMEOUT":   43,
 		"REASON_INVALID_OBJECT":         44,
+		"REASON_FOREIGN_CHANGE":         45,
+		"REASON_PULL_REQUEST_CLOSED":    46,
+		"REASON_SIGNING_FAILED":         47,
+		"REASON_HELD_BY_ROLLBACK":       48,
 	}
 )
 
@@ -249,7 +265,8 @@ var File_towpath_errors_v1_errors_proto protoreflect.FileDescriptor
 
 const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\xa8\t\n" +
+	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\x9b\n" +
+	"\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -296,7 +313,11 @@ const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\x1bREASON_AMBIGUOUS_DEFINITION\x10)\x12\x10\n" +
 	"\fREASON_CYCLE\x10*\x12\x1f\n" +
 	"\x1bREASON_PROVISIONING_TIMEOUT\x10+\x12\x19\n" +
-	"\x15REASON_INVALID_OBJECT\x10,B\xc9\x01\n" +
+	"\x15REASON_INVALID_OBJECT\x10,\x12\x19\n" +
+	"\x15REASON_FOREIGN_CHANGE\x10-\x12\x1e\n" +
+	"\x1aREASON_PULL_REQUEST_CLOSED\x10.\x12\x19\n" +
+	"\x15REASON_SIGNING_FAILED\x10/\x12\x1b\n" +
+	"\x17REASON_HELD_BY_ROLLBACK\x100B\xc9\x01\n" +
 	"\x15com.towpath.errors.v1B\vErrorsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Errors.V1\xca\x02\x11Towpath\\Errors\\V1\xe2\x02\x1dTowpath\\Errors\\V1\\GPBMetadata\xea\x02\x13Towpath::Errors::V1b\x06proto3"
 
 var (

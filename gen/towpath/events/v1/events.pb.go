@@ -92,6 +92,116 @@ func (DeploymentRequested_Mode) EnumDescriptor() ([]byte, []int) {
 	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{4, 0}
 }
 
+// Decision is what is to happen.
+type ForeignDecision_Decision int32
+
+const (
+	// Refused.
+	ForeignDecision_DECISION_UNSPECIFIED ForeignDecision_Decision = 0
+	// Deployments may write over it.
+	ForeignDecision_DECISION_OVERWRITE ForeignDecision_Decision = 1
+	// What Towpath wrote is put back now.
+	ForeignDecision_DECISION_RESTORE ForeignDecision_Decision = 2
+)
+
+// Enum value maps for ForeignDecision_Decision.
+var (
+	ForeignDecision_Decision_name = map[int32]string{
+		0: "DECISION_UNSPECIFIED",
+		1: "DECISION_OVERWRITE",
+		2: "DECISION_RESTORE",
+	}
+	ForeignDecision_Decision_value = map[string]int32{
+		"DECISION_UNSPECIFIED": 0,
+		"DECISION_OVERWRITE":   1,
+		"DECISION_RESTORE":     2,
+	}
+)
+
+func (x ForeignDecision_Decision) Enum() *ForeignDecision_Decision {
+	p := new(ForeignDecision_Decision)
+	*p = x
+	return p
+}
+
+func (x ForeignDecision_Decision) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ForeignDecision_Decision) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_events_v1_events_proto_enumTypes[1].Descriptor()
+}
+
+func (ForeignDecision_Decision) Type() protoreflect.EnumType {
+	return &file_towpath_events_v1_events_proto_enumTypes[1]
+}
+
+func (x ForeignDecision_Decision) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ForeignDecision_Decision.Descriptor instead.
+func (ForeignDecision_Decision) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6, 0}
+}
+
+// State is where the pull request is.
+type DeploymentPullRequest_State int32
+
+const (
+	// Never sent.
+	DeploymentPullRequest_STATE_UNSPECIFIED DeploymentPullRequest_State = 0
+	// Open.
+	DeploymentPullRequest_STATE_OPEN DeploymentPullRequest_State = 1
+	// Merged.
+	DeploymentPullRequest_STATE_MERGED DeploymentPullRequest_State = 2
+	// Closed without a merge.
+	DeploymentPullRequest_STATE_CLOSED DeploymentPullRequest_State = 3
+)
+
+// Enum value maps for DeploymentPullRequest_State.
+var (
+	DeploymentPullRequest_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_OPEN",
+		2: "STATE_MERGED",
+		3: "STATE_CLOSED",
+	}
+	DeploymentPullRequest_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_OPEN":        1,
+		"STATE_MERGED":      2,
+		"STATE_CLOSED":      3,
+	}
+)
+
+func (x DeploymentPullRequest_State) Enum() *DeploymentPullRequest_State {
+	p := new(DeploymentPullRequest_State)
+	*p = x
+	return p
+}
+
+func (x DeploymentPullRequest_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeploymentPullRequest_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_events_v1_events_proto_enumTypes[2].Descriptor()
+}
+
+func (DeploymentPullRequest_State) Type() protoreflect.EnumType {
+	return &file_towpath_events_v1_events_proto_enumTypes[2]
+}
+
+func (x DeploymentPullRequest_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeploymentPullRequest_State.Descriptor instead.
+func (DeploymentPullRequest_State) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8, 0}
+}
+
 // WatchEventsRequest says which events.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -452,7 +562,18 @@ type DeploymentRequested struct {
 	// Whether drift applies it by itself, handed on.
 	AutomaticSync bool `protobuf:"varint,18,opt,name=automatic_sync,json=automaticSync,proto3" json:"automatic_sync,omitempty"`
 	// Whether drift reverts findings by itself, handed on.
-	SelfHeal      bool `protobuf:"varint,19,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
+	SelfHeal bool `protobuf:"varint,19,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
+	// How it reaches the branch.
+	WriteMode v11.WriteMode `protobuf:"varint,20,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
+	// What happens when somebody else has changed the folder.
+	ForeignPolicy v11.ForeignPolicy `protobuf:"varint,21,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
+	// Shares of the bundle that go to places of their own.
+	Parts []*v11.Part `protobuf:"bytes,22,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Places that the environment leaves with this deployment, the main one and its parts. They are removed when the new ones are in
+	// Git and told to drift, so that no object is pruned in between.
+	Leaves []*v11.Part `protobuf:"bytes,23,rep,name=leaves,proto3" json:"leaves,omitempty"`
+	// Names of the environment's type and of what made the deployment, for the text of a pull request.
+	PullRequest   *PullRequestText `protobuf:"bytes,24,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -620,6 +741,488 @@ func (x *DeploymentRequested) GetSelfHeal() bool {
 	return false
 }
 
+func (x *DeploymentRequested) GetWriteMode() v11.WriteMode {
+	if x != nil {
+		return x.WriteMode
+	}
+	return v11.WriteMode(0)
+}
+
+func (x *DeploymentRequested) GetForeignPolicy() v11.ForeignPolicy {
+	if x != nil {
+		return x.ForeignPolicy
+	}
+	return v11.ForeignPolicy(0)
+}
+
+func (x *DeploymentRequested) GetParts() []*v11.Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *DeploymentRequested) GetLeaves() []*v11.Part {
+	if x != nil {
+		return x.Leaves
+	}
+	return nil
+}
+
+func (x *DeploymentRequested) GetPullRequest() *PullRequestText {
+	if x != nil {
+		return x.PullRequest
+	}
+	return nil
+}
+
+// PullRequestText is what a pull request says beside the difference of the manifests.
+type PullRequestText struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Environment type.
+	EnvironmentType string `protobuf:"bytes,1,opt,name=environment_type,json=environmentType,proto3" json:"environment_type,omitempty"`
+	// Differences to the deployment before it, one line each.
+	Summary []string `protobuf:"bytes,2,rep,name=summary,proto3" json:"summary,omitempty"`
+	// Address of the deployment in the portal; empty where the server does not know its own.
+	Link          string `protobuf:"bytes,3,opt,name=link,proto3" json:"link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PullRequestText) Reset() {
+	*x = PullRequestText{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PullRequestText) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PullRequestText) ProtoMessage() {}
+
+func (x *PullRequestText) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PullRequestText.ProtoReflect.Descriptor instead.
+func (*PullRequestText) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PullRequestText) GetEnvironmentType() string {
+	if x != nil {
+		return x.EnvironmentType
+	}
+	return ""
+}
+
+func (x *PullRequestText) GetSummary() []string {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+func (x *PullRequestText) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+// ForeignDecision commands the committer what to do with a foreign change, on the subject of the environment's commands with
+// ".foreign" behind it. It is written to the state file, so that it holds whichever process comes next.
+type ForeignDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{app}/environments/{env}.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// The repository and branch.
+	Repository *v11.RepositoryRef `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The owned folder.
+	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	// The foreign tree that was decided about; where another one stands by now, nothing happens and it is told again.
+	FoundTree string `protobuf:"bytes,4,opt,name=found_tree,json=foundTree,proto3" json:"found_tree,omitempty"`
+	// What is to happen.
+	Decision ForeignDecision_Decision `protobuf:"varint,5,opt,name=decision,proto3,enum=towpath.events.v1.ForeignDecision_Decision" json:"decision,omitempty"`
+	// Who decided.
+	Author *Author `protobuf:"bytes,6,opt,name=author,proto3" json:"author,omitempty"`
+	// Why, for the commit.
+	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// Idempotency key.
+	RequestId string `protobuf:"bytes,8,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// When it was decided; the commit's author time.
+	RequestTime   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=request_time,json=requestTime,proto3" json:"request_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignDecision) Reset() {
+	*x = ForeignDecision{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignDecision) ProtoMessage() {}
+
+func (x *ForeignDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignDecision.ProtoReflect.Descriptor instead.
+func (*ForeignDecision) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ForeignDecision) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *ForeignDecision) GetRepository() *v11.RepositoryRef {
+	if x != nil {
+		return x.Repository
+	}
+	return nil
+}
+
+func (x *ForeignDecision) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ForeignDecision) GetFoundTree() string {
+	if x != nil {
+		return x.FoundTree
+	}
+	return ""
+}
+
+func (x *ForeignDecision) GetDecision() ForeignDecision_Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return ForeignDecision_DECISION_UNSPECIFIED
+}
+
+func (x *ForeignDecision) GetAuthor() *Author {
+	if x != nil {
+		return x.Author
+	}
+	return nil
+}
+
+func (x *ForeignDecision) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ForeignDecision) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ForeignDecision) GetRequestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RequestTime
+	}
+	return nil
+}
+
+// ForeignResolved tells that a foreign change no longer stands or may be written over (type repository.foreign_resolved).
+type ForeignResolved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The environment.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// repositories/{repo}.
+	Repository string `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The branch.
+	Branch string `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
+	// The owned folder.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// The foreign tree.
+	FoundTree string `protobuf:"bytes,5,opt,name=found_tree,json=foundTree,proto3" json:"found_tree,omitempty"`
+	// How: overwritten, restored, reverted by somebody, or allowed for the next deployment.
+	How string `protobuf:"bytes,6,opt,name=how,proto3" json:"how,omitempty"`
+	// The commit that did it; empty where none did.
+	Commit        string `protobuf:"bytes,7,opt,name=commit,proto3" json:"commit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignResolved) Reset() {
+	*x = ForeignResolved{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignResolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignResolved) ProtoMessage() {}
+
+func (x *ForeignResolved) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignResolved.ProtoReflect.Descriptor instead.
+func (*ForeignResolved) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ForeignResolved) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetFoundTree() string {
+	if x != nil {
+		return x.FoundTree
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetHow() string {
+	if x != nil {
+		return x.How
+	}
+	return ""
+}
+
+func (x *ForeignResolved) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+// DeploymentPullRequest tells of the pull request of a deployment (type deployment.pull_request). A merged one is followed by
+// deployment.committed.
+type DeploymentPullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Its generation.
+	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// repositories/{repo}.
+	Repository string `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"`
+	// The branch that it is to be merged into.
+	Branch string `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	// The branch that it comes from.
+	Head string `protobuf:"bytes,5,opt,name=head,proto3" json:"head,omitempty"`
+	// The commit at its head.
+	Commit string `protobuf:"bytes,6,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Address for a browser.
+	Url string `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
+	// Number within the repository.
+	Number int64 `protobuf:"varint,8,opt,name=number,proto3" json:"number,omitempty"`
+	// Where it is.
+	State DeploymentPullRequest_State `protobuf:"varint,9,opt,name=state,proto3,enum=towpath.events.v1.DeploymentPullRequest_State" json:"state,omitempty"`
+	// Who merged or closed it, as the host says; empty where it does not say.
+	Actor string `protobuf:"bytes,10,opt,name=actor,proto3" json:"actor,omitempty"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
+	// What it waits for: approvals, checks, conflicts; empty when it can be merged, or nobody knows.
+	WaitsFor string `protobuf:"bytes,12,opt,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	// When rendering began.
+	RenderStartTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=render_start_time,json=renderStartTime,proto3" json:"render_start_time,omitempty"`
+	// When rendering ended and committing began.
+	CommitStartTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=commit_start_time,json=commitStartTime,proto3" json:"commit_start_time,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DeploymentPullRequest) Reset() {
+	*x = DeploymentPullRequest{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeploymentPullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeploymentPullRequest) ProtoMessage() {}
+
+func (x *DeploymentPullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeploymentPullRequest.ProtoReflect.Descriptor instead.
+func (*DeploymentPullRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeploymentPullRequest) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *DeploymentPullRequest) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetHead() string {
+	if x != nil {
+		return x.Head
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *DeploymentPullRequest) GetState() DeploymentPullRequest_State {
+	if x != nil {
+		return x.State
+	}
+	return DeploymentPullRequest_STATE_UNSPECIFIED
+}
+
+func (x *DeploymentPullRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *DeploymentPullRequest) GetWaitsFor() string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return ""
+}
+
+func (x *DeploymentPullRequest) GetRenderStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenderStartTime
+	}
+	return nil
+}
+
+func (x *DeploymentPullRequest) GetCommitStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitStartTime
+	}
+	return nil
+}
+
 // CancelRequested commands the committer to withdraw a deployment that is not in Git yet, on the subject of its command with
 // ".cancel" behind it, so that it does not wait behind the command that it is about. The committer answers with
 // deployment.cancelled, or with deployment.committed when it came too late.
@@ -641,7 +1244,7 @@ type CancelRequested struct {
 
 func (x *CancelRequested) Reset() {
 	*x = CancelRequested{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +1256,7 @@ func (x *CancelRequested) String() string {
 func (*CancelRequested) ProtoMessage() {}
 
 func (x *CancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +1269,7 @@ func (x *CancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
 func (*CancelRequested) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CancelRequested) GetDeployment() string {
@@ -717,7 +1320,7 @@ type DeploymentCancelled struct {
 
 func (x *DeploymentCancelled) Reset() {
 	*x = DeploymentCancelled{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -729,7 +1332,7 @@ func (x *DeploymentCancelled) String() string {
 func (*DeploymentCancelled) ProtoMessage() {}
 
 func (x *DeploymentCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -742,7 +1345,7 @@ func (x *DeploymentCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentCancelled.ProtoReflect.Descriptor instead.
 func (*DeploymentCancelled) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeploymentCancelled) GetDeployment() string {
@@ -776,7 +1379,7 @@ type ClaimsCommitted struct {
 
 func (x *ClaimsCommitted) Reset() {
 	*x = ClaimsCommitted{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1391,7 @@ func (x *ClaimsCommitted) String() string {
 func (*ClaimsCommitted) ProtoMessage() {}
 
 func (x *ClaimsCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1404,7 @@ func (x *ClaimsCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimsCommitted.ProtoReflect.Descriptor instead.
 func (*ClaimsCommitted) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ClaimsCommitted) GetDeployment() string {
@@ -849,7 +1452,7 @@ type ResourceOutputsReported struct {
 
 func (x *ResourceOutputsReported) Reset() {
 	*x = ResourceOutputsReported{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +1464,7 @@ func (x *ResourceOutputsReported) String() string {
 func (*ResourceOutputsReported) ProtoMessage() {}
 
 func (x *ResourceOutputsReported) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +1477,7 @@ func (x *ResourceOutputsReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceOutputsReported.ProtoReflect.Descriptor instead.
 func (*ResourceOutputsReported) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResourceOutputsReported) GetEnvironment() string {
@@ -936,14 +1539,19 @@ type DesiredState struct {
 	// Claims to watch for their outputs.
 	Claims []*v1.ClaimRef `protobuf:"bytes,13,rep,name=claims,proto3" json:"claims,omitempty"`
 	// The commit brings claims only; the environment's deployment is not what this is.
-	ClaimsOnly    bool `protobuf:"varint,14,opt,name=claims_only,json=claimsOnly,proto3" json:"claims_only,omitempty"`
+	ClaimsOnly bool `protobuf:"varint,14,opt,name=claims_only,json=claimsOnly,proto3" json:"claims_only,omitempty"`
+	// Shares of the environment that stand in places of their own. The environment is all of them with what stands at path; tree is
+	// then that of all files together and stands nowhere as such, and main_tree is what stands at path.
+	Parts []*v11.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Tree id at path where there are parts; empty when there is nothing.
+	MainTree      string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1563,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1576,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DesiredState) GetEnvironment() string {
@@ -1069,6 +1677,20 @@ func (x *DesiredState) GetClaimsOnly() bool {
 	return false
 }
 
+func (x *DesiredState) GetParts() []*v11.CommittedPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *DesiredState) GetMainTree() string {
+	if x != nil {
+		return x.MainTree
+	}
+	return ""
+}
+
 // DeploymentStateChanged tells a deployment's new state (type deployment.state); published by the catalog for subscribers.
 type DeploymentStateChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1084,7 +1706,7 @@ type DeploymentStateChanged struct {
 
 func (x *DeploymentStateChanged) Reset() {
 	*x = DeploymentStateChanged{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1718,7 @@ func (x *DeploymentStateChanged) String() string {
 func (*DeploymentStateChanged) ProtoMessage() {}
 
 func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1731,7 @@ func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentStateChanged.ProtoReflect.Descriptor instead.
 func (*DeploymentStateChanged) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeploymentStateChanged) GetDeployment() string {
@@ -1150,7 +1772,7 @@ type DeploymentWaiting struct {
 
 func (x *DeploymentWaiting) Reset() {
 	*x = DeploymentWaiting{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1784,7 @@ func (x *DeploymentWaiting) String() string {
 func (*DeploymentWaiting) ProtoMessage() {}
 
 func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1797,7 @@ func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentWaiting.ProtoReflect.Descriptor instead.
 func (*DeploymentWaiting) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeploymentWaiting) GetDeployment() string {
@@ -1236,14 +1858,21 @@ type DeploymentCommitted struct {
 	// The renderer's version.
 	RendererVersion string `protobuf:"bytes,13,opt,name=renderer_version,json=rendererVersion,proto3" json:"renderer_version,omitempty"`
 	// Files that the commit adds, changes or removes below the path.
-	FilesChanged  int32 `protobuf:"varint,14,opt,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
+	FilesChanged int32 `protobuf:"varint,14,opt,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
+	// Shares of the bundle that stand in places of their own. tree is then that of all files together, and main_tree what stands at
+	// path.
+	Parts []*v11.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
+	// Tree id at path where there are parts; empty when there is nothing.
+	MainTree string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
+	// The commit came by a pull request.
+	PullRequest   *DeploymentPullRequest `protobuf:"bytes,17,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeploymentCommitted) Reset() {
 	*x = DeploymentCommitted{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1884,7 @@ func (x *DeploymentCommitted) String() string {
 func (*DeploymentCommitted) ProtoMessage() {}
 
 func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1897,7 @@ func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentCommitted.ProtoReflect.Descriptor instead.
 func (*DeploymentCommitted) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeploymentCommitted) GetDeployment() string {
@@ -1369,6 +1998,27 @@ func (x *DeploymentCommitted) GetFilesChanged() int32 {
 	return 0
 }
 
+func (x *DeploymentCommitted) GetParts() []*v11.CommittedPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *DeploymentCommitted) GetMainTree() string {
+	if x != nil {
+		return x.MainTree
+	}
+	return ""
+}
+
+func (x *DeploymentCommitted) GetPullRequest() *DeploymentPullRequest {
+	if x != nil {
+		return x.PullRequest
+	}
+	return nil
+}
+
 // DeploymentFailed tells that a deployment ended before it was in Git or in the cluster (type deployment.failed).
 type DeploymentFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1388,7 +2038,7 @@ type DeploymentFailed struct {
 
 func (x *DeploymentFailed) Reset() {
 	*x = DeploymentFailed{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +2050,7 @@ func (x *DeploymentFailed) String() string {
 func (*DeploymentFailed) ProtoMessage() {}
 
 func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +2063,7 @@ func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentFailed.ProtoReflect.Descriptor instead.
 func (*DeploymentFailed) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeploymentFailed) GetDeployment() string {
@@ -1480,7 +2130,7 @@ type EnvironmentSynced struct {
 
 func (x *EnvironmentSynced) Reset() {
 	*x = EnvironmentSynced{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +2142,7 @@ func (x *EnvironmentSynced) String() string {
 func (*EnvironmentSynced) ProtoMessage() {}
 
 func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +2155,7 @@ func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentSynced.ProtoReflect.Descriptor instead.
 func (*EnvironmentSynced) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EnvironmentSynced) GetEnvironment() string {
@@ -1603,7 +2253,7 @@ type EnvironmentHealth struct {
 
 func (x *EnvironmentHealth) Reset() {
 	*x = EnvironmentHealth{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +2265,7 @@ func (x *EnvironmentHealth) String() string {
 func (*EnvironmentHealth) ProtoMessage() {}
 
 func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +2278,7 @@ func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentHealth.ProtoReflect.Descriptor instead.
 func (*EnvironmentHealth) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EnvironmentHealth) GetEnvironment() string {
@@ -1704,7 +2354,7 @@ type EnvironmentRemoved struct {
 
 func (x *EnvironmentRemoved) Reset() {
 	*x = EnvironmentRemoved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +2366,7 @@ func (x *EnvironmentRemoved) String() string {
 func (*EnvironmentRemoved) ProtoMessage() {}
 
 func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +2379,7 @@ func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentRemoved.ProtoReflect.Descriptor instead.
 func (*EnvironmentRemoved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EnvironmentRemoved) GetEnvironment() string {
@@ -1775,7 +2425,7 @@ type DriftDetected struct {
 
 func (x *DriftDetected) Reset() {
 	*x = DriftDetected{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +2437,7 @@ func (x *DriftDetected) String() string {
 func (*DriftDetected) ProtoMessage() {}
 
 func (x *DriftDetected) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +2450,7 @@ func (x *DriftDetected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftDetected.ProtoReflect.Descriptor instead.
 func (*DriftDetected) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DriftDetected) GetEnvironment() string {
@@ -1839,7 +2489,7 @@ type DriftResolved struct {
 
 func (x *DriftResolved) Reset() {
 	*x = DriftResolved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2501,7 @@ func (x *DriftResolved) String() string {
 func (*DriftResolved) ProtoMessage() {}
 
 func (x *DriftResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2514,7 @@ func (x *DriftResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftResolved.ProtoReflect.Descriptor instead.
 func (*DriftResolved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DriftResolved) GetEnvironment() string {
@@ -1904,14 +2554,24 @@ type ForeignCommit struct {
 	// Tree that Towpath wrote.
 	ExpectedTree string `protobuf:"bytes,6,opt,name=expected_tree,json=expectedTree,proto3" json:"expected_tree,omitempty"`
 	// Tree that was found.
-	FoundTree     string `protobuf:"bytes,7,opt,name=found_tree,json=foundTree,proto3" json:"found_tree,omitempty"`
+	FoundTree string `protobuf:"bytes,7,opt,name=found_tree,json=foundTree,proto3" json:"found_tree,omitempty"`
+	// Who made the newest commit that changed the folder, as name and address; empty where nobody can tell.
+	Author string `protobuf:"bytes,8,opt,name=author,proto3" json:"author,omitempty"`
+	// That commit.
+	ForeignCommit string `protobuf:"bytes,9,opt,name=foreign_commit,json=foreignCommit,proto3" json:"foreign_commit,omitempty"`
+	// When it was made, as it says.
+	Time *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=time,proto3" json:"time,omitempty"`
+	// Its first line.
+	Subject string `protobuf:"bytes,11,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What happens to it.
+	Policy        v11.ForeignPolicy `protobuf:"varint,12,opt,name=policy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForeignCommit) Reset() {
 	*x = ForeignCommit{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2583,7 @@ func (x *ForeignCommit) String() string {
 func (*ForeignCommit) ProtoMessage() {}
 
 func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2596,7 @@ func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignCommit.ProtoReflect.Descriptor instead.
 func (*ForeignCommit) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ForeignCommit) GetRepository() string {
@@ -1988,6 +2648,41 @@ func (x *ForeignCommit) GetFoundTree() string {
 	return ""
 }
 
+func (x *ForeignCommit) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ForeignCommit) GetForeignCommit() string {
+	if x != nil {
+		return x.ForeignCommit
+	}
+	return ""
+}
+
+func (x *ForeignCommit) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ForeignCommit) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ForeignCommit) GetPolicy() v11.ForeignPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return v11.ForeignPolicy(0)
+}
+
 var File_towpath_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_towpath_events_v1_events_proto_rawDesc = "" +
@@ -2019,7 +2714,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06Author\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +
-	"\x05email\x18\x03 \x01(\tR\x05email\"\xee\x06\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\"\xa7\t\n" +
 	"\x13DeploymentRequested\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2049,13 +2744,80 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06target\x18\x10 \x01(\v2\x1c.towpath.events.v1.TargetRefR\x06target\x12\x1c\n" +
 	"\tnamespace\x18\x11 \x01(\tR\tnamespace\x12%\n" +
 	"\x0eautomatic_sync\x18\x12 \x01(\bR\rautomaticSync\x12\x1b\n" +
-	"\tself_heal\x18\x13 \x01(\bR\bselfHeal\"a\n" +
+	"\tself_heal\x18\x13 \x01(\bR\bselfHeal\x12>\n" +
+	"\n" +
+	"write_mode\x18\x14 \x01(\x0e2\x1f.towpath.committer.v1.WriteModeR\twriteMode\x12J\n" +
+	"\x0eforeign_policy\x18\x15 \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\rforeignPolicy\x120\n" +
+	"\x05parts\x18\x16 \x03(\v2\x1a.towpath.committer.v1.PartR\x05parts\x122\n" +
+	"\x06leaves\x18\x17 \x03(\v2\x1a.towpath.committer.v1.PartR\x06leaves\x12E\n" +
+	"\fpull_request\x18\x18 \x01(\v2\".towpath.events.v1.PullRequestTextR\vpullRequest\"a\n" +
 	"\x04Mode\x12\x14\n" +
 	"\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vMODE_RENDER\x10\x01\x12\x10\n" +
 	"\fMODE_RESTORE\x10\x02\x12\x0f\n" +
 	"\vMODE_REMOVE\x10\x03\x12\x0f\n" +
-	"\vMODE_CLAIMS\x10\x04\"\xc9\x01\n" +
+	"\vMODE_CLAIMS\x10\x04\"j\n" +
+	"\x0fPullRequestText\x12)\n" +
+	"\x10environment_type\x18\x01 \x01(\tR\x0fenvironmentType\x12\x18\n" +
+	"\asummary\x18\x02 \x03(\tR\asummary\x12\x12\n" +
+	"\x04link\x18\x03 \x01(\tR\x04link\"\xf3\x03\n" +
+	"\x0fForeignDecision\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12C\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\v2#.towpath.committer.v1.RepositoryRefR\n" +
+	"repository\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"found_tree\x18\x04 \x01(\tR\tfoundTree\x12G\n" +
+	"\bdecision\x18\x05 \x01(\x0e2+.towpath.events.v1.ForeignDecision.DecisionR\bdecision\x121\n" +
+	"\x06author\x18\x06 \x01(\v2\x19.towpath.events.v1.AuthorR\x06author\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\b \x01(\tR\trequestId\x12=\n" +
+	"\frequest_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vrequestTime\"R\n" +
+	"\bDecision\x12\x18\n" +
+	"\x14DECISION_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12DECISION_OVERWRITE\x10\x01\x12\x14\n" +
+	"\x10DECISION_RESTORE\x10\x02\"\xc8\x01\n" +
+	"\x0fForeignResolved\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x02 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06branch\x18\x03 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"found_tree\x18\x05 \x01(\tR\tfoundTree\x12\x10\n" +
+	"\x03how\x18\x06 \x01(\tR\x03how\x12\x16\n" +
+	"\x06commit\x18\a \x01(\tR\x06commit\"\xf2\x04\n" +
+	"\x15DeploymentPullRequest\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x03R\n" +
+	"generation\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x03 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06branch\x18\x04 \x01(\tR\x06branch\x12\x12\n" +
+	"\x04head\x18\x05 \x01(\tR\x04head\x12\x16\n" +
+	"\x06commit\x18\x06 \x01(\tR\x06commit\x12\x10\n" +
+	"\x03url\x18\a \x01(\tR\x03url\x12\x16\n" +
+	"\x06number\x18\b \x01(\x03R\x06number\x12D\n" +
+	"\x05state\x18\t \x01(\x0e2..towpath.events.v1.DeploymentPullRequest.StateR\x05state\x12\x14\n" +
+	"\x05actor\x18\n" +
+	" \x01(\tR\x05actor\x12.\n" +
+	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
+	"\twaits_for\x18\f \x01(\tR\bwaitsFor\x12F\n" +
+	"\x11render_start_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0frenderStartTime\x12F\n" +
+	"\x11commit_start_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\x0fcommitStartTime\"R\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"STATE_OPEN\x10\x01\x12\x10\n" +
+	"\fSTATE_MERGED\x10\x02\x12\x10\n" +
+	"\fSTATE_CLOSED\x10\x03\"\xc9\x01\n" +
 	"\x0fCancelRequested\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2089,7 +2851,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12>\n" +
 	"\aoutputs\x18\x02 \x01(\v2$.towpath.renderer.v1.ResourceOutputsR\aoutputs\x126\n" +
 	"\x06object\x18\x03 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xff\x03\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xd7\x04\n" +
 	"\fDesiredState\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1e\n" +
 	"\n" +
@@ -2112,7 +2874,9 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\tself_heal\x18\f \x01(\bR\bselfHeal\x125\n" +
 	"\x06claims\x18\r \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\x12\x1f\n" +
 	"\vclaims_only\x18\x0e \x01(\bR\n" +
-	"claimsOnly\"h\n" +
+	"claimsOnly\x129\n" +
+	"\x05parts\x18\x0f \x03(\v2#.towpath.committer.v1.CommittedPartR\x05parts\x12\x1b\n" +
+	"\tmain_tree\x18\x10 \x01(\tR\bmainTree\"h\n" +
 	"\x16DeploymentStateChanged\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2125,7 +2889,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"deployment\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\battempts\x18\x04 \x01(\x05R\battempts\"\xa7\x04\n" +
+	"\battempts\x18\x04 \x01(\x05R\battempts\"\xcc\x05\n" +
 	"\x13DeploymentCommitted\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2147,7 +2911,10 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x11commit_start_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0fcommitStartTime\x12B\n" +
 	"\x0fcommit_end_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\rcommitEndTime\x12)\n" +
 	"\x10renderer_version\x18\r \x01(\tR\x0frendererVersion\x12#\n" +
-	"\rfiles_changed\x18\x0e \x01(\x05R\ffilesChanged\"\x9a\x01\n" +
+	"\rfiles_changed\x18\x0e \x01(\x05R\ffilesChanged\x129\n" +
+	"\x05parts\x18\x0f \x03(\v2#.towpath.committer.v1.CommittedPartR\x05parts\x12\x1b\n" +
+	"\tmain_tree\x18\x10 \x01(\tR\bmainTree\x12K\n" +
+	"\fpull_request\x18\x11 \x01(\v2(.towpath.events.v1.DeploymentPullRequestR\vpullRequest\"\x9a\x01\n" +
 	"\x10DeploymentFailed\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2204,7 +2971,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\rDriftResolved\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x123\n" +
 	"\afinding\x18\x02 \x01(\v2\x19.towpath.drift.v1.FindingR\afinding\x12\x12\n" +
-	"\x04open\x18\x03 \x01(\x05R\x04open\"\xd9\x01\n" +
+	"\x04open\x18\x03 \x01(\x05R\x04open\"\x9f\x03\n" +
 	"\rForeignCommit\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
@@ -2215,7 +2982,13 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x06commit\x18\x05 \x01(\tR\x06commit\x12#\n" +
 	"\rexpected_tree\x18\x06 \x01(\tR\fexpectedTree\x12\x1d\n" +
 	"\n" +
-	"found_tree\x18\a \x01(\tR\tfoundTree2\x88\x01\n" +
+	"found_tree\x18\a \x01(\tR\tfoundTree\x12\x16\n" +
+	"\x06author\x18\b \x01(\tR\x06author\x12%\n" +
+	"\x0eforeign_commit\x18\t \x01(\tR\rforeignCommit\x12.\n" +
+	"\x04time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\asubject\x18\v \x01(\tR\asubject\x12;\n" +
+	"\x06policy\x18\f \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\x06policy2\x88\x01\n" +
 	"\fEventService\x12x\n" +
 	"\vWatchEvents\x12%.towpath.events.v1.WatchEventsRequest\x1a&.towpath.events.v1.WatchEventsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/events:watch0\x01B\xc9\x01\n" +
 	"\x15com.towpath.events.v1B\vEventsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/events/v1;eventsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Events.V1\xca\x02\x11Towpath\\Events\\V1\xe2\x02\x1dTowpath\\Events\\V1\\GPBMetadata\xea\x02\x13Towpath::Events::V1b\x06proto3"
@@ -2232,75 +3005,103 @@ func file_towpath_events_v1_events_proto_rawDescGZIP() []byte {
 	return file_towpath_events_v1_events_proto_rawDescData
 }
 
-var file_towpath_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_towpath_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_towpath_events_v1_events_proto_goTypes = []any{
-	(DeploymentRequested_Mode)(0),   // 0: towpath.events.v1.DeploymentRequested.Mode
-	(*WatchEventsRequest)(nil),      // 1: towpath.events.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),     // 2: towpath.events.v1.WatchEventsResponse
-	(*TargetRef)(nil),               // 3: towpath.events.v1.TargetRef
-	(*Author)(nil),                  // 4: towpath.events.v1.Author
-	(*DeploymentRequested)(nil),     // 5: towpath.events.v1.DeploymentRequested
-	(*CancelRequested)(nil),         // 6: towpath.events.v1.CancelRequested
-	(*DeploymentCancelled)(nil),     // 7: towpath.events.v1.DeploymentCancelled
-	(*ClaimsCommitted)(nil),         // 8: towpath.events.v1.ClaimsCommitted
-	(*ResourceOutputsReported)(nil), // 9: towpath.events.v1.ResourceOutputsReported
-	(*DesiredState)(nil),            // 10: towpath.events.v1.DesiredState
-	(*DeploymentStateChanged)(nil),  // 11: towpath.events.v1.DeploymentStateChanged
-	(*DeploymentWaiting)(nil),       // 12: towpath.events.v1.DeploymentWaiting
-	(*DeploymentCommitted)(nil),     // 13: towpath.events.v1.DeploymentCommitted
-	(*DeploymentFailed)(nil),        // 14: towpath.events.v1.DeploymentFailed
-	(*EnvironmentSynced)(nil),       // 15: towpath.events.v1.EnvironmentSynced
-	(*EnvironmentHealth)(nil),       // 16: towpath.events.v1.EnvironmentHealth
-	(*EnvironmentRemoved)(nil),      // 17: towpath.events.v1.EnvironmentRemoved
-	(*DriftDetected)(nil),           // 18: towpath.events.v1.DriftDetected
-	(*DriftResolved)(nil),           // 19: towpath.events.v1.DriftResolved
-	(*ForeignCommit)(nil),           // 20: towpath.events.v1.ForeignCommit
-	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),         // 22: google.protobuf.Struct
-	(*v1.RenderInput)(nil),          // 23: towpath.renderer.v1.RenderInput
-	(*v11.RepositoryRef)(nil),       // 24: towpath.committer.v1.RepositoryRef
-	(*v1.ResourceOutputs)(nil),      // 25: towpath.renderer.v1.ResourceOutputs
-	(*v1.ObjectRef)(nil),            // 26: towpath.renderer.v1.ObjectRef
-	(*v1.ClaimRef)(nil),             // 27: towpath.renderer.v1.ClaimRef
-	(v12.SyncState)(0),              // 28: towpath.drift.v1.SyncState
-	(v12.Health)(0),                 // 29: towpath.drift.v1.Health
-	(*v12.Finding)(nil),             // 30: towpath.drift.v1.Finding
+	(DeploymentRequested_Mode)(0),    // 0: towpath.events.v1.DeploymentRequested.Mode
+	(ForeignDecision_Decision)(0),    // 1: towpath.events.v1.ForeignDecision.Decision
+	(DeploymentPullRequest_State)(0), // 2: towpath.events.v1.DeploymentPullRequest.State
+	(*WatchEventsRequest)(nil),       // 3: towpath.events.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 4: towpath.events.v1.WatchEventsResponse
+	(*TargetRef)(nil),                // 5: towpath.events.v1.TargetRef
+	(*Author)(nil),                   // 6: towpath.events.v1.Author
+	(*DeploymentRequested)(nil),      // 7: towpath.events.v1.DeploymentRequested
+	(*PullRequestText)(nil),          // 8: towpath.events.v1.PullRequestText
+	(*ForeignDecision)(nil),          // 9: towpath.events.v1.ForeignDecision
+	(*ForeignResolved)(nil),          // 10: towpath.events.v1.ForeignResolved
+	(*DeploymentPullRequest)(nil),    // 11: towpath.events.v1.DeploymentPullRequest
+	(*CancelRequested)(nil),          // 12: towpath.events.v1.CancelRequested
+	(*DeploymentCancelled)(nil),      // 13: towpath.events.v1.DeploymentCancelled
+	(*ClaimsCommitted)(nil),          // 14: towpath.events.v1.ClaimsCommitted
+	(*ResourceOutputsReported)(nil),  // 15: towpath.events.v1.ResourceOutputsReported
+	(*DesiredState)(nil),             // 16: towpath.events.v1.DesiredState
+	(*DeploymentStateChanged)(nil),   // 17: towpath.events.v1.DeploymentStateChanged
+	(*DeploymentWaiting)(nil),        // 18: towpath.events.v1.DeploymentWaiting
+	(*DeploymentCommitted)(nil),      // 19: towpath.events.v1.DeploymentCommitted
+	(*DeploymentFailed)(nil),         // 20: towpath.events.v1.DeploymentFailed
+	(*EnvironmentSynced)(nil),        // 21: towpath.events.v1.EnvironmentSynced
+	(*EnvironmentHealth)(nil),        // 22: towpath.events.v1.EnvironmentHealth
+	(*EnvironmentRemoved)(nil),       // 23: towpath.events.v1.EnvironmentRemoved
+	(*DriftDetected)(nil),            // 24: towpath.events.v1.DriftDetected
+	(*DriftResolved)(nil),            // 25: towpath.events.v1.DriftResolved
+	(*ForeignCommit)(nil),            // 26: towpath.events.v1.ForeignCommit
+	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 28: google.protobuf.Struct
+	(*v1.RenderInput)(nil),           // 29: towpath.renderer.v1.RenderInput
+	(*v11.RepositoryRef)(nil),        // 30: towpath.committer.v1.RepositoryRef
+	(v11.WriteMode)(0),               // 31: towpath.committer.v1.WriteMode
+	(v11.ForeignPolicy)(0),           // 32: towpath.committer.v1.ForeignPolicy
+	(*v11.Part)(nil),                 // 33: towpath.committer.v1.Part
+	(*v1.ResourceOutputs)(nil),       // 34: towpath.renderer.v1.ResourceOutputs
+	(*v1.ObjectRef)(nil),             // 35: towpath.renderer.v1.ObjectRef
+	(*v1.ClaimRef)(nil),              // 36: towpath.renderer.v1.ClaimRef
+	(*v11.CommittedPart)(nil),        // 37: towpath.committer.v1.CommittedPart
+	(v12.SyncState)(0),               // 38: towpath.drift.v1.SyncState
+	(v12.Health)(0),                  // 39: towpath.drift.v1.Health
+	(*v12.Finding)(nil),              // 40: towpath.drift.v1.Finding
 }
 var file_towpath_events_v1_events_proto_depIdxs = []int32{
-	21, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	21, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
-	22, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
+	27, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	27, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
 	0,  // 3: towpath.events.v1.DeploymentRequested.mode:type_name -> towpath.events.v1.DeploymentRequested.Mode
-	23, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
-	24, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
-	4,  // 6: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
-	21, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
-	3,  // 8: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
-	24, // 9: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
-	25, // 10: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
-	26, // 11: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
-	21, // 12: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
-	24, // 13: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
-	3,  // 14: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
-	27, // 15: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
-	21, // 16: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
-	21, // 17: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
-	21, // 18: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
-	21, // 19: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
-	21, // 20: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
-	28, // 21: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
-	29, // 22: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
-	21, // 23: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
-	30, // 24: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
-	30, // 25: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
-	1,  // 26: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
-	2,  // 27: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
-	27, // [27:28] is the sub-list for method output_type
-	26, // [26:27] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	29, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
+	30, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	6,  // 6: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
+	27, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
+	5,  // 8: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
+	31, // 9: towpath.events.v1.DeploymentRequested.write_mode:type_name -> towpath.committer.v1.WriteMode
+	32, // 10: towpath.events.v1.DeploymentRequested.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	33, // 11: towpath.events.v1.DeploymentRequested.parts:type_name -> towpath.committer.v1.Part
+	33, // 12: towpath.events.v1.DeploymentRequested.leaves:type_name -> towpath.committer.v1.Part
+	8,  // 13: towpath.events.v1.DeploymentRequested.pull_request:type_name -> towpath.events.v1.PullRequestText
+	30, // 14: towpath.events.v1.ForeignDecision.repository:type_name -> towpath.committer.v1.RepositoryRef
+	1,  // 15: towpath.events.v1.ForeignDecision.decision:type_name -> towpath.events.v1.ForeignDecision.Decision
+	6,  // 16: towpath.events.v1.ForeignDecision.author:type_name -> towpath.events.v1.Author
+	27, // 17: towpath.events.v1.ForeignDecision.request_time:type_name -> google.protobuf.Timestamp
+	2,  // 18: towpath.events.v1.DeploymentPullRequest.state:type_name -> towpath.events.v1.DeploymentPullRequest.State
+	27, // 19: towpath.events.v1.DeploymentPullRequest.time:type_name -> google.protobuf.Timestamp
+	27, // 20: towpath.events.v1.DeploymentPullRequest.render_start_time:type_name -> google.protobuf.Timestamp
+	27, // 21: towpath.events.v1.DeploymentPullRequest.commit_start_time:type_name -> google.protobuf.Timestamp
+	30, // 22: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	34, // 23: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
+	35, // 24: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
+	27, // 25: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
+	30, // 26: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
+	5,  // 27: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
+	36, // 28: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
+	37, // 29: towpath.events.v1.DesiredState.parts:type_name -> towpath.committer.v1.CommittedPart
+	27, // 30: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
+	27, // 31: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
+	27, // 32: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
+	37, // 33: towpath.events.v1.DeploymentCommitted.parts:type_name -> towpath.committer.v1.CommittedPart
+	11, // 34: towpath.events.v1.DeploymentCommitted.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
+	27, // 35: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
+	27, // 36: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
+	38, // 37: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
+	39, // 38: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
+	27, // 39: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
+	40, // 40: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
+	40, // 41: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
+	27, // 42: towpath.events.v1.ForeignCommit.time:type_name -> google.protobuf.Timestamp
+	32, // 43: towpath.events.v1.ForeignCommit.policy:type_name -> towpath.committer.v1.ForeignPolicy
+	3,  // 44: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
+	4,  // 45: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
+	45, // [45:46] is the sub-list for method output_type
+	44, // [44:45] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_towpath_events_v1_events_proto_init() }
@@ -2313,8 +3114,8 @@ func file_towpath_events_v1_events_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_events_v1_events_proto_rawDesc), len(file_towpath_events_v1_events_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   20,
+			NumEnums:      3,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
