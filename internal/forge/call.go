@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +26,7 @@ const (
 // none at all; so it is noted where it comes in.
 type exchange struct {
 	token   string
+	host    string // of the first request: the token goes to no other one
 	refusal *refusal
 }
 
@@ -81,7 +81,7 @@ func excuse(ctx context.Context, err error) string {
 // transport adds the token, bounds answers and notes refusals.
 type transport struct{ next http.RoundTripper }
 
-func newHTTPClient(given *http.Client, base *url.URL) *http.Client {
+func newHTTPClient(given *http.Client) *http.Client {
 	var c http.Client
 	if given != nil {
 		c = *given
@@ -89,15 +89,11 @@ func newHTTPClient(given *http.Client, base *url.URL) *http.Client {
 	c.Timeout = cmp.Or(c.Timeout, callTimeout)
 	c.Transport = transport{next: cmp.Or(c.Transport, http.DefaultTransport)}
 	c.Jar = nil
-	// The token goes with every request. It must not follow a redirect to somebody else's host or to plain HTTP.
-	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
-			return fmt.Errorf("the service at %s redirects to %s://%s; give that as its URL", base.Host, req.URL.Scheme, req.URL.Host)
-		}
+	c.CheckRedirect = func(_ *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
 			return errors.New("the service redirects in a circle")
 		}
-		return nil
+		return nil // the transport sees to where
 	}
 	return &c
 }
@@ -107,6 +103,11 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return nil, errors.New("forge: a request outside of a call")
+	}
+	if x.host == "" {
+		x.host = req.URL.Scheme + "://" + req.URL.Host
+	} else if x.host != req.URL.Scheme+"://"+req.URL.Host {
+		return nil, fmt.Errorf("%s redirects to %s://%s; give that as its URL", x.host, req.URL.Scheme, req.URL.Host)
 	}
 	req = req.Clone(req.Context())
 	for _, h := range []string{"Private-Token", "Job-Token", "Authorization"} {

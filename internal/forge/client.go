@@ -55,7 +55,7 @@ type service interface {
 	project
 }
 
-var dials = map[Kind]func(context.Context, *Client) (service, error){Gitea: dialGitea}
+var dials = map[Kind]func(context.Context, *Client) (service, error){Gitea: dialGitea, GitHub: dialGitHub, GitLab: dialGitLab}
 
 // New makes a client. It does no input or output. The error is errs.Invalid and names the field.
 func New(cfg Config) (*Client, error) {
@@ -74,7 +74,7 @@ func New(cfg Config) (*Client, error) {
 	if err := checkProject(cfg.Kind, cfg.Project); err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, base: base, dial: dial, http: newHTTPClient(cfg.HTTPClient, base)}, nil
+	return &Client{cfg: cfg, base: base, dial: dial, http: newHTTPClient(cfg.HTTPClient)}, nil
 }
 
 func checkProject(kind Kind, project string) error {
@@ -185,7 +185,7 @@ func (c *Client) AutoMerge(ctx context.Context, number int64, m Merge) (merged b
 	case outOfReach(serr):
 		return false, serr
 	default:
-		return false, err
+		return false, annotate(err, "auto_merge", errs.Message(serr))
 	}
 }
 

@@ -110,6 +110,16 @@ func errNotMergeable(pr *PullRequest, cause error) error {
 	return out
 }
 
+// annotate adds metadata to an error of ours.
+func annotate(err error, key, text string) error {
+	var e *errs.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	c := *e
+	return c.With(key, text)
+}
+
 // outOfReach tells that asking the service for more makes no sense: it did not answer, or does not know us.
 func outOfReach(err error) bool {
 	switch errs.KindOf(err) {
