@@ -171,6 +171,9 @@ func (c *Client) Merge(ctx context.Context, number int64, m Merge) error {
 // AutoMerge merges now when the service allows it, else asks the service to do so as soon as it may. Merged tells which. Where
 // the service cannot be asked, the error is that of Merge.
 func (c *Client) AutoMerge(ctx context.Context, number int64, m Merge) (merged bool, err error) {
+	if err := m.complete(); err != nil {
+		return false, err
+	}
 	err = c.Merge(ctx, number, m)
 	if err == nil {
 		return true, nil

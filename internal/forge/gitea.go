@@ -224,12 +224,23 @@ func (g giteaService) ask(ctx context.Context, pr *gitea.PullRequest, names []st
 	for _, name := range without(names, asked) {
 		var o gitea.PullReviewRequestOptions
 		o.Reviewers, o.TeamReviewers = reviewers([]string{name})
-		o.Reviewers, o.TeamReviewers = slices.Clip(o.Reviewers), slices.Clip(o.TeamReviewers)
 		if _, err := g.api.CreateReviewRequests(g.owner, g.name, pr.Index, o); err != nil {
 			warnings = append(warnings, fmt.Sprintf("%s could not be asked to review: %s", name, excuse(ctx, err)))
+		} else if len(o.TeamReviewers) > 0 && !g.teamAsked(ctx, pr.Index, o.TeamReviewers[0]) {
+			warnings = append(warnings, name+" could not be asked to review: only projects of an organisation have teams")
 		}
 	}
 	return warnings
+}
+
+// teamAsked looks whether Gitea has taken a team: in a user's project it drops teams without a word.
+func (g giteaService) teamAsked(ctx context.Context, number int64, name string) bool {
+	pr, _, err := g.api.GetPullRequest(g.owner, g.name, number)
+	if err != nil {
+		excuse(ctx, err)
+		return true
+	}
+	return slices.ContainsFunc(pr.RequestedReviewersTeams, func(t *gitea.Team) bool { return strings.EqualFold(t.Name, name) })
 }
 
 // waitsFor says what the base's protection still demands. Gitea tells only the doers themselves; so it is put together from

@@ -10,8 +10,7 @@ import (
 	"code.gitea.io/sdk/gitea"
 )
 
-// inspect reads what Gitea says of us. Gitea tells a user's rights in the project, not what the token's scopes leave of them:
-// a scope that is missing is seen where a request is refused.
+// inspect reads what Gitea says of us.
 func (g giteaService) inspect(ctx context.Context, branch string) (*Access, error) {
 	a := &Access{}
 	repo, _, err := g.api.GetRepo(g.owner, g.name)
@@ -30,6 +29,9 @@ func (g giteaService) inspect(ctx context.Context, branch string) (*Access, erro
 	if repo.Archived {
 		a.Push, a.Pull = false, false
 	}
+	if err := g.inspectScopes(ctx, a); err != nil {
+		return nil, err
+	}
 	if err := g.inspectBranch(ctx, a, branch); err != nil {
 		return nil, err
 	}
@@ -44,6 +46,19 @@ func (g giteaService) inspect(ctx context.Context, branch string) (*Access, erro
 		}
 	}
 	return a, nil
+}
+
+// inspectScopes finds out what the token's scopes leave of its user's rights, which Gitea does not tell. It asks for a pull
+// request from the default branch to itself: Gitea looks at the scopes first, and there can never be such a pull request.
+func (g giteaService) inspectScopes(ctx context.Context, a *Access) error {
+	if !a.Push || a.DefaultBranch == "" {
+		return nil
+	}
+	_, _, err := g.api.CreatePullRequest(g.owner, g.name, gitea.CreatePullRequestOption{Head: a.DefaultBranch, Base: a.DefaultBranch, Title: "never"})
+	if lastRefusal(ctx) == http.StatusForbidden {
+		a.Push, a.Pull = false, false
+	}
+	return onlyRefused(ctx, err, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
 }
 
 func (g giteaService) inspectBranch(ctx context.Context, a *Access, branch string) error {
