@@ -52,6 +52,9 @@ type httpWire struct {
 	creds Credentials
 }
 
+// SharedClient is the HTTP client of repositories that are given none.
+func SharedClient() *http.Client { return sharedClient() }
+
 // client speaks Git's protocol with one repository: upload-pack by version 2, or 0 where the host knows no other,
 // and receive-pack. Its methods are called by one goroutine at a time.
 type client struct {
