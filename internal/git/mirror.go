@@ -311,6 +311,7 @@ func (m *mirror) Close() error {
 		return nil
 	}
 	m.closed = true
+	m.client.wire.close()
 	m.store().close()
 	return m.lock.Close()
 }

@@ -29,6 +29,8 @@ type fold struct {
 	owners    rules.Owners
 	// rest is what did not fit any more.
 	rest []*task
+	// sign is set with the first commit that is to be signed.
+	sign signature
 }
 
 // entry is one commit of a fold.
@@ -143,7 +145,11 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	if err != nil {
 		return fmt.Errorf("splice the state file: %w", err)
 	}
-	if e.commit, err = git.NewCommit(f.objs, l.commitSpec(t, f.tip, root)); err != nil {
+	spec := l.commitSpec(t, f.tip, root)
+	if err := l.sign(ctx, f, &spec); err != nil {
+		return err
+	}
+	if e.commit, err = git.NewCommit(f.objs, spec); err != nil {
 		return err
 	}
 	f.tip, f.root = e.commit, root
