@@ -42,6 +42,8 @@ type entry struct {
 	// assigned tells that the tree was put there by its id alone, trusting that the remote has it.
 	assigned bool
 	foreign  *eventsv1.ForeignCommit
+	// spread is what the commit does at several places; nil for a deployment that has one.
+	spread *spreadEntry
 }
 
 // fold builds the commits for the tasks. Tasks that need none, or may not have one, get their result at once. An error is
@@ -57,7 +59,7 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 		if t.finished {
 			continue
 		}
-		if e := f.byRequest[t.key()]; e != nil {
+		if e := f.byRequest[t.foldKey()]; e != nil {
 			e.tasks = append(e.tasks, t)
 			continue
 		}
@@ -83,6 +85,9 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 
 // add puts one deployment on top of the fold, or finishes it without.
 func (l *lane) add(ctx context.Context, f *fold, t *task) error {
+	if t.group != nil {
+		return l.addGroup(ctx, f, t)
+	}
 	state, err := readState(ctx, f.reader, f.root, t.dep)
 	if err != nil {
 		return err
@@ -154,7 +159,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	}
 	f.tip, f.root = e.commit, root
 	f.entries = append(f.entries, e)
-	f.byRequest[t.key()] = e
+	f.byRequest[t.foldKey()] = e
 	if !t.removes() {
 		f.owners.Set(t.dep.EnvironmentName(), t.cmd.GetPath())
 	}
@@ -204,7 +209,7 @@ func beside(path string, files map[string][]byte) []git.Change {
 // leave removes the folder where the environment was before, when it moves to another one and nobody else lives there.
 func (l *lane) leave(t *task, before *rules.State) []git.Change {
 	if before == nil || before.Removed || before.Path == t.cmd.GetPath() || git.ValidatePath(before.Path) != nil ||
-		l.index.owners.Check(t.dep.EnvironmentName(), before.Path) != nil {
+		l.index.owners.Check(t.dep.PlaceName(), before.Path) != nil {
 		return nil
 	}
 	return []git.Change{{Path: before.Path, Delete: true}}

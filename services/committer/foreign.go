@@ -21,15 +21,15 @@ func (l *lane) foreignChange(ctx context.Context, f *fold, t *task, before *rule
 	if err != nil || !rules.IsForeign(*before, treeText(found)) {
 		return nil, err
 	}
-	if reported, ok := l.reported[t.dep.EnvironmentName()]; ok && reported == found {
+	if reported, ok := l.reported[t.dep.PlaceName()]; ok && reported == found {
 		return nil, nil
 	}
-	return l.foreignCommit(t.dep.EnvironmentName(), *before, found), nil
+	return l.foreignCommit(t.dep.PlaceName(), *before, found), nil
 }
 
 func (l *lane) foreignCommit(environment string, state rules.State, found git.Hash) *eventsv1.ForeignCommit {
 	return &eventsv1.ForeignCommit{
-		Repository: l.ref.GetName(), Branch: l.ref.GetBranch(), Path: state.Path, Environment: environment,
+		Repository: l.ref.GetName(), Branch: l.ref.GetBranch(), Path: state.Path, Environment: rules.EnvironmentOf(environment),
 		Commit: treeText(l.tip), ExpectedTree: state.Tree, FoundTree: treeText(found),
 	}
 }
@@ -37,11 +37,10 @@ func (l *lane) foreignCommit(environment string, state rules.State, found git.Ha
 // announceForeign publishes what the fold is about to write over.
 func (l *lane) announceForeign(ctx context.Context, f *fold) error {
 	for _, e := range f.entries {
-		if e.foreign == nil {
-			continue
-		}
-		if err := l.tellForeign(ctx, e.foreign); err != nil {
-			return err
+		for _, ev := range e.foreigns() {
+			if err := l.tellForeign(ctx, ev); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -60,7 +59,7 @@ func (l *lane) tellForeign(ctx context.Context, ev *eventsv1.ForeignCommit) erro
 	l.log.Warn("somebody else changed a folder that Towpath owns", "path", ev.GetPath(), "commit", ev.GetCommit(),
 		"expected", ev.GetExpectedTree(), "found", ev.GetFoundTree())
 	l.svc.metrics.foreign.Inc()
-	l.reported[ev.GetEnvironment()] = git.NewHash(ev.GetFoundTree())
+	l.reported[l.placeOf(ev)] = git.NewHash(ev.GetFoundTree())
 	return nil
 }
 

@@ -56,6 +56,15 @@ type State struct {
 	// Claims tells that the commit brought the claims of the deployment beside what stood there. The deployment's own commit, of
 	// the same generation, is to follow.
 	Claims bool `json:"claims,omitempty"`
+	// Part is the part of the environment that stands at Path; empty for its main place, which has a state file of its own.
+	Part string `json:"part,omitempty"`
+	// Whole names the rendering that the deployment brought to all places, where the environment is split: the tree id of all files
+	// together. Places of one deployment that differ in it were rendered by different versions and are brought together.
+	Whole string `json:"whole,omitempty"`
+	// Parts tells where the rest of a split environment stands; in the main place's file only.
+	Parts []PartState `json:"parts,omitempty"`
+	// MovedTo tells where an environment that left the branch went. It is removed here, and the file fences off late commands.
+	MovedTo string `json:"moved_to,omitempty"`
 }
 
 // EncodeState gives the bytes of a state file: the same state always gives the same bytes.
@@ -91,6 +100,8 @@ func DecodeState(data []byte) (State, error) {
 type Deployment struct {
 	// Application, Environment and Number are the ids in the name.
 	Application, Environment, Number string
+	// Part is the id of the part that this is about; empty for the environment's main place.
+	Part string
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
@@ -118,8 +129,12 @@ func (d Deployment) EnvironmentName() string {
 }
 
 // StatePath is where the environment's state file is. The two hexadecimal digits keep folders small: a repository of
-// thousands of environments would pay for one large folder with every commit.
+// thousands of environments would pay for one large folder with every commit. A part's file stands beside the main place's.
 func (d Deployment) StatePath() string {
 	sum := sha256.Sum256([]byte(d.Application + "/" + d.Environment))
-	return StateRoot + "/" + hex.EncodeToString(sum[:1]) + "/" + d.Application + "/" + d.Environment
+	file := StateRoot + "/" + hex.EncodeToString(sum[:1]) + "/" + d.Application + "/" + d.Environment
+	if d.Part != "" {
+		file += "@" + d.Part
+	}
+	return file
 }
