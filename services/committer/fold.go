@@ -27,6 +27,8 @@ type fold struct {
 	entries   []*entry
 	byRequest map[string]*entry
 	owners    rules.Owners
+	// wrote are the environments whose state file is this fold's own.
+	wrote map[string]bool
 	// rest is what did not fit any more.
 	rest []*task
 }
@@ -64,6 +66,8 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 		case err == nil:
 		case errors.Is(err, errNeedsBundle):
 			t.fail(err)
+		case isForeign(err):
+			l.hold(t, err)
 		case errors.Is(err, errStale) || outage(err):
 			return nil, err
 		case errors.Is(err, git.ErrMissing) || !permanent(err):
@@ -81,7 +85,10 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 
 // add puts one deployment on top of the fold, or finishes it without.
 func (l *lane) add(ctx context.Context, f *fold, t *task) error {
-	state, err := readState(ctx, f.reader, f.root, t.dep)
+	if t.decision != nil {
+		return l.addDecision(ctx, f, t)
+	}
+	state, err := l.stateOf(ctx, f, t)
 	if err != nil {
 		return err
 	}
@@ -118,8 +125,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	if err := t.checkPromises(); err != nil {
 		return err
 	}
-	e.foreign, err = l.foreignChange(ctx, f, t, before)
-	if err != nil {
+	if err := l.foreignChange(ctx, f, t, before, base, e); err != nil {
 		return err
 	}
 	changes := append(l.leave(t, before), change...)
@@ -133,7 +139,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 		}
 	}
 	tree := t.newTree()
-	e.state = newState(t)
+	e.state = withForeign(newState(t), e.state)
 	e.state.Unchanged = base == tree
 	if e.state.FilesChanged, err = countChanges(ctx, f.reader, base, tree); err != nil {
 		return err
@@ -149,6 +155,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	f.tip, f.root = e.commit, root
 	f.entries = append(f.entries, e)
 	f.byRequest[t.key()] = e
+	f.note(e)
 	if !t.removes() {
 		f.owners.Set(t.dep.EnvironmentName(), t.cmd.GetPath())
 	}

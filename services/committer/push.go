@@ -126,8 +126,9 @@ func (l *lane) succeed(f *fold) {
 	l.tip, l.root = f.tip, f.root
 	for _, e := range f.entries {
 		l.index.put(e.tasks[0].dep, e.state)
-		delete(l.reported, e.tasks[0].dep.EnvironmentName())
+		l.forgetForeign(e)
 	}
+	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {

@@ -37,6 +37,8 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// decision is set for what is no deployment but a decision about a foreign change.
+	decision *eventsv1.ForeignDecision
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 }
@@ -49,6 +51,8 @@ type outcome struct {
 	end time.Time
 	// overtaken tells that a newer generation is in Git as well: the desired state is no longer this deployment's.
 	overtaken bool
+	// how says what became of a decision that needed no commit.
+	how string
 }
 
 type result struct {
