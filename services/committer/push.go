@@ -127,9 +127,10 @@ func (l *lane) succeed(f *fold) {
 	for _, e := range f.entries {
 		for _, w := range e.written() {
 			l.index.put(w.dep, w.state)
-			delete(l.reported, w.dep.PlaceName())
 		}
+		l.forgetForeign(e)
 	}
+	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {
