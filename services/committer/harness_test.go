@@ -333,7 +333,7 @@ func restore(tree string) func(*eventsv1.DeploymentRequested) {
 func (w *world) send(cmd *eventsv1.DeploymentRequested) {
 	w.t.Helper()
 	parts := strings.Split(cmd.GetDeployment(), "/")
-	subject, err := events.CommandSubject("deploy", parts[1], parts[3])
+	subject, err := events.CommandSubject(events.Shard(cmd.GetRepository().GetUrl(), cmd.GetRepository().GetBranch()), parts[1], parts[3])
 	if err == nil {
 		w.mu.Lock()
 		id := fmt.Sprintf("%s@%d", cmd.GetDeployment(), time.Now().UnixNano())
