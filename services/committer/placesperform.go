@@ -14,17 +14,16 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
 // performPlaces is perform for a deployment with several places. Each has its own lane, fence and state file, so that a command that
 // comes again, also after a kill between any two places, finds which of them have it and does the rest.
-func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
+func (s *Service) performPlaces(ctx context.Context, t *task) (o outcome, stage string, err error) {
 	if (t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims()) && !s.withdrawn(t) {
 		if err := s.render(ctx, t); err != nil {
-			if o, found := s.lookUpPlaces(ctx, t, d, err); found {
+			if o, found := s.lookUpPlaces(ctx, t, err); found {
 				return o, stageCommit, nil
 			}
 			return outcome{}, stageRender, err
@@ -44,9 +43,9 @@ func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery)
 	return o, stageCommit, err
 }
 
-// lookUpPlaces asks Git for the outcome of a redelivered command that does not render any more. It is one only when every place has it.
-func (s *Service) lookUpPlaces(ctx context.Context, t *task, d events.Delivery, cause error) (outcome, bool) {
-	if d.Delivered < 2 && d.Attempt < 2 || !permanent(cause) {
+// lookUpPlaces asks Git for the outcome of a command that does not render any more. It is one only when every place has it.
+func (s *Service) lookUpPlaces(ctx context.Context, t *task, cause error) (outcome, bool) {
+	if !permanent(cause) {
 		return outcome{}, false
 	}
 	groups, later := t.groups("")
