@@ -483,6 +483,36 @@ func TestPlacesOfTwoRenderingsAreBroughtTogether(t *testing.T) {
 	}
 }
 
+func TestAnUpgradeThatRefusesTheInputSaysWhatIsWrittenAlready(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		point string
+		ends  string
+	}{{"parts_written", "deployment.failed"}, {"event_sent", "deployment.committed"}} {
+		t.Run(c.point, func(t *testing.T) {
+			t.Parallel()
+			die, died := dieAt(c.point, 1)
+			p := newPlaces(t, die)
+			p.send(p.one(1, shop))
+			<-died
+			p.stop()
+			p.cfg.Renderer = refusing{}
+			p.start()
+			p.settled()
+			if !p.has(c.ends, name("dev", 1)) {
+				t.Fatalf("it ended as %s", p.summary())
+			}
+			if c.ends == "deployment.failed" {
+				if got := p.failed(name("dev", 1)); got.GetStage() != "render" || !strings.Contains(got.GetMessage(), "part config in repositories/config") {
+					t.Errorf("it ended as %v", got)
+				}
+			} else if p.has("deployment.failed", name("dev", 1)) || len(p.committed(name("dev", 1)).GetParts()) != 2 {
+				t.Errorf("it ended as %s", p.summary())
+			}
+		})
+	}
+}
+
 func TestACancelledDeploymentStopsOnlyWhileNoPlaceHasIt(t *testing.T) {
 	t.Parallel()
 	die, died := dieAt("parts_written", 1)

@@ -24,7 +24,8 @@ import (
 func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
 	if (t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims()) && !s.withdrawn(t) {
 		if err := s.render(ctx, t); err != nil {
-			if o, found := s.lookUpPlaces(ctx, t, d, err); found {
+			o, found, err := s.lookUpPlaces(ctx, t, d, err)
+			if found {
 				return o, stageCommit, nil
 			}
 			return outcome{}, stageRender, err
@@ -44,19 +45,21 @@ func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery)
 	return o, stageCommit, err
 }
 
-// lookUpPlaces asks Git for the outcome of a redelivered command that does not render any more. It is one only when every place has it.
-func (s *Service) lookUpPlaces(ctx context.Context, t *task, d events.Delivery, cause error) (outcome, bool) {
+// lookUpPlaces asks Git for the outcome of a redelivered command that does not render any more. It is one only when every place has it;
+// otherwise the error says which ones have.
+func (s *Service) lookUpPlaces(ctx context.Context, t *task, d events.Delivery, cause error) (outcome, bool, error) {
 	if d.Delivered < 2 && d.Attempt < 2 || !permanent(cause) {
-		return outcome{}, false
+		return outcome{}, false, cause
 	}
 	groups, later := t.groups("")
-	found, err := s.survey(ctx, groups)
-	if err != nil || len(found) < len(t.cmd.GetParts())+1 {
-		return outcome{}, false
+	done, err := s.survey(ctx, groups)
+	differ := func(p placed) bool { return p.state.Whole != done[0].state.Whole }
+	if err != nil || len(done) < len(t.cmd.GetParts())+1 || slices.ContainsFunc(done, differ) {
+		return outcome{}, false, halfWay(cause, done)
 	}
-	o, err := s.gather(ctx, t, found)
+	o, err := s.gather(ctx, t, done)
 	o.later = later
-	return o, err == nil
+	return o, err == nil, err
 }
 
 // writePlaces brings all places into Git: first it is asked everywhere whether it may be written, then the parts are, all lanes at the
