@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -137,6 +138,22 @@ func TestAnEnvironmentIsSplitOverRepositories(t *testing.T) {
 		if files := at.bare.Git("ls-tree", "--name-only", "-r", "main:"+at.folder); files != at.file {
 			t.Errorf("part %s holds %s", part.GetId(), files)
 		}
+	}
+	together := map[string]string{}
+	for _, part := range append(want.GetParts(), &committerv1.CommittedPart{Repository: want.GetRepository(), Commit: want.GetCommit(), Tree: main}) {
+		if part.GetTree() == "" {
+			continue
+		}
+		tree, err := p.svc.GetTree(t.Context(), &committerv1.GetTreeRequest{Repository: part.GetRepository(), Commit: part.GetCommit(), Tree: part.GetTree()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range tree.GetFiles() {
+			together[f.GetPath()] = string(f.GetContent())
+		}
+	}
+	if d := cmp.Diff(shop, together); d != "" {
+		t.Errorf("read together: %s", d)
 	}
 	if n := p.commits(); n != 1 || len(p.config.Log("main")) != 1 || len(p.third.Log("main")) != 1 {
 		t.Errorf("there are %d commits in the main repository, which holds two places", n)
@@ -354,6 +371,14 @@ func TestASplitEnvironmentIsPutBackByItsTrees(t *testing.T) {
 	}
 	if filesIn(p.config, configFolder)["configmap-api.yaml"] != "config" || filesIn(p.third, "routes/dev")["route-api.yaml"] != "route" {
 		t.Error("the files are not those of then")
+	}
+	// The same command again finds all of it in Git, also when what it was made of is gone there.
+	gone := back(3)
+	gone.RestoreTree, gone.ExpectTree = lostTree(t), ""
+	p.send(gone)
+	p.settled()
+	if p.has("deployment.failed", name("dev", 3)) {
+		t.Errorf("what is in Git was told as failed: %v", p.failed(name("dev", 3)))
 	}
 	// What Git does not have any more is rendered, for all places, and has to be the same again.
 	lost := back(4)

@@ -100,6 +100,9 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 		return err
 	}
 	if len(todo) > 0 {
+		if t.restores() && t.group.whole == "" && todo[0].bundle == nil {
+			return errNeedsBundle // something of what is to be put back is not in Git
+		}
 		if err := t.checkWhole(); err != nil {
 			return err
 		}

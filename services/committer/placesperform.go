@@ -284,7 +284,8 @@ func (o outcome) committedParts() []*committerv1.CommittedPart {
 	return out
 }
 
-// whole gives the id of all files that the deployment brings; empty for a removal and where only rendering can tell.
+// whole gives the id of all files that the deployment brings; empty for a removal and where only rendering can tell, which is for the
+// lanes to ask for: what is in Git already is not rendered again.
 func (s *Service) whole(ctx context.Context, t *task) (string, error) {
 	switch {
 	case t.removes():
@@ -299,13 +300,13 @@ func (s *Service) whole(ctx context.Context, t *task) (string, error) {
 	var at []placed
 	for _, p := range t.places() {
 		if p.cmd.GetRestoreTree() == "" {
-			return "", errNeedsBundle // nobody knows what was there
+			return "", nil // nobody knows what was there
 		}
 		at = append(at, placed{part: p.dep.Part, ref: p.cmd.GetRepository(), state: rules.State{Tree: p.cmd.GetRestoreTree()}})
 	}
 	whole, err := s.standing(ctx, at)
 	if errors.Is(err, git.ErrMissing) {
-		return "", errNeedsBundle
+		return "", nil
 	}
 	return whole, err
 }
