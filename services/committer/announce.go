@@ -66,6 +66,9 @@ func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
 
 // announceCommitted tells of the commit alone.
 func (s *Service) announceCommitted(ctx context.Context, t *task, o outcome) error {
+	if err := s.overwritten(ctx, t, o); err != nil {
+		return err
+	}
 	if err := s.publish(ctx, t.dep, typeCommitted, t.cmd.GetDeployment()+"/committed", t.cmd.GetDeployment(), committed(t, o)); err != nil {
 		return err
 	}
@@ -146,6 +149,10 @@ func (s *Service) wait(ctx context.Context, t *task, d events.Delivery, stage st
 func (s *Service) deadLetter(ctx context.Context, d events.Delivery, dead events.DeadLetter) {
 	if d.Type == typePrefix+typeCancel { // the deployment goes on as if nobody had asked; the catalog asks again
 		s.log.Error("a request to withdraw a deployment was given up", "deployment", d.Resource, "reason", dead.Reason)
+		return
+	}
+	if d.Type == typePrefix+typeForeignDecision { // the catalog asks again
+		s.log.Error("a decision about a foreign change was given up", "environment", d.Resource, "reason", dead.Reason)
 		return
 	}
 	dep, err := rules.ParseDeployment(d.Resource)

@@ -58,6 +58,9 @@ func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o ou
 		o, err = s.lanes.submit(ctx, t)
 		return o, stageCommit, err
 	}
+	if err := s.holdings.answer(laneKey(t.cmd.GetRepository()), t.key()); err != nil {
+		return outcome{}, stageCommit, err
+	}
 	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims() {
 		if err := s.render(ctx, t); err != nil {
 			o, found := s.lookUp(ctx, t, d, err)

@@ -115,13 +115,10 @@ func (l *lane) leaveFolders(ctx context.Context, f *fold, t *task, e *entry, hel
 		if !ok {
 			continue
 		}
+		var told rules.State
 		if before.Path == path { // else what stands there is not what this file tells of
-			foreign, err := l.foreignChange(ctx, f, leaf.task, before)
-			if err != nil {
+			if told, err = l.foreignPlace(ctx, f, leaf.task, before, git.ZeroHash, e); err != nil {
 				return nil, err
-			}
-			if foreign != nil && !slices.ContainsFunc(e.spread.foreigns, sameForeign(foreign)) {
-				e.spread.foreigns = append(e.spread.foreigns, foreign)
 			}
 		}
 		if !leaf.keep {
@@ -130,7 +127,7 @@ func (l *lane) leaveFolders(ctx context.Context, f *fold, t *task, e *entry, hel
 		if at >= 0 {
 			continue
 		}
-		mark := newState(leaf.task)
+		mark := withForeign(newState(leaf.task), told)
 		mark.Part, mark.Path, mark.Tree, mark.Removed, mark.MovedTo = leaf.dep.Part, path, "", true, leaf.movedTo
 		base, err := treeAt(ctx, f.reader, f.root, path)
 		if err != nil {

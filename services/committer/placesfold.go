@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
@@ -72,9 +71,16 @@ func (e *entry) outcome(now time.Time) outcome {
 
 // placeOf gives the name of the place that a foreign change is at.
 func (l *lane) placeOf(ev *eventsv1.ForeignCommit) string {
-	for place, state := range l.index.states {
-		if state.Path == ev.GetPath() && strings.HasPrefix(place, ev.GetEnvironment()+"@") {
-			return place
+	for _, states := range []map[string]rules.State{l.index.states, l.wrote} {
+		for place, state := range states {
+			if state.Part == "" || rules.EnvironmentOf(place) != ev.GetEnvironment() {
+				continue
+			}
+			dep, err := rules.ParseDeployment(state.Deployment)
+			dep.Part = state.Part
+			if state.Path == ev.GetPath() || err == nil && dep.StatePath() == ev.GetPath() {
+				return place
+			}
 		}
 	}
 	return ev.GetEnvironment()
@@ -86,6 +92,8 @@ type share struct {
 	before *rules.State
 	base   git.Hash
 	change []git.Change
+	// foreign is what the state file says of a foreign change that is written over.
+	foreign rules.State
 }
 
 // addGroup puts what a deployment has in this branch on top of the fold, or finishes it without: places that hold it already are
@@ -131,7 +139,7 @@ func (l *lane) weigh(ctx context.Context, f *fold, t *task, e *entry) ([]share, 
 	var todo []share
 	for _, p := range t.group.places {
 		p = p.renewed()
-		state, err := readState(ctx, f.reader, f.root, p.dep)
+		state, err := l.stateOf(ctx, f, p)
 		if err != nil {
 			return nil, err
 		}
@@ -228,13 +236,10 @@ func (l *lane) claimFolders(f *fold, t *task, todo []share) error {
 // writeGroup makes the commit.
 func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo []share) error {
 	var removed, made []git.Change
-	for _, s := range todo {
-		foreign, err := l.foreignChange(ctx, f, s.task, s.before)
-		if err != nil {
+	for i, s := range todo {
+		var err error
+		if todo[i].foreign, err = l.foreignPlace(ctx, f, s.task, s.before, s.base, e); err != nil {
 			return err
-		}
-		if foreign != nil {
-			e.spread.foreigns = append(e.spread.foreigns, foreign)
 		}
 		if s.before == nil || !slices.Contains(t.group.listed, s.before.Path) {
 			removed = append(removed, l.leave(s.task, s.before)...)
@@ -263,6 +268,19 @@ func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo 
 	return l.sealGroup(ctx, f, t, e, root, l.commitSpec)
 }
 
+// foreignPlace is foreignChange for one of several places: it puts the event into the entry, once, and gives what the place's state file
+// is to say.
+func (l *lane) foreignPlace(ctx context.Context, f *fold, t *task, before *rules.State, base git.Hash, e *entry) (rules.State, error) {
+	one := &entry{tasks: e.tasks}
+	if err := l.foreignChange(ctx, f, t, before, base, one); err != nil {
+		return rules.State{}, err
+	}
+	if one.foreign != nil && !slices.ContainsFunc(e.spread.foreigns, sameForeign(one.foreign)) {
+		e.spread.foreigns = append(e.spread.foreigns, one.foreign)
+	}
+	return one.state, nil
+}
+
 // sealGroup writes the state files and the commit, and puts it on top of the fold.
 func (l *lane) sealGroup(
 	ctx context.Context, f *fold, t *task, e *entry, root git.Hash, spec func(t *task, parent, root git.Hash) git.CommitSpec,
@@ -281,6 +299,7 @@ func (l *lane) sealGroup(
 	f.tip, f.root = e.commit, root
 	f.entries = append(f.entries, e)
 	f.byRequest[t.foldKey()] = e
+	f.note(e)
 	for _, w := range e.spread.states {
 		if !w.state.Removed {
 			f.owners.Set(w.dep.PlaceName(), w.state.Path)
@@ -298,7 +317,7 @@ func (l *lane) shareState(ctx context.Context, f *fold, t *task, s share, root g
 		}
 	}
 	tree := s.newTree()
-	state := newState(s.task)
+	state := withForeign(newState(s.task), s.foreign)
 	state.Part, state.Unchanged = s.dep.Part, s.base == tree
 	if state.FilesChanged, err = countChanges(ctx, f.reader, s.base, tree); err != nil {
 		return rules.State{}, err

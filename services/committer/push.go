@@ -127,9 +127,10 @@ func (l *lane) succeed(f *fold) {
 	for _, e := range f.entries {
 		for _, w := range e.written() {
 			l.index.put(w.dep, w.state)
-			delete(l.reported, w.dep.PlaceName())
 		}
+		l.forgetForeign(e)
 	}
+	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {
@@ -183,6 +184,7 @@ func tasksOf(entries []*entry) []*task {
 // abort gives all tasks the same error. What is neither an outage nor a definite no is an anomaly: the lane's knowledge may be
 // wrong, so it is read again next time.
 func (l *lane) abort(ctx context.Context, tasks []*task, err error) {
+	err = l.svc.credentials.retryRenewed(ctx, l.ref.GetCredentials(), err)
 	err = hostError(ctx, err, l.svc.credentials.secrets(l.ref.GetCredentials()))
 	if errors.Is(err, git.ErrMissing) {
 		err = internal(err)

@@ -40,6 +40,8 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// decision is set for what is no deployment but a decision about a foreign change.
+	decision *eventsv1.ForeignDecision
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 	// group is what one lane does of a deployment with several places; nil for a deployment that has one.
@@ -62,6 +64,8 @@ type outcome struct {
 	warnings []string
 	// later are the places to be left when all of this is told.
 	later []*task
+	// how says what became of a decision that needed no commit.
+	how string
 }
 
 type result struct {

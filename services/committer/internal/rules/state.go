@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -65,7 +66,16 @@ type State struct {
 	Parts []PartState `json:"parts,omitempty"`
 	// MovedTo tells where an environment that left the branch went. It is removed here, and the file fences off late commands.
 	MovedTo string `json:"moved_to,omitempty"`
+	// Allowed is the foreign tree at Path that somebody decided may be written over, Absent for a removed folder; empty otherwise.
+	Allowed string `json:"allowed,omitempty"`
+	// Decided is the request id of the last decision about a foreign change, so that none is carried out twice.
+	Decided string `json:"decided,omitempty"`
+	// Overwrote is the foreign tree that the deployment replaced, Absent for a removed folder; empty when there was none.
+	Overwrote string `json:"overwrote,omitempty"`
 }
+
+// ErrNewerState means that a newer Towpath wrote the state file: nobody damaged it, and nothing may be written over it.
+var ErrNewerState = errors.New("the state file is of a newer Towpath")
 
 // EncodeState gives the bytes of a state file: the same state always gives the same bytes.
 func EncodeState(s State) []byte {
@@ -87,8 +97,11 @@ func DecodeState(data []byte) (State, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return State{}, fmt.Errorf("the state file is not readable: %w", err)
 	}
-	if s.Version < 1 || s.Version > stateVersion {
-		return State{}, fmt.Errorf("the state file has version %d and this Towpath reads up to %d", s.Version, stateVersion)
+	if s.Version > stateVersion {
+		return State{}, fmt.Errorf("%w: it has version %d and this Towpath reads up to %d", ErrNewerState, s.Version, stateVersion)
+	}
+	if s.Version < 1 {
+		return State{}, errors.New("the state file names no version")
 	}
 	if s.Deployment == "" {
 		return State{}, fmt.Errorf("the state file names no deployment")
