@@ -108,7 +108,7 @@ func (l *lane) leaveFolders(ctx context.Context, f *fold, t *task, e *entry, hel
 		var err error
 		if at >= 0 {
 			before = held[at].before
-		} else if before, err = readState(ctx, f.reader, f.root, leaf.dep); err != nil {
+		} else if before, err = l.stateOf(ctx, f, leaf.task); err != nil {
 			return nil, err
 		}
 		path, ok := leftFolder(leaf.task, before, at >= 0)

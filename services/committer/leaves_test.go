@@ -291,3 +291,36 @@ func TestARemovalWithAMoveThatNeverEndedRemovesBoth(t *testing.T) {
 		t.Errorf("the old state file says %v", s)
 	}
 }
+
+func TestAPartMayTakeTheFolderThatItsEnvironmentHad(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.change("dev", 1, shop))
+	p.committed(name("dev", 1))
+	// The main place goes to another repository, and a part comes to its folder: nobody says that the folder is left.
+	config := p.part("config", "shop", oldFolder, "/ConfigMap")
+	config.Repository = cloneRef(p.repo)
+	p.send(p.change("dev", 2, shop, p.to("third", "apps/shop"), withParts(config)))
+	p.committed(name("dev", 2))
+	if len(filesIn(p.bare, oldFolder)) != 1 || len(filesIn(p.third, "apps/shop")) != 2 || p.commits() != 2 || log(p.third) != 1 {
+		t.Errorf("the places hold %v and %v", filesIn(p.bare, oldFolder), filesIn(p.third, "apps/shop"))
+	}
+	if s := stateOf(t, p.bare, ""); s["removed"] != true || s["moved_to"] != "repositories/third#main:apps/shop" {
+		t.Errorf("the old state file says %v", s)
+	}
+	// The part changes its name, and then the environment is whole there again.
+	renamed := p.part("settings", "shop", oldFolder, "/ConfigMap")
+	renamed.Repository = cloneRef(p.repo)
+	p.send(p.change("dev", 3, shop, p.to("third", "apps/shop"), withParts(renamed)))
+	p.committed(name("dev", 3))
+	p.send(p.change("dev", 4, shop, leaving(p.old("", "third", "apps/shop"))))
+	p.committed(name("dev", 4))
+	if len(filesIn(p.bare, oldFolder)) != len(shop) || len(filesIn(p.third, "apps")) != 0 {
+		t.Errorf("the places hold %v and %v", filesIn(p.bare, oldFolder), filesIn(p.third, "apps"))
+	}
+	for _, part := range []string{"@config", "@settings"} {
+		if s := stateOf(t, p.bare, part); s["removed"] != true {
+			t.Errorf("%s has %v", part, s)
+		}
+	}
+}

@@ -32,6 +32,9 @@ type group struct {
 	// others are the parts that are written elsewhere, for the main place's state file.
 	others []rules.PartState
 
+	// movedTo says where a place went that the environment leaves.
+	movedTo func(old *task) string
+
 	// survey only asks what would happen.
 	survey bool
 	// begun tells that it is too late to withdraw the deployment.
@@ -238,7 +241,7 @@ func (t *task) groups(whole string) (groups, later []*task) {
 		if g == nil {
 			g = t.place("", p.cmd.GetRepository(), p.cmd.GetPath())
 			g.cmd.ExpectTree = t.cmd.GetExpectTree()
-			g.group = &group{main: lane == mainLane, split: len(t.cmd.GetParts()) > 0, whole: whole}
+			g.group = &group{main: lane == mainLane, split: len(t.cmd.GetParts()) > 0, whole: whole, movedTo: t.movedTo}
 			byLane[lane] = g
 			groups = append(groups, g)
 		}

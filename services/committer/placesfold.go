@@ -108,6 +108,7 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 		return err
 	}
 	if len(todo) > 0 {
+		l.leaveTaken(t)
 		if t.restores() && t.group.whole == "" && todo[0].bundle == nil {
 			return errNeedsBundle // something of what is to be put back is not in Git
 		}
@@ -121,6 +122,9 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 		for i, s := range todo {
 			if todo[i].change, err = l.change(ctx, f, s.task, e); err == nil {
 				err = s.checkPromises()
+			}
+			if err == nil { // before anything is written anywhere: it may have to wait for a decision
+				todo[i].foreign, err = l.foreignPlace(ctx, f, s.task, s.before, l.strange(s), e)
 			}
 			if err != nil {
 				return err
@@ -215,6 +219,26 @@ func (l *lane) lend(places []*task, leaves []*leaf) (back func()) {
 	}
 }
 
+// leaveTaken adds to what the commit leaves the environment's places whose folders are taken by others of its places, and that it does
+// not have any more: nobody lists them as left, because the folder is not.
+func (l *lane) leaveTaken(t *task) {
+	environment := t.dep.EnvironmentName()
+	has := func(part string) bool {
+		return slices.ContainsFunc(t.group.places, func(p *task) bool { return p.dep.Part == part }) ||
+			slices.ContainsFunc(t.group.leaves, func(old *leaf) bool { return old.dep.Part == part })
+	}
+	for place, state := range l.index.states {
+		if rules.EnvironmentOf(place) != environment || state.Removed || has(state.Part) || t.claims() {
+			continue
+		}
+		if slices.ContainsFunc(t.group.places, func(p *task) bool { return rules.Overlap(p.cmd.GetPath(), state.Path) }) {
+			old := &leaf{task: t.place(state.Part, t.cmd.GetRepository(), state.Path)}
+			old.movedTo = t.group.movedTo(old.task)
+			t.group.leaves = append(t.group.leaves, old)
+		}
+	}
+}
+
 // claimFolders checks that the group's places may own their folders.
 func (l *lane) claimFolders(f *fold, t *task, todo []share) error {
 	l.spare(t.group.leaves)
@@ -236,11 +260,7 @@ func (l *lane) claimFolders(f *fold, t *task, todo []share) error {
 // writeGroup makes the commit.
 func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo []share) error {
 	var removed, made []git.Change
-	for i, s := range todo {
-		var err error
-		if todo[i].foreign, err = l.foreignPlace(ctx, f, s.task, s.before, s.base, e); err != nil {
-			return err
-		}
+	for _, s := range todo {
 		if s.before == nil || !slices.Contains(t.group.listed, s.before.Path) {
 			removed = append(removed, l.leave(s.task, s.before)...)
 		}
@@ -268,6 +288,18 @@ func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo 
 	return l.sealGroup(ctx, f, t, e, root, l.commitSpec)
 }
 
+// strange gives what stands at a place that is to be written, unless it is the environment's own: a place of it that goes elsewhere
+// tells of changes there.
+func (l *lane) strange(s share) git.Hash {
+	environment := s.dep.EnvironmentName()
+	for place, state := range l.index.states {
+		if rules.EnvironmentOf(place) == environment && !state.Removed && rules.Overlap(state.Path, s.cmd.GetPath()) {
+			return git.ZeroHash
+		}
+	}
+	return s.base
+}
+
 // foreignPlace is foreignChange for one of several places: it puts the event into the entry, once, and gives what the place's state file
 // is to say.
 func (l *lane) foreignPlace(ctx context.Context, f *fold, t *task, before *rules.State, base git.Hash, e *entry) (rules.State, error) {
@@ -293,7 +325,11 @@ func (l *lane) sealGroup(
 	if err != nil {
 		return fmt.Errorf("splice the state files: %w", err)
 	}
-	if e.commit, err = git.NewCommit(f.objs, spec(t, f.tip, root)); err != nil {
+	commit := spec(t, f.tip, root)
+	if err := l.sign(ctx, f, &commit); err != nil {
+		return err
+	}
+	if e.commit, err = git.NewCommit(f.objs, commit); err != nil {
 		return err
 	}
 	f.tip, f.root = e.commit, root
