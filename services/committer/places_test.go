@@ -2,9 +2,14 @@ package committer_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -12,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
@@ -635,5 +641,81 @@ func TestAPlainDeploymentsStateFileIsAsItWas(t *testing.T) {
 	}
 	if n := g.value(t, "pushes_total"); n != 1 {
 		t.Errorf("%v pushes", n)
+	}
+}
+
+func TestAHeldForeignChangeStopsAllPlacesBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	hold := func(cmd *eventsv1.DeploymentRequested) {
+		cmd.ForeignPolicy = committerv1.ForeignPolicy_FOREIGN_POLICY_HOLD
+	}
+	p := newPlaces(t)
+	p.send(p.one(1, shop, hold))
+	p.committed(name("dev", 1))
+	p.bare.Commit("main", "by hand", map[string][]byte{oldFolder + "/deployment-api.yaml": []byte("edited")})
+	changed := map[string]string{"deployment-api.yaml": "2", "configmap-api.yaml": "2", "route-api.yaml": "2"}
+	p.send(p.one(2, changed, hold))
+	if got := find(p.world, "deployment.waiting", name("dev", 2), &eventsv1.DeploymentWaiting{}); !strings.Contains(got.GetReason(), oldFolder) {
+		t.Errorf("it waits as %v", got)
+	}
+	if log(p.config) != 1 || log(p.third) != 1 || p.commits() != 2 {
+		t.Error("half of it was written")
+	}
+	p.bare.Commit("main", "taken back", map[string][]byte{oldFolder + "/deployment-api.yaml": []byte("api")})
+	p.committed(name("dev", 2))
+	// An old place with a change to decide about is waited for at the new one.
+	p.bare.Commit("main", "by hand", map[string][]byte{oldFolder + "/extra.yaml": []byte("x")})
+	p.send(p.change("dev", 3, shop, hold, p.to("third", "apps/shop"), leaving(
+		p.old("", "shop", oldFolder), p.old("config", "config", configFolder), p.old("routes", "third", "routes/dev"))))
+	got := find(p.world, "deployment.waiting", name("dev", 3), &eventsv1.DeploymentWaiting{})
+	if !strings.Contains(got.GetReason(), "stands at its new place") || filesIn(p.bare, oldFolder)["extra.yaml"] != "x" {
+		t.Errorf("it waits as %v", got)
+	}
+	p.bare.Commit("main", "taken back", map[string][]byte{oldFolder + "/extra.yaml": nil})
+	p.committed(name("dev", 3))
+	if len(filesIn(p.bare, oldFolder)) != 0 || len(filesIn(p.third, "apps/shop")) != len(shop) {
+		t.Error("it has not moved")
+	}
+}
+
+func TestAllCommitsOfSplitAndMovedEnvironmentsAreSigned(t *testing.T) {
+	t.Parallel()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing := &committerv1.Signing{Format: committerv1.Signing_FORMAT_SSH, Credentials: "signer"}
+	p := newPlaces(t, func(w *world) {
+		w.cfg.CredentialsDir = t.TempDir()
+		w.repo.Signing = signing
+		dir := filepath.Join(w.cfg.CredentialsDir, "signer")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "identity"), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	sign := func(cmd *eventsv1.DeploymentRequested) {
+		cmd.Repository.Signing = signing
+		for _, part := range append(cmd.GetParts(), cmd.GetLeaves()...) {
+			part.Repository.Signing = signing
+		}
+	}
+	p.send(p.one(1, shop, sign))
+	p.committed(name("dev", 1))
+	p.send(p.change("dev", 2, shop, p.to("third", "apps/shop"), leaving(
+		p.old("", "shop", oldFolder), p.old("config", "config", configFolder), p.old("routes", "third", "routes/dev")), sign))
+	p.committed(name("dev", 2))
+	for _, b := range []*gittest.Bare{p.bare, p.config, p.third} {
+		for _, c := range strings.Fields(b.Git("rev-list", "main")) {
+			if !strings.Contains(b.Git("cat-file", "commit", c), "BEGIN SSH SIGNATURE") {
+				t.Errorf("a commit is not signed: %s", b.Git("log", "-1", c))
+			}
+		}
 	}
 }

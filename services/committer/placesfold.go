@@ -102,6 +102,9 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 	if t.group.leaving {
 		return l.addLeaves(ctx, f, t)
 	}
+	if t.group.survey && t.mayStop() && !l.fresh {
+		return errStale
+	}
 	e := &entry{tasks: []*task{t}, spread: &spreadEntry{}}
 	todo, err := l.weigh(ctx, f, t, e)
 	if err != nil {
@@ -136,6 +139,11 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 		return nil
 	}
 	return l.writeGroup(ctx, f, t, e, todo)
+}
+
+// mayStop tells whether what others pushed can stop the deployment. Then it is worth a look at every branch before the first is written.
+func (t *task) mayStop() bool {
+	return holds(t.cmd.GetForeignPolicy()) || slices.ContainsFunc(t.group.places, func(p *task) bool { return p.cmd.GetExpectBaseTree() != "" })
 }
 
 // weigh asks the fence about each place. Those that hold the deployment go into the entry, the others are to be written.
