@@ -76,7 +76,8 @@ type Config struct {
 	// Log gets what an operator wants to know. Default slog.Default.
 	Log *slog.Logger
 	// Failpoint is called at the boundaries of a deployment, so that a test can end the process there: "rendered", "pack_sent",
-	// "ref_moved", "event_sent", "acknowledged". Default: nothing.
+	// "ref_moved", "event_sent", "acknowledged"; with several places also "parts_written", "desired_sent" and "place_left". Default:
+	// nothing.
 	Failpoint func(name string)
 }
 
