@@ -125,13 +125,16 @@ func (l *lane) succeed(f *fold) {
 	now := time.Now()
 	l.tip, l.root = f.tip, f.root
 	for _, e := range f.entries {
-		l.index.put(e.tasks[0].dep, e.state)
-		delete(l.reported, e.tasks[0].dep.EnvironmentName())
+		for _, w := range e.written() {
+			l.index.put(w.dep, w.state)
+		}
+		l.forgetForeign(e)
 	}
+	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {
-			t.finish(result{outcome: outcome{commit: e.commit, state: e.state, end: now}})
+			t.finish(result{outcome: e.outcome(now)})
 		}
 	}
 	l.log.Info("pushed", "commits", len(f.entries), "tip", f.tip.String(), "objects", f.objs.Len(), "bytes", f.objs.Bytes())

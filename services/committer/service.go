@@ -35,6 +35,7 @@ type Service struct {
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
+	holdings    holdings
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -77,6 +78,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}, func(ctx context.Context, d events.Delivery) error {
 		if d.Type == typePrefix+typeCancel {
 			return s.withdraw(ctx, d)
+		}
+		if d.Type == typePrefix+typeForeignDecision {
+			return s.decide(ctx, d)
 		}
 		return s.handle(ctx, d)
 	})
