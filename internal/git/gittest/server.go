@@ -64,6 +64,7 @@ type Server struct {
 	faults   []Fault
 	user     string
 	password string
+	also     map[string]string // further users
 	requests []string
 	protocol bool
 	released chan struct{}
@@ -129,6 +130,17 @@ func (s *Server) RequireAuth(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user, s.password = user, password
+}
+
+// AllowAuth lets another user in beside the one of RequireAuth, as a host does while credentials are being changed; an empty
+// password takes that back.
+func (s *Server) AllowAuth(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.also == nil {
+		s.also = map[string]string{}
+	}
+	s.also[user] = password
 }
 
 // ForgetProtocol makes the server speak version 0 only, like hosts that never learnt version 2.
@@ -220,7 +232,8 @@ func (s *Server) admit(r *http.Request) (f Fault, hit, allowed bool) {
 		r.Header.Del("Git-Protocol")
 	}
 	if s.user != "" || s.password != "" {
-		if user, password, _ := r.BasicAuth(); user != s.user || password != s.password {
+		user, password, _ := r.BasicAuth()
+		if (user != s.user || password != s.password) && (password == "" || s.also[user] != password) {
 			return Fault{}, false, false
 		}
 	}
