@@ -37,6 +37,8 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// whole tells that a lane has asked for the files: the remote does not have the task's tree, or may not.
+	whole bool
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 }
