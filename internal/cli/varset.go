@@ -252,6 +252,7 @@ func (t *tow) rolledOut(ctx context.Context, f *variableFlags, p *printer, r *ca
 		m := r.GetVariable()
 		t.printf("%s = %s (version %d)\n", last(m.GetName()), clean(variableValue(m)), m.GetVersion())
 	}
+	t.noteHeld(r.GetHeldEnvironments())
 	var names []string
 	for _, d := range r.GetDeployments() {
 		names = append(names, d.GetName())
