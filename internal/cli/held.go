@@ -1,5 +1,10 @@
 package cli
 
+import (
+	"context"
+	"strings"
+)
+
 // heldText tells that a rollback holds an environment; "" when none does.
 func heldText(m environment) string {
 	if m.GetHeldByRollback() == "" {
@@ -36,4 +41,18 @@ func heldBy(m environment) string {
 		return "rollback " + deploymentNumber(m.GetHeldByRollback())
 	}
 	return ""
+}
+
+// heldIn tells which environments of a variable's application a rollback holds.
+func (t *tow) heldIn(ctx context.Context, variable string) (map[string]bool, error) {
+	app, _, _ := strings.Cut(variable, "/variables/")
+	envs, err := t.listEnvironments(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]bool{}
+	for _, m := range envs {
+		held[m.GetName()] = m.GetHeldByRollback() != ""
+	}
+	return held, nil
 }
