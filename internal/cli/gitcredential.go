@@ -112,13 +112,13 @@ func (t *tow) portalURL(given string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	host, port, err := net.SplitHostPort(to.Server)
-	if err != nil || port != "7081" {
-		return "", nil
+	host, isDefault := strings.CutSuffix(to.Server, ":7081")
+	if !isDefault {
+		return "", nil // nobody knows; only a repository that towpathd keeps needs it
 	}
 	scheme := "http"
 	if to.TLS {
 		scheme = "https"
 	}
-	return scheme + "://" + net.JoinHostPort(host, "7080"), nil
+	return scheme + "://" + host + ":7080", nil
 }

@@ -184,3 +184,28 @@ func BenchmarkClone(b *testing.B) {
 		}
 	}
 }
+
+func FuzzRequestsOfReadersAreAnswered(f *testing.F) {
+	for _, seed := range []string{
+		pkt("command=ls-refs\n") + "0001" + pkt("peel\n") + pkt("symrefs\n") + pkt("unborn\n") + pkt("ref-prefix refs/\n") + "0000",
+		pkt("command=fetch\n") + "0001" + pkt("want "+strings.Repeat("1", 40)+"\n") + pkt("deepen 3\n") + pkt("filter blob:none\n") + pkt("done\n") + "0000",
+		pkt("want "+strings.Repeat("1", 40)+" side-band-64k filter\n") + pkt("filter blob:none\n") + "0000" + pkt("done\n"), "0001", "0002", "ffff",
+	} {
+		f.Add(seed, true)
+		f.Add(seed, false)
+	}
+	repos := openRepos(f, f.TempDir(), git.ReposOptions{})
+	mustPush(f, openEmbedded(f, repos, "app"), "main", "first", file("a/b", "1"))
+	h := git.NewHTTPHandler(repos, func(*http.Request, string, bool) error { return nil })
+	f.Fuzz(func(t *testing.T, body string, v2 bool) {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/app.git/git-upload-pack", strings.NewReader(body))
+		if v2 {
+			req.Header.Set("Git-Protocol", "version=2")
+		}
+		answer := httptest.NewRecorder()
+		h.ServeHTTP(answer, req)
+		if answer.Code != http.StatusOK {
+			t.Errorf("%q is answered by %d", body, answer.Code)
+		}
+	})
+}
