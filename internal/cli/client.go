@@ -167,7 +167,7 @@ func repeatable(method string, req any) bool {
 		return true
 	}
 	verb := method[strings.LastIndexByte(method, '/')+1:]
-	for _, prefix := range []string{"Get", "List", "Plan", "WhoAmI", "Sync", "Explain", "Diff"} {
+	for _, prefix := range []string{"Get", "List", "Plan", "WhoAmI", "Sync", "Explain", "Diff", "Compare"} {
 		if strings.HasPrefix(verb, prefix) {
 			return true
 		}

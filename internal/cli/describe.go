@@ -54,7 +54,7 @@ func (p *printer) environment(m environment, set *catalogv1.Set) error {
 	return p.fields(
 		"Environment", short(m.GetName()), "Title", m.GetDisplayName(), "Type", short(m.GetType()), "Namespace", m.GetNamespace(),
 		"State", envState(m.GetState()), "Labels", labelText(m.GetLabels()),
-		"Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(),
+		"Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Held", heldText(m),
 		"Workloads", orNone(workloadLines(set)), "Variables", strings.Join(variableLines(m.GetIntent().GetVariables()), "\n"),
 		"Overlay", strings.Join(overlayLines(m.GetIntent().GetOverlay()), "\n"))
 }

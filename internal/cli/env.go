@@ -29,7 +29,7 @@ func (t *tow) environments() noun[environment] {
 			{"BY", false, func(_ *printer, m environment) string { return last(m.GetRunning().GetActor()) }},
 			{"SINCE", false, func(p *printer, m environment) string { return p.when(m.GetRunning().GetSince()) }},
 			{"EXPIRES", false, func(p *printer, m environment) string { return p.when(m.GetExpireTime()) }},
-			{"LOCK", false, func(_ *printer, m environment) string { return last(m.GetLock().GetActor()) }},
+			{"LOCK", false, func(_ *printer, m environment) string { return heldBy(m) }},
 			{"DEPLOYMENT", true, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
 			{"MESSAGE", true, func(_ *printer, m environment) string { return m.GetRunning().GetMessage() }},
 			{"FROM", true, func(_ *printer, m environment) string { return originText(m.GetOrigin()) }},

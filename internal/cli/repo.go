@@ -74,5 +74,5 @@ func pushBudget(n int32) string {
 }
 
 func (t *tow) repoCmd() *cobra.Command {
-	return t.repositories().group(t, "A repository is a Git remote that environments are written to.")
+	return t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.cloneURLCmd())
 }

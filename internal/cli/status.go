@@ -32,9 +32,9 @@ var statusColumns = []column[environment]{
 	{"SEEN", true, func(p *printer, m environment) string { return p.when(m.GetLive().GetTime()) }},
 	{"MESSAGE", false, func(p *printer, m environment) string {
 		if p.format == "wide" {
-			return m.GetLive().GetMessage()
+			return heldMark(m, m.GetLive().GetMessage())
 		}
-		return clip(m.GetLive().GetMessage(), 60)
+		return clip(heldMark(m, m.GetLive().GetMessage()), 60)
 	}},
 }
 
@@ -182,7 +182,7 @@ func (p *printer) status(s *envStatus) error {
 	}
 	err := p.fields(
 		"Environment", short(s.env.GetName()), "Type", short(s.env.GetType()), "Namespace", s.env.GetNamespace(),
-		"State", envState(s.env.GetState()), "Runs", p.deploymentLine(s.active), "Newest", newest,
+		"State", envState(s.env.GetState()), "Held", heldText(s.env), "Runs", p.deploymentLine(s.active), "Newest", newest,
 		"Commit", s.active.GetCommit(), "Tree", s.active.GetTree(), "Sync", sync, "Health", health, "Drift", s.drift())
 	if err != nil || len(s.live.GetObjects()) == 0 {
 		return err

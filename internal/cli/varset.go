@@ -232,9 +232,15 @@ func (t *tow) planApplicationVariable(ctx context.Context, c *client, name strin
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		return err
 	}
+	held := map[string]bool{}
+	if rollout == catalogv1.Rollout_ROLLOUT_ALL {
+		if held, err = t.heldIn(ctx, name); err != nil {
+			return err
+		}
+	}
 	for _, use := range uses.GetUses() {
 		when := "with its next deployment"
-		if rollout == catalogv1.Rollout_ROLLOUT_ALL {
+		if rollout == catalogv1.Rollout_ROLLOUT_ALL && !held[use.GetEnvironment()] {
 			when = "by a deployment at once"
 		}
 		t.printf("%s %s reads it and gets it %s\n", short(use.GetEnvironment()), use.GetWorkload(), when)
@@ -252,6 +258,7 @@ func (t *tow) rolledOut(ctx context.Context, f *variableFlags, p *printer, r *ca
 		m := r.GetVariable()
 		t.printf("%s = %s (version %d)\n", last(m.GetName()), clean(variableValue(m)), m.GetVersion())
 	}
+	t.noteHeld(r.GetHeldEnvironments())
 	var names []string
 	for _, d := range r.GetDeployments() {
 		names = append(names, d.GetName())

@@ -68,6 +68,7 @@ func isAncestor(ctx context.Context, r Reader, old, new Hash) (bool, error) {
 // selection is what a client gets: the commits in the order found (newest first) and the ids of all objects.
 type selection struct {
 	st      *store
+	noBlobs bool
 	seen    map[Hash]struct{}
 	objects []Hash
 }
@@ -78,6 +79,7 @@ type walk struct {
 	haves    []Hash            // commits that both have
 	theirs   map[Hash]struct{} // where the client's own history is cut
 	boundary map[Hash]struct{} // where the answer's history is cut; nil: as the client's
+	noBlobs  bool              // files are left out, except those that are wanted by their ids
 }
 
 const (
@@ -183,7 +185,7 @@ func (w walk) selectObjects(ctx context.Context, st *store) (*selection, error) 
 		complete[h] = c.Tree
 		fallback = c.Tree
 	}
-	s := &selection{st: st, seen: map[Hash]struct{}{}}
+	s := &selection{st: st, noBlobs: w.noBlobs, seen: map[Hash]struct{}{}}
 	for _, c := range wanted {
 		s.add(c.Hash)
 	}
@@ -238,7 +240,9 @@ func (s *selection) addTree(ctx context.Context, tree, base Hash) error {
 		switch {
 		case both && was.hash() == e.Hash || e.Mode == filemode.Submodule:
 		case !e.IsDir():
-			s.add(e.Hash)
+			if !s.noBlobs {
+				s.add(e.Hash)
+			}
 		default:
 			base := ZeroHash
 			if both && was.isDir() {

@@ -19,7 +19,7 @@ import (
 // errs.Unauthenticated makes git ask for a user and a password, which arrive as HTTP Basic authentication in the next request.
 type Authorise = func(r *http.Request, repo string, write bool) error
 
-// handler is Git's smart HTTP protocol, version 0, for embedded repositories.
+// handler is Git's smart HTTP protocol for embedded repositories: version 2 for reading where the client speaks it, else version 0.
 type handler struct {
 	repos     *Repos
 	authorise Authorise
@@ -60,7 +60,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache")
 	switch action {
 	case "info/refs":
-		err = repo.advertise(w, service)
+		if service == uploadPack && asksV2(r) {
+			err = advertiseV2(w)
+		} else {
+			err = repo.advertise(w, service)
+		}
 	case uploadPack:
 		err = repo.serveUpload(w, r)
 	default:
@@ -114,7 +118,7 @@ func requestBody(w http.ResponseWriter, r *http.Request, limit int64) (io.Reader
 }
 
 const (
-	uploadFeatures  = "multi_ack_detailed side-band-64k ofs-delta shallow no-progress"
+	uploadFeatures  = "multi_ack_detailed side-band-64k ofs-delta shallow no-progress filter allow-tip-sha1-in-want allow-reachable-sha1-in-want"
 	receiveFeatures = "report-status delete-refs ofs-delta side-band-64k no-thin"
 )
 

@@ -26,6 +26,7 @@ type uploadRequest struct {
 	sideband   bool
 	negotiates bool // haves ended in a flush: the client wants to know what is common
 	done       bool
+	noBlobs    bool // the client takes files when it needs them
 }
 
 func readUploadRequest(body io.Reader) (u uploadRequest, err error) {
@@ -60,6 +61,10 @@ func readUploadRequest(body io.Reader) (u uploadRequest, err error) {
 			if u.depth, err = strconv.Atoi(rest); err != nil || u.depth < 1 {
 				return u, fmt.Errorf("deepen %q is not a depth", rest)
 			}
+		case "filter":
+			if err := u.filter(rest); err != nil {
+				return u, err
+			}
 		case "done":
 			u.done = true
 			return u, nil
@@ -67,6 +72,15 @@ func readUploadRequest(body io.Reader) (u uploadRequest, err error) {
 			return u, fmt.Errorf("%q is not understood here", word)
 		}
 	}
+}
+
+// filter takes what a partial clone leaves out. Files is what is large; a clone without folders would ask for each of them.
+func (u *uploadRequest) filter(spec string) error {
+	if spec != "blob:none" {
+		return fmt.Errorf("the filter %q is not served here; use blob:none", spec)
+	}
+	u.noBlobs = true
+	return nil
 }
 
 // serveUpload answers one request of a clone or fetch. The protocol keeps no state: a request that does not end in "done" is
@@ -78,10 +92,13 @@ func (r *repo) serveUpload(w http.ResponseWriter, req *http.Request) error {
 		http.Error(w, "the request is not readable", http.StatusBadRequest)
 		return err
 	}
+	if asksV2(req) {
+		return r.serveV2(ctx, w, body)
+	}
 	u, err := readUploadRequest(body)
 	w.Header().Set("Content-Type", "application/x-"+uploadPack+"-result")
 	if err != nil {
-		return sayError(w, "the request is not readable", err)
+		return sayError(w, "the request is not readable: "+err.Error(), err)
 	}
 	if len(u.wants) == 0 {
 		return nil
@@ -127,7 +144,33 @@ func (r *repo) checkWants(wants []Hash) error {
 // negotiate writes the answer's beginning (where history is cut, and what is common) and says what to send.
 func (r *repo) negotiate(ctx context.Context, u uploadRequest) (out []byte, spec walk, err error) {
 	var b bytes.Buffer
-	spec = walk{theirs: u.shallows}
+	spec, cuts, err := r.choose(ctx, u)
+	if err != nil {
+		return nil, spec, err
+	}
+	if u.depth > 0 {
+		cuts.write(&b)
+		writeFlush(&b)
+	}
+	r.acknowledge(&b, u, spec.haves)
+	return b.Bytes(), spec, nil
+}
+
+// cuts are the changes of where the client's history ends.
+type cuts struct{ shallow, unshallow []Hash }
+
+func (c cuts) write(b *bytes.Buffer) {
+	for _, h := range c.shallow {
+		writePkt(b, "shallow %s\n", h)
+	}
+	for _, h := range c.unshallow {
+		writePkt(b, "unshallow %s\n", h)
+	}
+}
+
+// choose says what to send of what a client has and wants.
+func (r *repo) choose(ctx context.Context, u uploadRequest) (spec walk, c cuts, err error) {
+	spec = walk{theirs: u.shallows, noBlobs: u.noBlobs}
 	for _, h := range u.wants {
 		// A tag's commit is walked; the tag itself is added to the pack.
 		if target, ok := r.peel(h); ok {
@@ -140,28 +183,26 @@ func (r *repo) negotiate(ctx context.Context, u uploadRequest) (out []byte, spec
 	if u.depth > 0 {
 		boundary, inside, err := cutAt(ctx, r.store, spec.wants, u.depth)
 		if err != nil {
-			return nil, spec, err
+			return spec, c, err
 		}
 		spec.boundary = boundary
 		for h := range boundary {
 			if _, theirs := u.shallows[h]; !theirs {
-				writePkt(&b, "shallow %s\n", h)
+				c.shallow = append(c.shallow, h)
 			}
 		}
 		for h := range u.shallows {
 			if _, deeper := inside[h]; deeper {
-				writePkt(&b, "unshallow %s\n", h)
+				c.unshallow = append(c.unshallow, h)
 			}
 		}
-		writeFlush(&b)
 	}
 	for _, h := range u.haves {
 		if typ, ok := r.store.typeOf(h); ok && typ == plumbing.CommitObject {
 			spec.haves = append(spec.haves, h)
 		}
 	}
-	r.acknowledge(&b, u, spec.haves)
-	return b.Bytes(), spec, nil
+	return spec, c, nil
 }
 
 func (r *repo) acknowledge(b *bytes.Buffer, u uploadRequest, common []Hash) {

@@ -41,7 +41,7 @@ func Splice(ctx context.Context, src TreeReader, objs *ObjectSet, root Hash, cha
 		}
 	}
 	s := splicer{src: src, objs: objs}
-	h, err := s.folder(ctx, top, root)
+	h, err := s.folder(ctx, top, root, root)
 	if err != nil {
 		return ZeroHash, err
 	}
@@ -62,7 +62,7 @@ func TreeID(files map[string][]byte) (Hash, error) {
 	if err := top.apply(Change{Files: files}); err != nil {
 		return ZeroHash, err
 	}
-	return splicer{}.folder(context.Background(), top, ZeroHash)
+	return splicer{}.folder(context.Background(), top, ZeroHash, ZeroHash)
 }
 
 // edit is what happens to one path: a file, or a folder that begins from what is there, from nothing (replace) or from a
@@ -191,11 +191,13 @@ func (s splicer) read(ctx context.Context, h Hash) ([]byte, error) {
 	return s.src.RawTree(ctx, h)
 }
 
-// folder gives the id of the folder that was base after the edit; the zero Hash when nothing is left in it.
-func (s splicer) folder(ctx context.Context, e *edit, base Hash) (Hash, error) {
+// folder gives the id of the folder that was base after the edit; the zero Hash when nothing is left in it. prior is what stood at
+// the place before, which is base unless that is replaced: what is the same there is in the repository and not written again, and
+// what is not is likely to be like it.
+func (s splicer) folder(ctx context.Context, e *edit, base, prior Hash) (Hash, error) {
 	switch {
 	case e.subtree != nil:
-		base = *e.subtree
+		base, prior = *e.subtree, *e.subtree
 	case e.replace:
 		base = ZeroHash
 	}
@@ -217,9 +219,15 @@ func (s splicer) folder(ctx context.Context, e *edit, base Hash) (Hash, error) {
 			gone = append(gone, entry)
 		}
 	}
+	there, priorRaw := old, raw
+	if prior != base {
+		if there, priorRaw, err = s.prior(ctx, e, prior); err != nil {
+			return ZeroHash, err
+		}
+	}
 	pieces := make([]piece, 0, len(e.kids))
 	for name, kid := range e.kids {
-		p, err := s.piece(ctx, name, kid, old)
+		p, err := s.piece(ctx, name, kid, old, there[name])
 		if err != nil {
 			return ZeroHash, err
 		}
@@ -235,16 +243,38 @@ func (s splicer) folder(ctx context.Context, e *edit, base Hash) (Hash, error) {
 		return hashObject(plumbing.TreeObject, out), nil
 	}
 	h := hashObject(plumbing.TreeObject, out)
-	s.objs.put(h, object{typ: plumbing.TreeObject, data: out, base: base, baseData: raw})
+	if h != prior {
+		s.objs.put(h, object{typ: plumbing.TreeObject, data: out, base: prior, baseData: priorRaw})
+	}
 	return h, nil
 }
 
-// piece gives the new entry of one name.
-func (s splicer) piece(ctx context.Context, name string, kid *edit, old map[string]rawEntry) (piece, error) {
+// prior reads the entries of the kids' names in the folder that stood at a place which is replaced.
+func (s splicer) prior(ctx context.Context, e *edit, h Hash) (there map[string]rawEntry, raw []byte, err error) {
+	if s.objs == nil { // nothing is written
+		return nil, nil, nil
+	}
+	if raw, err = s.read(ctx, h); err != nil {
+		return nil, nil, err
+	}
+	there = make(map[string]rawEntry, len(e.kids))
+	for entry := range rawEntries(raw) {
+		if entry.end < 0 {
+			return nil, nil, corrupt("tree %s is malformed at byte %d", h, entry.start)
+		}
+		if _, touched := e.kids[string(entry.name)]; touched {
+			there[string(entry.name)] = entry
+		}
+	}
+	return there, raw, nil
+}
+
+// piece gives the new entry of one name; there is what stood under that name, also when that is replaced.
+func (s splicer) piece(ctx context.Context, name string, kid *edit, old map[string]rawEntry, there rawEntry) (piece, error) {
 	was, exists := old[name]
 	if kid.isFile {
 		h := hashObject(plumbing.BlobObject, kid.file)
-		isThere := exists && !was.isDir() && was.hash() == h
+		isThere := len(there.id) > 0 && !there.isDir() && there.hash() == h
 		if s.objs != nil && !isThere {
 			s.objs.put(h, object{typ: plumbing.BlobObject, data: kid.file})
 		}
@@ -254,7 +284,11 @@ func (s splicer) piece(ctx context.Context, name string, kid *edit, old map[stri
 	if exists && was.isDir() {
 		base = was.hash()
 	}
-	h, err := s.folder(ctx, kid, base)
+	prior := ZeroHash
+	if len(there.id) > 0 && there.isDir() {
+		prior = there.hash()
+	}
+	h, err := s.folder(ctx, kid, base, prior)
 	if err != nil {
 		return piece{}, fmt.Errorf("%s: %w", name, err)
 	}

@@ -82,6 +82,7 @@ func serve(t *testing.T, s *stub) *httptest.Server {
 	catalogv1.RegisterCatalogServiceServer(server, s)
 	catalogv1.RegisterAccessServiceServer(server, s)
 	catalogv1.RegisterManifestServiceServer(server, manifests{})
+	catalogv1.RegisterGitServiceServer(server, gits{})
 	driftv1.RegisterDriftServiceServer(server, s)
 	eventsv1.RegisterEventServiceServer(server, s)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -2,7 +2,10 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
@@ -85,11 +88,32 @@ func (s *Service) lastPlaceOf(ctx context.Context, env rules.Env, gone error) (g
 		if err != nil {
 			return gitPlace{}, err
 		}
+		owned, err := s.ownedByOthers(ctx, repo.Msg, d)
+		if err != nil {
+			return gitPlace{}, err
+		}
+		if owned {
+			return gitPlace{}, gone
+		}
 		ref := repositoryRef(repo.Msg)
 		ref.Branch = d.GetBranch()
 		return gitPlace{ref: ref, folder: d.GetPath(), env: env.Name()}, nil
 	}
 	return gitPlace{}, gone
+}
+
+// ownedByOthers reports whether the folder of an environment that is gone is another one's now, or has one above or below it.
+func (s *Service) ownedByOthers(ctx context.Context, repo *catalogv1.Repository, d *catalogv1.Deployment) (bool, error) {
+	at := proto.CloneOf(repo)
+	at.Branch = d.GetBranch()
+	for _, path := range append(rules.Ancestors(d.GetPath()), d.GetPath()) {
+		_, err := s.cfg.KV.Get(ctx, ownerPathKey(at, path))
+		if err == nil || !errors.Is(err, store.ErrNotFound) {
+			return err == nil, err
+		}
+	}
+	below, err := s.cfg.KV.Scan(ctx, store.ScanRange{Prefix: ownerPathKey(at, d.GetPath()) + "/", Limit: 1})
+	return len(below) > 0, err
 }
 
 // gitParent reads the parent of a reading of Git: an environment, or a repository.

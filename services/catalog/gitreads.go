@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
@@ -28,8 +29,9 @@ func (s gitServer) ListCommits(ctx context.Context, r *catalogv1.ListCommitsRequ
 		if err != nil {
 			return nil, rpc.FromStatus(err)
 		}
-		if ask.PageToken = page.GetNextPageToken(); len(page.GetCommits()) > 0 || ask.PageToken == "" {
-			return &catalogv1.ListCommitsResponse{Commits: page.GetCommits(), NextPageToken: ask.PageToken}, nil
+		commits := slices.DeleteFunc(page.GetCommits(), p.ofOthers)
+		if ask.PageToken = page.GetNextPageToken(); len(commits) > 0 || ask.PageToken == "" {
+			return &catalogv1.ListCommitsResponse{Commits: commits, NextPageToken: ask.PageToken}, nil
 		}
 	}
 	return &catalogv1.ListCommitsResponse{NextPageToken: ask.PageToken}, nil
@@ -48,10 +50,22 @@ func (s gitServer) GetCommit(ctx context.Context, r *catalogv1.GetCommitRequest)
 	if err != nil {
 		return nil, rpc.FromStatus(err)
 	}
-	if p.env != "" && c.GetChanges().GetTotal() == 0 && !strings.HasPrefix(c.GetTrailers()["Towpath-Deployment"], p.env+"/") {
-		return &committerv1.Commit{Id: c.GetId(), Parents: c.GetParents(), Time: c.GetTime(), Changes: c.GetChanges()}, nil
+	own := strings.HasPrefix(c.GetTrailers()[trailerDeployment], p.env+"/")
+	if p.ofOthers(c) || p.env != "" && !own && c.GetChanges().GetTotal() == 0 {
+		nothing := &committerv1.Comparison{Base: c.GetChanges().GetBase(), Head: c.GetChanges().GetHead()}
+		return &committerv1.Commit{Id: c.GetId(), Parents: c.GetParents(), Time: c.GetTime(), Changes: nothing}, nil
 	}
 	return c, nil
+}
+
+// trailerDeployment is where a commit says which deployment made it.
+const trailerDeployment = "Towpath-Deployment"
+
+// ofOthers tells a commit that a deployment of another environment made: in the folder of this one, that can only have been when the
+// folder was the other one's.
+func (p gitPlace) ofOthers(c *committerv1.Commit) bool {
+	made := c.GetTrailers()[trailerDeployment]
+	return p.env != "" && made != "" && !strings.HasPrefix(made, p.env+"/")
 }
 
 // GetTree gives the files below a folder. Values of Secrets are masked.

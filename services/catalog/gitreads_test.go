@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
@@ -139,6 +140,9 @@ func TestOfACommitOfOthersNothingIsTold(t *testing.T) {
 	if c := about("applications/blog/environments/dev/deployments/3", 0); c.GetMessage()+c.GetSubject()+c.GetAuthor()+c.GetTree() != "" || len(c.GetTrailers()) != 0 || c.GetId() != theCommit {
 		t.Errorf("another environment's commit is told as %v", c)
 	}
+	if c := about(qaEnv+"/deployments/3", 1); c.GetMessage() != "" || c.GetChanges().GetTotal() != 0 {
+		t.Errorf("what another environment did when the folder was its own is told as %v", c)
+	}
 	if c := about(devEnv+"/deployments/3", 0); c.GetMessage() != "merger" {
 		t.Errorf("a deployment of its own that changed nothing is told as %v", c)
 	}
@@ -221,10 +225,36 @@ func TestTheHistoryOfAnEnvironmentOutlivesIt(t *testing.T) {
 		}
 		return nil
 	})
-	g.pages = []*committerv1.ListCommitsResponse{{}}
-	_, err = api.ListCommits(t.Context(), &catalogv1.ListCommitsRequest{Parent: devEnv})
+	theirs := &committerv1.Commit{Id: theCommit, Trailers: map[string]string{"Towpath-Deployment": qaEnv + "/deployments/1"}}
+	g.pages = []*committerv1.ListCommitsResponse{{Commits: []*committerv1.Commit{theirs}}}
+	l, err := api.ListCommits(t.Context(), &catalogv1.ListCommitsRequest{Parent: devEnv})
 	must(t, err)
+	if len(l.GetCommits()) != 0 {
+		t.Errorf("commits of another environment are listed: %v", l.GetCommits())
+	}
 	if diff := cmp.Diff([]string{"list " + here + " environments/dev/shop "}, g.take()); diff != "" {
 		t.Errorf("what is asked differs (-want +got):\n%s", diff)
 	}
+}
+
+func TestTheFolderOfAnEnvironmentThatIsGoneIsItsNextOwners(t *testing.T) {
+	w, g, api := gitWorld(t)
+	ctx := t.Context()
+	w.inState(w.deploy(devEnv, reading("api", "X")).GetName(), catalogv1.Deployment_STATE_HEALTHY)
+	_, err := w.api.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: devEnv})
+	must(t, err)
+	eventually(t, func() error {
+		_, err := w.api.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{
+			Repository: &catalogv1.Repository{Name: "repositories/default", PathTemplate: "environments/{environment}/shop"},
+			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"path_template"}},
+		})
+		return err
+	})
+	g.pages = []*committerv1.ListCommitsResponse{{}}
+	_, err = api.ListCommits(ctx, &catalogv1.ListCommitsRequest{Parent: devEnv})
+	must(t, err)
+	w.app("blog")
+	w.env("blog", "dev")
+	_, err = api.ListCommits(ctx, &catalogv1.ListCommitsRequest{Parent: devEnv})
+	wantError(t, err, codes.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
 }

@@ -146,6 +146,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 		}
 	}
 	tree := t.newTree()
+	e.assigned = e.assigned && tree != base // what stands there already is there
 	e.state = withForeign(newState(t), e.state)
 	e.state.Unchanged = base == tree
 	if e.state.FilesChanged, err = countChanges(ctx, f.reader, base, tree); err != nil {
@@ -183,6 +184,8 @@ func (l *lane) change(ctx context.Context, f *fold, t *task, e *entry) ([]git.Ch
 		return beside(path, t.bundle.files), nil
 	case t.bundle != nil && len(t.bundle.files) == 0:
 		return []git.Change{{Path: path, Delete: true}}, nil
+	case t.assignable(f.reader):
+		return assign(path, t, e), nil
 	case t.bundle != nil:
 		return []git.Change{{Path: path, Files: t.bundle.files}}, nil
 	case !t.restores():
@@ -200,8 +203,7 @@ func (l *lane) change(ctx context.Context, f *fold, t *task, e *entry) ([]git.Ch
 			return nil, errNeedsBundle
 		}
 	}
-	e.assigned = true
-	return []git.Change{{Path: path, Subtree: &tree}}, nil
+	return assign(path, t, e), nil
 }
 
 // beside puts files into a folder and leaves what else stands there.

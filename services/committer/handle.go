@@ -76,8 +76,11 @@ func (s *Service) perform(ctx context.Context, t *task) (o outcome, stage string
 			"is missing, and tree %s is no longer in Git; deploy the set again", t.cmd.GetRestoreTree())
 	}
 	if errors.Is(err, errNeedsBundle) {
-		if err := s.render(ctx, t); err != nil {
-			return outcome{}, stageRender, err
+		t.whole = true
+		if t.bundle == nil {
+			if err := s.render(ctx, t); err != nil {
+				return outcome{}, stageRender, err
+			}
 		}
 		o, err = s.lanes.submit(ctx, t)
 	}

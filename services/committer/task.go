@@ -42,6 +42,8 @@ type task struct {
 	finished bool
 	// decision is set for what is no deployment but a decision about a foreign change.
 	decision *eventsv1.ForeignDecision
+	// whole tells that a lane has asked for the files: the remote does not have the task's tree, or may not.
+	whole bool
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 	// group is what one lane does of a deployment with several places; nil for a deployment that has one.

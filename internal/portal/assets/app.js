@@ -6,6 +6,7 @@ import { forget, signIn, watchLink, whoami } from "./session.js";
 import { applications } from "./applications.js";
 import { environment } from "./environment.js";
 import { history } from "./history.js";
+import { git } from "./git.js";
 import { create } from "./create.js";
 import { events } from "./events.js";
 
@@ -20,6 +21,7 @@ const routes = [
   [/^events$/, events, () => "Events"],
   [/^([^/]+)\/([^/]+)$/, environment, (p) => p.app + "/" + p.env],
   [/^([^/]+)\/([^/]+)\/history$/, history, (p) => p.app + "/" + p.env + " history"],
+  [/^([^/]+)\/([^/]+)\/git$/, git, (p) => p.app + "/" + p.env + " in Git"],
 ];
 
 function show() {

@@ -117,6 +117,7 @@ function head(id, env, act) {
     h("h1", null, id, env?.state === "STATE_DELETING" ? [" ", stateChip(env.state)] : null),
     h("div", { class: "tools" },
       h("a", { class: "button", href: envHref(act.name) + "/history" }, "History"),
+      h("a", { class: "button", href: envHref(act.name) + "/git" }, "Git"),
       h("a", { class: "button", href: "#/events?filter=" + encodeURIComponent(id) }, "Events"),
       usable && Number(env.generation) ? h("button", { type: "button", onclick: (e) => busy(e.target, null, async () => {
         await post(`/v1/${act.name}:sync`, {}, { timeout: 60000 });
@@ -138,9 +139,10 @@ function facts({ env, status, active, statusError }) {
       Number(env.generation) ? [fact("Sync", syncChip(now.sync)), fact("Health", healthChip(now.health)), fact("Drift", driftChip(now.findings, now.sync))] : null,
       fact("Type", short(env.type)),
       fact("Namespace", h("code", null, env.namespace)),
-      status?.commit && Number(env.generation) ? fact("Commit", h("code", { title: status.commit }, status.commit.slice(0, 8))) : null,
+      status?.commit && Number(env.generation) ? fact("Commit", h("a", { href: envHref(env.name) + "/git?commit=" + status.commit }, h("code", { title: status.commit }, status.commit.slice(0, 8)))) : null,
       status?.syncTime && Number(env.generation) ? fact("Synced", when(status.syncTime)) : null),
     now.message ? h("p", { class: "note" }, now.message) : null,
+    env.heldByRollback ? h("p", { class: "note" }, `Held by rollback #${short(env.heldByRollback)}: nothing deploys here by itself until a person does.`) : null,
     statusError && Number(env.generation) && statusError.name !== "AbortError" && statusError.reason !== "LOST" ? h("p", { class: "note" }, "The cluster's own view cannot be read now: " + statusError.message) : null);
 }
 
