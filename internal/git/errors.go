@@ -30,6 +30,8 @@ type Refused struct {
 	Words string
 	// Status is the HTTP status when the host refused the request itself (401, 403, 404, 413), else zero.
 	Status int
+	// Unpacked tells that the host took the objects and refused the branch alone.
+	Unpacked bool
 }
 
 // Error gives the host's words.

@@ -36,6 +36,7 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 	stage := stageCommit
 	var o outcome
 	if err == nil {
+		t.show = func(reason error) { s.wait(ctx, t, d, stageCommit, reason) }
 		o, stage, err = s.perform(ctx, t)
 	}
 	if err != nil {

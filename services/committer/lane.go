@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
+	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
 // lane is the one writer of a branch. All it knows can be read again from the remote, and is thrown away at any anomaly.
@@ -18,7 +20,9 @@ type lane struct {
 	key string
 	log *slog.Logger
 	// shard is what the lane belongs to, and moves with to another replica; cancel ends the lane, ended is closed then.
-	shard  string
+	shard string
+	// until is, in Unix nanoseconds, when the lane's push may go; what waits for it says so.
+	until  atomic.Int64
 	cancel context.CancelFunc
 	ended  chan struct{}
 	// wake is signalled when there is something in the queue, or a look at the tip was asked for.
@@ -42,8 +46,8 @@ type lane struct {
 	scanDue bool
 	// reported is the foreign tree last told of, by environment.
 	reported map[string]git.Hash
-	// nextPush is when the push budget allows the next one.
-	nextPush time.Time
+	// budget spaces the pushes.
+	budget rules.Budget
 }
 
 func newLane(svc *Service, key string, ref *committerv1.RepositoryRef) *lane {
@@ -89,28 +93,6 @@ func (l *lane) run(ctx context.Context) {
 				return
 			}
 		}
-	}
-}
-
-// linger waits for the push budget. Without one, or when the last push is long ago, it does not wait at all; what comes in
-// meanwhile shares the push.
-func (l *lane) linger(ctx context.Context) {
-	wait := time.Until(l.nextPush)
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-// spend notes a push against the budget: pushes are spread evenly over the minute.
-func (l *lane) spend(now time.Time) {
-	if n := l.ref.GetPushBudget(); n > 0 {
-		l.nextPush = now.Add(time.Minute / time.Duration(n))
 	}
 }
 

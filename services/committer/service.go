@@ -33,6 +33,7 @@ type Service struct {
 	waiting     reasons
 	withdrawals withdrawals
 	holders     holders
+	clock       clock
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -48,7 +49,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, log: cfg.Log.With("service", "committer"), metrics: newMetrics(cfg.Metrics), committer: cfg.Committer,
 		credentials: credentials{dir: cfg.CredentialsDir}, trees: newTreeCache(cfg.TreeCacheBytes),
-		failpoint: cfg.Failpoint, failpoints: failpoints,
+		failpoint: cfg.Failpoint, failpoints: failpoints, clock: wallClock,
 	}
 	s.lanes = &lanes{svc: s}
 	s.views = newViews(s.open, cfg.HeadMaxAge)

@@ -37,6 +37,8 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// show tells people why the task waits in its lane; nil for one that nobody looks at.
+	show func(reason error)
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 }
