@@ -45,6 +45,8 @@ type Fault struct {
 	Path string
 	// Method is the request's method; "" is any.
 	Method string
+	// Agent is a part that the client's name must have; "" is any.
+	Agent string
 	// Status is the answer of Status and StatusAfter.
 	Status int
 	// Header goes with the answer of Status.
@@ -253,7 +255,7 @@ func (s *Server) admit(r *http.Request) (f Fault, hit, allowed bool) {
 	}
 	for i := range s.faults {
 		f := s.faults[i]
-		if !strings.Contains(r.URL.RequestURI(), f.Path) || (f.Method != "" && f.Method != r.Method) {
+		if !strings.Contains(r.URL.RequestURI(), f.Path) || (f.Method != "" && f.Method != r.Method) || !strings.Contains(r.UserAgent(), f.Agent) {
 			continue
 		}
 		if s.faults[i].Times--; s.faults[i].Times <= 0 {
