@@ -399,5 +399,9 @@ func hostError(err error) error {
 				"the Git host has no such repository, or these credentials may not see it").Because(no)
 		}
 	}
+	var theirs *remoteError
+	if errors.As(err, &theirs) {
+		return unavailable(err, "%s", theirs.Error())
+	}
 	return unavailable(err, "the Git host cannot be reached or does not answer as it should")
 }

@@ -82,6 +82,12 @@ func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errCorrupt, fmt.Sprintf(format, args...))
 }
 
+// malformed is a tree that the repository really holds, as its id proves, and that is no tree.
+func malformed(tree Hash, at int) error {
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
+		"tree %s in the repository is malformed at byte %d; somebody has pushed it so: restore the folder from the branch's history", tree, at)
+}
+
 func short(h Hash) string {
 	if h.IsZero() {
 		return "nothing"
