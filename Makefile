@@ -39,7 +39,7 @@ test: build bin/devcluster bin/kubectl bin/etcd ## Run all tests, with the race 
 	@scripts/test.sh "$(RACE)"
 
 chaos-git: ## The long form of the committer's chaos test: kills, faults and foreign writers; TOWPATH_CHAOS_SEED=... repeats a run
-	TOWPATH_CHAOS=long go test $(RACE) -count=1 -timeout 60m -run 'TestChaos|TestManyEntries' ./services/committer
+	TOWPATH_CHAOS=long go test $(RACE) -count=1 -timeout 60m -run 'TestChaos|TestManyEntries|TestTreesThatOthers' ./services/committer
 
 check: tools check-proto check-generated check-openapi check-modules check-docs ## Lint, and see that generated code and docs are fresh
 	bin/golangci-lint run ./...

@@ -33,6 +33,7 @@ type mirror struct {
 	lock    *os.File
 	timeout time.Duration
 	limit   int64
+	most    int64 // bytes of one fetch
 	hooks   Hooks
 	log     *slog.Logger
 
@@ -53,7 +54,7 @@ func openMirror(cfg Config) (Remote, error) {
 		return nil, noMirror(fmt.Errorf("open the mirror: %w", err))
 	}
 	m := &mirror{
-		client: newClient(cfg), dir: dir, lock: lock, timeout: cfg.Timeout, limit: cfg.MaxPush, hooks: cfg.Hooks,
+		client: newClient(cfg), dir: dir, lock: lock, timeout: cfg.Timeout, limit: cfg.MaxPush, most: mostOf(cfg), hooks: cfg.Hooks,
 		log: cfg.Log, tips: map[string]Hash{},
 	}
 	if err := m.load(); err != nil {
@@ -263,7 +264,7 @@ func (m *mirror) download(ctx context.Context, spec want) error {
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
-	shallow, err := m.client.fetch(ctx, spec, tmp)
+	shallow, err := m.client.fetch(ctx, spec, &capped{w: tmp, left: m.most})
 	if err != nil {
 		return err
 	}
@@ -272,7 +273,7 @@ func (m *mirror) download(ctx context.Context, spec want) error {
 		return err
 	}
 	defer unmap(data)
-	x, err := indexPack(data, indexLimits{object: maxObject, chain: 10_000}, func(Hash, object) error { return nil })
+	x, err := indexPack(data, indexLimits{object: maxFetched, total: inflated(int64(len(data))), chain: 10_000}, func(Hash, object) error { return nil })
 	if err != nil {
 		return err
 	}
