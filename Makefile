@@ -44,6 +44,9 @@ bin/gitea: tools/gitea/go.mod tools/gitea/go.sum
 test: build bin/devcluster bin/kubectl bin/etcd bin/gitea ## Run all tests, with the race detector where there is a C compiler
 	@scripts/test.sh "$(RACE)"
 
+chaos-git: ## The long form of the committer's chaos test: kills, faults and foreign writers; TOWPATH_CHAOS_SEED=... repeats a run
+	TOWPATH_CHAOS=long go test $(RACE) -count=1 -timeout 60m -run 'TestChaos|TestManyEntries|TestTreesThatOthers' ./services/committer
+
 check: tools check-proto check-generated check-openapi check-modules check-docs ## Lint, and see that generated code and docs are fresh
 	bin/golangci-lint run ./...
 	@echo "check: all good"
@@ -124,4 +127,4 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-.PHONY: run smoke build test check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help
+.PHONY: run smoke build test chaos-git check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help

@@ -130,6 +130,8 @@ type Config struct {
 	Timeout time.Duration
 	// MaxPush caps a push in bytes; zero means the constant MaxPush.
 	MaxPush int64
+	// MaxFetch caps what one fetch may bring in bytes; zero means 2 GiB.
+	MaxFetch int64
 	// Hooks are for tests that kill the process.
 	Hooks Hooks
 	// Log may be nil.

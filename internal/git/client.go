@@ -96,7 +96,7 @@ func newClient(cfg Config) *client {
 type statusError struct {
 	status int
 	words  string
-	retry  string
+	limit  *Limited // not nil when the host asks for fewer requests
 }
 
 func (e *statusError) Error() string {
@@ -147,7 +147,7 @@ func (c *httpWire) do(ctx context.Context, method, path, service string, body []
 	if strings.HasPrefix(text, "<") || text == "" {
 		text = http.StatusText(res.StatusCode)
 	}
-	return nil, sent, &statusError{status: res.StatusCode, words: text, retry: res.Header.Get("Retry-After")}
+	return nil, sent, &statusError{status: res.StatusCode, words: text, limit: limited(res, text, time.Now())}
 }
 
 func (c *httpWire) advertise(ctx context.Context, service string) (io.ReadCloser, error) {
@@ -431,18 +431,25 @@ func hostError(err error) error {
 	case errors.As(err, &no):
 		return errs.New(errs.Denied, errorsv1.Reason_REASON_PERMISSION_DENIED,
 			"the Git host has no such repository for this key, or does not let it in: %s", no.words).Because(err)
+	case errors.As(err, &status) && status.limit != nil:
+		return tooMany(status.limit)
 	case errors.As(err, &status):
+		no := &Refused{Words: status.words, Status: status.status}
 		switch status.status {
 		case http.StatusUnauthorized:
 			return errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED,
-				"the Git host does not accept the credentials; renew them").Because(err)
+				"the Git host does not accept the credentials; renew them").Because(no)
 		case http.StatusForbidden:
 			return errs.New(errs.Denied, errorsv1.Reason_REASON_PERMISSION_DENIED,
-				"the Git host does not let these credentials read the repository").Because(err)
+				"the Git host does not let these credentials read the repository").Because(no)
 		case http.StatusNotFound:
 			return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND,
-				"the Git host has no such repository, or these credentials may not see it").Because(err)
+				"the Git host has no such repository, or these credentials may not see it").Because(no)
 		}
+	}
+	var theirs *remoteError
+	if errors.As(err, &theirs) {
+		return unavailable(err, "%s", theirs.Error())
 	}
 	return unavailable(err, "the Git host cannot be reached or does not answer as it should")
 }

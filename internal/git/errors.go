@@ -31,6 +31,8 @@ type Refused struct {
 	// Status is the HTTP status when the host refused the request itself (401, 403, 404, 413), else zero. Over SSH it is 403
 	// when the host refused the session.
 	Status int
+	// Unpacked tells that the host took the objects and refused the branch alone.
+	Unpacked bool
 }
 
 // Error gives the host's words.
@@ -79,6 +81,12 @@ func notFound(path string) error {
 // corrupt reports damage of a repository that is not disposable.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errCorrupt, fmt.Sprintf(format, args...))
+}
+
+// malformed is a tree that the repository really holds, as its id proves, and that is no tree.
+func malformed(tree Hash, at int) error {
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
+		"tree %s in the repository is malformed at byte %d; somebody has pushed it so: restore the folder from the branch's history", tree, at)
 }
 
 func short(h Hash) string {

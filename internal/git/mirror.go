@@ -34,6 +34,7 @@ type mirror struct {
 	lock    *os.File
 	timeout time.Duration
 	limit   int64
+	most    int64 // bytes of one fetch
 	hooks   Hooks
 	log     *slog.Logger
 
@@ -52,16 +53,16 @@ func openMirror(cfg Config) (Remote, error) {
 	sum := sha256.Sum256([]byte(cfg.URL))
 	dir, lock, err := claimMirror(filepath.Join(cfg.Dir, hex.EncodeToString(sum[:8])))
 	if err != nil {
-		return nil, fmt.Errorf("open the mirror: %w", err)
+		return nil, noMirror(fmt.Errorf("open the mirror: %w", err))
 	}
 	m := &mirror{
-		client: newClient(cfg), dir: dir, lock: lock, timeout: cfg.Timeout, limit: cfg.MaxPush, hooks: cfg.Hooks,
+		client: newClient(cfg), dir: dir, lock: lock, timeout: cfg.Timeout, limit: cfg.MaxPush, most: mostOf(cfg), hooks: cfg.Hooks,
 		log: cfg.Log, tips: map[string]Hash{},
 	}
 	if err := m.load(); err != nil {
 		m.log.Warn("a mirror is fetched anew", "repository", cfg.URL, "reason", err)
 		if err := m.rebuild(); err != nil {
-			return nil, errors.Join(err, lock.Close())
+			return nil, noMirror(errors.Join(err, lock.Close()))
 		}
 	}
 	return m, nil
@@ -172,10 +173,10 @@ func (m *mirror) Fetch(ctx context.Context, branch string) (Hash, error) {
 	}
 	m.log.Warn("a mirror is fetched anew", "repository", m.client.base, "reason", err)
 	if err := m.rebuild(); err != nil {
-		return ZeroHash, fmt.Errorf("rebuild the mirror: %w", err)
+		return ZeroHash, noMirror(fmt.Errorf("rebuild the mirror: %w", err))
 	}
 	tip, err = m.fetchTip(ctx, branch)
-	return tip, hostErrorOf(err)
+	return tip, hostErrorOf(noMirror(err))
 }
 
 func hostErrorOf(err error) error {
@@ -188,7 +189,7 @@ func hostErrorOf(err error) error {
 // disposable says whether a new mirror may help.
 func disposable(err error) bool {
 	var theirs *remoteError
-	return errors.Is(err, errCorrupt) || errors.Is(err, ErrMissing) || errors.Is(err, os.ErrNotExist) || errors.As(err, &theirs)
+	return errors.Is(err, errCorrupt) || errors.Is(err, ErrMissing) || localFault(err) || errors.As(err, &theirs)
 }
 
 func (m *mirror) usable() error {
@@ -242,6 +243,20 @@ func (m *mirror) haves() []Hash {
 	return out
 }
 
+// fill is download; a copy whose disk does not do it is thrown away, and filled once more.
+func (m *mirror) fill(ctx context.Context, spec want) error {
+	err := m.download(ctx, spec)
+	if !localFault(err) && !errors.Is(err, errCorrupt) {
+		return err
+	}
+	m.log.Warn("a mirror is fetched anew", "repository", m.client.base, "reason", err)
+	if err := m.rebuild(); err != nil {
+		return noMirror(fmt.Errorf("rebuild the mirror: %w", err))
+	}
+	spec.haves, spec.shallows = nil, nil
+	return noMirror(m.download(ctx, spec))
+}
+
 // download fetches a pack into the store.
 func (m *mirror) download(ctx context.Context, spec want) error {
 	st := m.store()
@@ -251,7 +266,7 @@ func (m *mirror) download(ctx context.Context, spec want) error {
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
-	shallow, err := m.client.fetch(ctx, spec, tmp)
+	shallow, err := m.client.fetch(ctx, spec, &capped{w: tmp, left: m.most})
 	if err != nil {
 		return err
 	}
@@ -260,7 +275,7 @@ func (m *mirror) download(ctx context.Context, spec want) error {
 		return err
 	}
 	defer unmap(data)
-	x, err := indexPack(data, indexLimits{object: maxObject, chain: 10_000}, func(Hash, object) error { return nil })
+	x, err := indexPack(data, indexLimits{object: maxFetched, total: inflated(int64(len(data))), chain: 10_000}, func(Hash, object) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -306,7 +321,7 @@ func (m *mirror) tidy(ctx context.Context) error {
 	}
 	st.repacking.Lock()
 	defer st.repacking.Unlock()
-	return st.consolidate(ctx)
+	return guarded(func() error { return st.consolidate(ctx) })
 }
 
 // Close gives the folder back; what is in it serves the next process.

@@ -115,7 +115,9 @@ func (m *mirror) outcome(ctx context.Context, branch string, old, new Hash, v ve
 	case v.denied && tip != old:
 		return moved(branch, old, tip)
 	case v.denied:
-		return refused(branch, &Refused{Words: v.words})
+		return refused(branch, &Refused{Words: v.words, Unpacked: v.unpacked})
+	case err == nil && tip == old && limitOf(v.err) != nil:
+		return tooMany(limitOf(v.err))
 	case err == nil && tip == old && (v.status == http.StatusInternalServerError || v.status == http.StatusServiceUnavailable):
 		return unavailable(v.err, "the Git host failed on the push to branch %s; it did not happen", branch)
 	default:
@@ -147,10 +149,10 @@ func (m *mirror) notSent(branch string, err error) error {
 	switch {
 	case status.status == http.StatusRequestEntityTooLarge:
 		return errs.New(errs.Invalid, errorsv1.Reason_REASON_TOO_LARGE,
-			"the Git host finds the push to branch %s too large; split it", branch).Because(err)
-	case status.status == http.StatusTooManyRequests:
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
-			"the Git host asks for fewer pushes").With("retry_after", status.retry).Because(err)
+			"the Git host finds the push to branch %s too large; split it", branch).
+			Because(&Refused{Words: status.words, Status: status.status})
+	case status.limit != nil:
+		return tooMany(status.limit)
 	case status.status >= 500:
 		return unavailable(err, "the Git host failed before the push to branch %s", branch)
 	default:

@@ -32,7 +32,7 @@ func (m *mirror) getMissing(ctx context.Context, h Hash, typ plumbing.ObjectType
 	if errors.Is(cause, errCorrupt) {
 		m.log.Warn("a mirror is fetched anew", "repository", m.client.base, "reason", cause)
 		if err := m.rebuild(); err != nil {
-			return fmt.Errorf("rebuild the mirror: %w", err)
+			return noMirror(fmt.Errorf("rebuild the mirror: %w", err))
 		}
 	}
 	if _, err := m.store().typed(h, typ); err == nil {
@@ -47,7 +47,7 @@ func (m *mirror) getMissing(ctx context.Context, h Hash, typ plumbing.ObjectType
 		spec.blobs = true
 	default: // a tree comes with the trees in it
 	}
-	err := m.download(ctx, spec)
+	err := m.fill(ctx, spec)
 	var theirs *remoteError
 	switch {
 	case err == nil && typ == plumbing.CommitObject:
@@ -99,7 +99,7 @@ func (m *mirror) prefetch(ctx context.Context, batch []Hash) error {
 	if err := m.usable(); err != nil {
 		return err
 	}
-	err := m.download(ctx, want{ids: batch, blobs: true})
+	err := m.fill(ctx, want{ids: batch, blobs: true})
 	var theirs *remoteError
 	if err == nil || errors.As(err, &theirs) {
 		return nil // reading them one by one says which is missing

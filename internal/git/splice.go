@@ -212,7 +212,7 @@ func (s splicer) folder(ctx context.Context, e *edit, base, prior Hash) (Hash, e
 	var gone []rawEntry // the same in the tree's order
 	for entry := range rawEntries(raw) {
 		if entry.end < 0 {
-			return ZeroHash, corrupt("tree %s is malformed at byte %d", base, entry.start)
+			return ZeroHash, malformed(base, entry.start)
 		}
 		if _, touched := e.kids[string(entry.name)]; touched {
 			old[string(entry.name)] = entry

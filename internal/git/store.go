@@ -119,12 +119,19 @@ func (s *store) has(h Hash) bool {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, p := range s.packs {
-		if _, ok := p.find(h); ok {
-			return true
+	found := false
+	err := guarded(func() error {
+		for _, p := range s.packs {
+			if _, found = p.find(h); found {
+				break
+			}
 		}
+		return nil
+	})
+	if found && err == nil {
+		return true
 	}
-	_, err := os.Stat(s.loosePath(h))
+	_, err = os.Stat(s.loosePath(h))
 	return err == nil
 }
 
@@ -147,11 +154,20 @@ func (s *store) get(h Hash) (object, error) {
 func (s *store) find(h Hash) (object, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, p := range s.packs {
-		if at, ok := p.find(h); ok {
-			typ, data, err := p.read(at)
-			return object{typ: typ, data: data}, err
+	var o object
+	found := false
+	err := guarded(func() (err error) {
+		for _, p := range s.packs {
+			if at, ok := p.find(h); ok {
+				found = true
+				o.typ, o.data, err = p.read(at)
+				return err
+			}
 		}
+		return nil
+	})
+	if found || err != nil {
+		return o, err
 	}
 	return s.loose(h)
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/towpath-dev/towpath/internal/git/gittest"
 )
@@ -155,35 +154,4 @@ func TestATreeThatTheHostHasDroppedIsSentWhole(t *testing.T) {
 		t.Errorf("the file is %q", got)
 	}
 	w.bare.Fsck()
-}
-
-// BenchmarkRollback measures going back: from the command's publishing to its event, and the part of it that is the commit. The
-// environment has 300 files and the repository 30,000.
-func BenchmarkRollback(b *testing.B) {
-	run := func(b *testing.B, w *world) {
-		if strings.HasPrefix(w.repo.GetUrl(), "embedded:") {
-			w.bootstrap()
-		}
-		for i := range 100 {
-			w.deployed(fmt.Sprintf("env-%d", i), 1, large(map[string]string{"own.yaml": fmt.Sprint(i)}))
-		}
-		w.deployed("dev", 1, large(nil))
-		w.deployed("dev", 2, large(map[string]string{"kind-3/object-003.yaml": "bad"}))
-		trees := []string{w.bare.Git("rev-parse", "main~1:environments/dev/shop"), w.bare.Git("rev-parse", "main:environments/dev/shop")}
-		n := 2
-		var took time.Duration
-		for b.Loop() {
-			n++
-			w.send(w.change("dev", n, nil, restore(trees[n%2])))
-			c := w.committed(name("dev", n))
-			took += c.GetCommitEndTime().AsTime().Sub(c.GetCommitStartTime().AsTime())
-		}
-		b.ReportMetric(float64(took.Microseconds())/1000/float64(n-2), "ms-commit")
-	}
-	b.Run("embedded", func(b *testing.B) { run(b, embedded(b)) })
-	b.Run("http", func(b *testing.B) {
-		w, _ := remote(b)
-		w.bare.Git("config", "--unset", "core.fsync")
-		run(b, w)
-	})
 }

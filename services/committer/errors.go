@@ -6,7 +6,6 @@ import (
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
@@ -45,16 +44,11 @@ func internal(err error) error {
 // hostError turns the answer of a Git host into what the deployment says. A host that does not know us, does not let us in or
 // does not have the repository refuses for good; what ran out of time may work later. Credentials that the host repeats are
 // taken out.
-func hostError(ctx context.Context, err error, secrets []string) error {
-	var refused *git.Refused
+func hostError(ctx context.Context, branch string, err error, secrets []string) error {
+	if what, words, ok := refusalOf(err); ok {
+		return rules.Refused(what, branch, rules.Redact(words, secrets...))
+	}
 	switch kind := errs.KindOf(err); {
-	case errors.As(err, &refused):
-		words := rules.Redact(refused.Words, secrets...)
-		return errs.New(errs.Precondition, errorsv1.Reason_REASON_PUSH_REFUSED,
-			"the Git host refused the push: %s", words).With("host_says", words)
-	case kind == errs.Unauthenticated, kind == errs.Denied, kind == errs.NotFound && !errors.Is(err, git.ErrMissing):
-		return errs.New(errs.Precondition, errorsv1.Reason_REASON_PUSH_REFUSED,
-			"%s; check the repository's address and credentials", rules.Redact(errs.Message(err), secrets...))
 	case kind == errs.Cancelled || ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 		return context.Canceled
 	case kind == errs.Timeout:

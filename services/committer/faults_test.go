@@ -447,25 +447,6 @@ done
 	}
 }
 
-func TestAPushBudgetSpreadsPushes(t *testing.T) {
-	t.Parallel()
-	g := newGate()
-	close(g.open)
-	w := embedded(t, g.option, func(w *world) { w.repo.PushBudget = 60 })
-	start := time.Now()
-	w.send(w.change("first", 1, map[string]string{"a.yaml": "a"}))
-	w.committed(name("first", 1))
-	for n := range 5 {
-		w.send(w.change(fmt.Sprintf("env-%d", n), 1, map[string]string{"a.yaml": fmt.Sprint(n)}))
-	}
-	for n := range 5 {
-		w.committed(name(fmt.Sprintf("env-%d", n), 1))
-	}
-	if pushes, took := g.value(t, "pushes_total"), time.Since(start); pushes > took.Seconds()+1 {
-		t.Errorf("%v pushes in %s, the budget is one a second", pushes, took)
-	}
-}
-
 func TestForeignChangesOfOwnedFoldersAreTold(t *testing.T) {
 	onBoth(t, func(t *testing.T, w *world) {
 		w.send(w.change("dev", 1, map[string]string{"a.yaml": "ours"}))

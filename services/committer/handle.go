@@ -36,6 +36,7 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 	stage := stageCommit
 	var o outcome
 	if err == nil {
+		t.show = func(reason error) { s.wait(ctx, t, d, stageCommit, reason) }
 		o, stage, err = s.perform(ctx, t)
 	}
 	if err != nil {
@@ -105,7 +106,7 @@ func (s *Service) render(ctx context.Context, t *task) error {
 		return rpc.FromStatus(err)
 	}
 	files := answer.GetBundle().GetFiles()
-	if err := git.ValidateFiles(files); err != nil {
+	if err := admitFiles(t.cmd.GetPath(), files); err != nil {
 		return err
 	}
 	tree, err := git.TreeID(files)
@@ -114,9 +115,6 @@ func (s *Service) render(ctx context.Context, t *task) error {
 	}
 	if claimed := answer.GetBundle().GetTree(); !rules.SameTree(claimed, tree.String()) {
 		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "the renderer calls its bundle %s and it is %s", claimed, tree)
-	}
-	if err := rules.CheckSecrets(files); err != nil {
-		return err
 	}
 	t.bundle = &bundle{files: files, tree: tree, sha256: answer.GetBundle().GetSha256(), version: answer.GetRendererVersion(), claims: answer.GetClaims()}
 	t.bundle.objects = answer.GetBundle().GetObjects()

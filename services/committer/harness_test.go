@@ -69,6 +69,7 @@ type world struct {
 	cfg     committer.Config
 	svc     *committer.Service
 	server  *events.Server
+	hands   *hands // of the clock, where a test turns it
 	catalog *events.Bus
 	repo    *committerv1.RepositoryRef
 	bare    *gittest.Bare
@@ -164,6 +165,9 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.svc = svc
+	if w.hands != nil {
+		svc.SetClock(w.hands.now, w.hands.after)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- svc.Run(ctx) }()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
@@ -20,7 +21,9 @@ type lane struct {
 	key string
 	log *slog.Logger
 	// shard is what the lane belongs to, and moves with to another replica; cancel ends the lane, ended is closed then.
-	shard  string
+	shard string
+	// until is, in Unix nanoseconds, when the lane's push may go; what waits for it says so.
+	until  atomic.Int64
 	cancel context.CancelFunc
 	ended  chan struct{}
 	// wake is signalled when there is something in the queue, or a look at the tip was asked for.
@@ -42,13 +45,13 @@ type lane struct {
 	suspect bool
 	// scanDue tells that the tip has moved by somebody else and the owned folders were not compared since.
 	scanDue bool
-	// reported is the foreign change last told of, by environment; wrote, what Towpath is known to have written; policies, what
-	// the newest command said of foreign changes.
+	// reported is the foreign change last told of, by place; wrote, what Towpath is known to have written; policies, what the
+	// newest command said of foreign changes, by environment.
 	reported map[string]*eventsv1.ForeignCommit
 	wrote    map[string]rules.State
 	policies map[string]committerv1.ForeignPolicy
-	// nextPush is when the push budget allows the next one.
-	nextPush time.Time
+	// budget spaces the pushes.
+	budget rules.Budget
 }
 
 func newLane(svc *Service, key string, ref *committerv1.RepositoryRef) *lane {
@@ -95,28 +98,6 @@ func (l *lane) run(ctx context.Context) {
 				return
 			}
 		}
-	}
-}
-
-// linger waits for the push budget. Without one, or when the last push is long ago, it does not wait at all; what comes in
-// meanwhile shares the push.
-func (l *lane) linger(ctx context.Context) {
-	wait := time.Until(l.nextPush)
-	if wait <= 0 {
-		return
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-// spend notes a push against the budget: pushes are spread evenly over the minute.
-func (l *lane) spend(now time.Time) {
-	if n := l.ref.GetPushBudget(); n > 0 {
-		l.nextPush = now.Add(time.Minute / time.Duration(n))
 	}
 }
 

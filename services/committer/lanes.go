@@ -41,12 +41,7 @@ func (ls *lanes) submit(ctx context.Context, t *task) (outcome, error) {
 	if err := ls.enqueue(&mine); err != nil {
 		return outcome{}, err
 	}
-	select {
-	case r := <-mine.done:
-		return r.outcome, r.err
-	case <-ctx.Done():
-		return outcome{}, context.Cause(ctx)
-	}
+	return ls.await(ctx, &mine)
 }
 
 func (ls *lanes) enqueue(t *task) error {

@@ -40,7 +40,10 @@ func TestALaneMovesToAnotherReplicaInTheMiddleOfAPush(t *testing.T) {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			w.t.Cleanup(bus.Close)
+			w.t.Cleanup(func() {
+				w.stop()
+				bus.Close()
+			})
 			w.cfg.Bus = bus
 			w.start()
 			hang()

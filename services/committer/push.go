@@ -14,6 +14,10 @@ import (
 // commit brings a batch into Git, with one push if all goes well. Every task gets its result.
 func (l *lane) commit(ctx context.Context, batch []*task) {
 	l.aim(batch[len(batch)-1].cmd.GetRepository())
+	if err := l.refusesNow(); err != nil {
+		l.giveBack(batch, err)
+		return
+	}
 	l.fresh = false
 	deadline, cancel := context.WithTimeout(ctx, l.svc.cfg.PushDeadline)
 	defer cancel()
@@ -74,8 +78,8 @@ func (l *lane) prepare(ctx context.Context, tasks []*task) (*fold, error) {
 
 func (l *lane) push(ctx context.Context, f *fold) error {
 	start := time.Now()
+	l.budget.Spend(l.svc.clock.now())
 	err := l.remote.Push(ctx, l.ref.GetBranch(), l.tip, f.tip, f.objs)
-	l.spend(start)
 	l.svc.metrics.pushed(pushResult(err), len(f.entries), time.Since(start))
 	return err
 }
@@ -111,10 +115,10 @@ func (l *lane) settle(ctx context.Context, f *fold, err error) (again bool) {
 		l.log.Info("push to be decided by the tip", "error", err)
 		l.known, l.fresh = false, false
 		return true
-	case errors.As(err, &refused):
-		l.refused(ctx, f, refused, err)
 	case errs.ReasonOf(err) == errorsv1.Reason_REASON_TOO_LARGE && len(f.entries) > 1:
 		l.split(ctx, f)
+	case errors.As(err, &refused):
+		l.refused(ctx, f, refused, err)
 	default:
 		l.abort(ctx, f.tasks(), err)
 	}
@@ -184,8 +188,9 @@ func tasksOf(entries []*entry) []*task {
 // abort gives all tasks the same error. What is neither an outage nor a definite no is an anomaly: the lane's knowledge may be
 // wrong, so it is read again next time.
 func (l *lane) abort(ctx context.Context, tasks []*task, err error) {
+	l.heed(err)
 	err = l.svc.credentials.retryRenewed(ctx, l.ref.GetCredentials(), err)
-	err = hostError(ctx, err, l.svc.credentials.secrets(l.ref.GetCredentials()))
+	err = hostError(ctx, l.ref.GetBranch(), err, l.svc.credentials.secrets(l.ref.GetCredentials()))
 	if errors.Is(err, git.ErrMissing) {
 		err = internal(err)
 	}

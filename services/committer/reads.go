@@ -249,5 +249,5 @@ func (s *Service) reading(ctx context.Context, ref *committerv1.RepositoryRef, f
 	if err == nil || errs.Is(err, errs.NotFound) {
 		return err
 	}
-	return hostError(ctx, err, s.credentials.secrets(ref.GetCredentials()))
+	return hostError(ctx, "", err, s.credentials.secrets(ref.GetCredentials()))
 }

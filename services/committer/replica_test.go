@@ -1,6 +1,7 @@
 package committer_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,7 +27,7 @@ const replicaEnv = "TOWPATH_TEST_REPLICA"
 // replicaConfig is what such a process needs.
 type replicaConfig struct {
 	URL, Seed, Dir, Name string
-	TTL                  time.Duration
+	TTL, PushDeadline    time.Duration
 }
 
 // replicaMain is the process: the real committer, until it is killed or interrupted.
@@ -45,7 +46,7 @@ func replicaMain(config string) int {
 	}
 	defer bus.Close()
 	svc, err := committer.New(committer.Config{
-		Bus: bus, Renderer: files{}, Dir: rc.Dir, TipInterval: time.Hour, PushDeadline: 10 * time.Second, Log: log,
+		Bus: bus, Renderer: files{}, Dir: rc.Dir, TipInterval: time.Hour, PushDeadline: rc.PushDeadline, Log: log,
 		Delays: quick, LeaseTTL: rc.TTL, Replica: rc.Name,
 	})
 	if err != nil {
@@ -70,19 +71,29 @@ type process struct {
 func (w *world) spawn(name, dir string) *process {
 	w.t.Helper()
 	config, err := json.Marshal(replicaConfig{
-		URL: w.server.ClientURL(), Seed: w.server.SeedFile(events.RoleCommitter), Dir: dir, Name: name, TTL: w.cfg.LeaseTTL,
+		URL: w.server.ClientURL(), Seed: w.server.SeedFile(events.RoleCommitter), Dir: dir, Name: name, TTL: w.cfg.LeaseTTL, PushDeadline: w.cfg.PushDeadline,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	p := &process{cmd: exec.Command(os.Args[0])}
 	p.cmd.Env = append(os.Environ(), replicaEnv+"="+string(config))
-	p.cmd.Stderr = testLog{w.t}
+	p.cmd.Stderr = raceLog{w.t}
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(p.kill)
 	return p
+}
+
+// raceLog is the log of a process, whose data races are the test's.
+type raceLog struct{ t testing.TB }
+
+func (l raceLog) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("DATA RACE")) {
+		l.t.Errorf("a data race in another process:\n%s", p)
+	}
+	return testLog{l.t}.Write(p)
 }
 
 // kill is kill -9.

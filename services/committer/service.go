@@ -34,6 +34,7 @@ type Service struct {
 	withdrawals withdrawals
 	holdings    holdings
 	holders     holders
+	clock       clock
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -49,7 +50,7 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, log: cfg.Log.With("service", "committer"), metrics: newMetrics(cfg.Metrics), committer: cfg.Committer,
 		trees:     newTreeCache(cfg.TreeCacheBytes),
-		failpoint: cfg.Failpoint, failpoints: failpoints,
+		failpoint: cfg.Failpoint, failpoints: failpoints, clock: wallClock,
 	}
 	s.credentials = newCredentials(cfg)
 	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})

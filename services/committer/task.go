@@ -44,6 +44,8 @@ type task struct {
 	decision *eventsv1.ForeignDecision
 	// whole tells that a lane has asked for the files: the remote does not have the task's tree, or may not.
 	whole bool
+	// show tells people why the task waits in its lane; nil for one that nobody looks at.
+	show func(reason error)
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
 	// group is what one lane does of a deployment with several places; nil for a deployment that has one.

@@ -45,8 +45,12 @@ type Fault struct {
 	Path string
 	// Method is the request's method; "" is any.
 	Method string
+	// Agent is a part that the client's name must have; "" is any.
+	Agent string
 	// Status is the answer of Status and StatusAfter.
 	Status int
+	// Header goes with the answer of Status.
+	Header map[string]string
 	// Then, when given, is called after the request was processed and before anything is answered.
 	Then func()
 	// Times is how many requests it hits; zero means one.
@@ -59,6 +63,7 @@ type Server struct {
 	root string
 	http *httptest.Server
 	cgi  *cgi.Handler
+	full *cgi.Handler // the same on a disk without room
 
 	mu       sync.Mutex
 	faults   []Fault
@@ -67,6 +72,7 @@ type Server struct {
 	also     map[string]string // further users
 	requests []string
 	protocol bool
+	noRoom   bool
 	released chan struct{}
 }
 
@@ -83,6 +89,7 @@ func NewServer(t testing.TB) *Server {
 		Env:    append(cleanEnv(), "GIT_PROJECT_ROOT="+s.root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=writer"),
 		Stderr: io.Discard,
 	}
+	s.full = &cgi.Handler{Path: "/bin/sh", Args: []string{"-c", "trap '' XFSZ; ulimit -f 0; exec " + s.cgi.Path}, Env: s.cgi.Env, Stderr: io.Discard}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(func() {
 		s.Release()
@@ -143,6 +150,25 @@ func (s *Server) AllowAuth(user, password string) {
 	s.also[user] = password
 }
 
+// FillDisk makes the host's disk full: git there can write no file at all. False gives it room again.
+func (s *Server) FillDisk(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noRoom = full
+}
+
+// git answers by git http-backend.
+func (s *Server) git(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	full := s.noRoom
+	s.mu.Unlock()
+	if full {
+		s.full.ServeHTTP(w, r)
+		return
+	}
+	s.cgi.ServeHTTP(w, r)
+}
+
 // ForgetProtocol makes the server speak version 0 only, like hosts that never learnt version 2.
 func (s *Server) ForgetProtocol() {
 	s.mu.Lock()
@@ -167,7 +193,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !hit {
-		s.cgi.ServeHTTP(w, r)
+		s.git(w, r)
 		return
 	}
 	if fault.Kind == Late {
@@ -185,6 +211,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch fault.Kind {
 	case Status, StatusAfter:
+		for key, value := range fault.Header {
+			w.Header().Set(key, value)
+		}
 		http.Error(w, "a fault on demand", fault.Status)
 	case Hang, HangAfter:
 		select {
@@ -239,7 +268,7 @@ func (s *Server) admit(r *http.Request) (f Fault, hit, allowed bool) {
 	}
 	for i := range s.faults {
 		f := s.faults[i]
-		if !strings.Contains(r.URL.RequestURI(), f.Path) || (f.Method != "" && f.Method != r.Method) {
+		if !strings.Contains(r.URL.RequestURI(), f.Path) || (f.Method != "" && f.Method != r.Method) || !strings.Contains(r.UserAgent(), f.Agent) {
 			continue
 		}
 		if s.faults[i].Times--; s.faults[i].Times <= 0 {
