@@ -128,6 +128,7 @@ func (l *lane) succeed(f *fold) {
 		l.index.put(e.tasks[0].dep, e.state)
 		delete(l.reported, e.tasks[0].dep.EnvironmentName())
 	}
+	l.svc.hooks.pushed(l.key, l.ref, f.tip)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {

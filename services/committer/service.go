@@ -35,6 +35,7 @@ type Service struct {
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
+	hooks       hooks
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
