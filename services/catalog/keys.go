@@ -148,6 +148,9 @@ func branchPlace(r *catalogv1.Repository) string {
 
 // normalURL gives one spelling of the usual ones of a clone URL.
 func normalURL(raw string) string {
+	if normal, ssh, err := sshURL(raw); ssh && err == nil {
+		raw = normal
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return raw

@@ -125,6 +125,9 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 	if err := checkCloneURL(msg.GetUrl()); err != nil {
 		return err
 	}
+	if err := checkRepositoryAccess(msg); err != nil {
+		return err
+	}
 	if strings.ContainsAny(msg.GetBranch(), " ~^:?*[\\\x7f") || strings.HasPrefix(msg.GetBranch(), "-") ||
 		strings.HasPrefix(msg.GetBranch(), "/") || strings.HasSuffix(msg.GetBranch(), "/") || strings.Contains(msg.GetBranch(), "..") {
 		return errs.InvalidField("repository.branch", "%q is no name for a Git branch", msg.GetBranch())
@@ -158,6 +161,9 @@ func checkCloneURL(raw string) error {
 	if raw == "" {
 		return errs.InvalidField(field, "is empty; give a clone URL such as https://git.example.com/team/deployments.git, or embedded:///deployments")
 	}
+	if _, ssh, err := sshURL(raw); ssh {
+		return err
+	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
@@ -169,7 +175,7 @@ func checkCloneURL(raw string) error {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "":
 		return nil
 	}
-	return errs.InvalidField(field, "cannot be used; give an http or https clone URL, or embedded:///{name} with lower-case letters, digits, \".\", \"_\" and \"-\"")
+	return errs.InvalidField(field, "cannot be used; give an http, https or ssh clone URL (git@host:path too), or embedded:///{name} with lower-case letters, digits, \".\", \"_\" and \"-\"")
 }
 
 // environmentOf names an environment of the application, "" when it has none.

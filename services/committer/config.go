@@ -40,9 +40,11 @@ type Config struct {
 	Repos *git.Repos
 	// Dir is the folder for mirrors of remote repositories. What is in it can be deleted while nothing runs.
 	Dir string
-	// CredentialsDir is the folder with one file per credentials name, holding "username:password" or a token. Files are read
-	// at each use, so a credential can be changed without a restart. Empty: no credentials.
+	// CredentialsDir is the folder with one file per credentials name, holding "username:password" or a token, or a folder per
+	// name. They are read at each use, so a credential can be changed without a restart. Empty: no credentials.
 	CredentialsDir string
+	// Secrets gives credentials that are not in the folder: Kubernetes Secrets. Nil for none.
+	Secrets secretSource
 	// Committer signs off the commits beside their author. Default: Towpath <towpath@localhost>.
 	Committer git.Person
 	// HTTPClient is for HTTP(S) remotes. Default: internal/git's.

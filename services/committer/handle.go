@@ -40,8 +40,8 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 	}
 	if err != nil {
 		err = s.conclude(ctx, t, d, stage, err)
-	} else {
-		err = s.announce(ctx, t, o)
+	} else if err = s.announce(ctx, t, o); isLeftover(err) {
+		s.wait(ctx, t, d, stageCommit, err)
 	}
 	if err == nil {
 		s.watchAcknowledgement(ctx, d.Subject)
@@ -51,9 +51,15 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 
 // perform renders where that is needed and commits. The stage says where an error comes from.
 func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
+	if t.spread() {
+		return s.performPlaces(ctx, t, d)
+	}
 	if s.withdrawn(t) { // an earlier attempt may have put it into Git
 		o, err = s.lanes.submit(ctx, t)
 		return o, stageCommit, err
+	}
+	if err := s.holdings.answer(laneKey(t.cmd.GetRepository()), t.key()); err != nil {
+		return outcome{}, stageCommit, err
 	}
 	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims() {
 		if err := s.render(ctx, t); err != nil {
@@ -110,6 +116,7 @@ func (s *Service) render(ctx context.Context, t *task) error {
 		return err
 	}
 	t.bundle = &bundle{files: files, tree: tree, sha256: answer.GetBundle().GetSha256(), version: answer.GetRendererVersion(), claims: answer.GetClaims()}
+	t.bundle.objects = answer.GetBundle().GetObjects()
 	t.commitStart = time.Now()
 	s.failpoint("rendered")
 	return nil

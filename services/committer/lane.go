@@ -7,8 +7,10 @@ import (
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/git"
+	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
 // lane is the one writer of a branch. All it knows can be read again from the remote, and is thrown away at any anomaly.
@@ -35,15 +37,19 @@ type lane struct {
 	suspect bool
 	// scanDue tells that the tip has moved by somebody else and the owned folders were not compared since.
 	scanDue bool
-	// reported is the foreign tree last told of, by environment.
-	reported map[string]git.Hash
+	// reported is the foreign change last told of, by environment; wrote, what Towpath is known to have written; policies, what
+	// the newest command said of foreign changes.
+	reported map[string]*eventsv1.ForeignCommit
+	wrote    map[string]rules.State
+	policies map[string]committerv1.ForeignPolicy
 	// nextPush is when the push budget allows the next one.
 	nextPush time.Time
 }
 
 func newLane(svc *Service, key string, ref *committerv1.RepositoryRef) *lane {
 	return &lane{
-		svc: svc, key: key, ref: ref, wake: make(chan struct{}, 1), index: newIndex(), reported: map[string]git.Hash{},
+		svc: svc, key: key, ref: ref, wake: make(chan struct{}, 1), index: newIndex(), reported: map[string]*eventsv1.ForeignCommit{},
+		wrote: map[string]rules.State{}, policies: map[string]committerv1.ForeignPolicy{},
 		log: svc.log.With("repository", ref.GetName(), "branch", ref.GetBranch()),
 	}
 }
@@ -153,6 +159,7 @@ func (l *lane) moveTo(ctx context.Context, tip git.Hash) error {
 		root = c.Tree
 	}
 	l.known = false
+	l.svc.holdings.release(l.key)
 	if err := l.index.refresh(ctx, l.remote, root, l.log); err != nil {
 		return err
 	}
@@ -162,6 +169,7 @@ func (l *lane) moveTo(ctx context.Context, tip git.Hash) error {
 
 // drop forgets all that the lane knows.
 func (l *lane) drop() {
+	l.svc.holdings.release(l.key)
 	if l.remote != nil {
 		if err := l.remote.Close(); err != nil {
 			l.log.Warn("a repository was not closed properly", "error", err)

@@ -29,13 +29,14 @@ type Service struct {
 	log         *slog.Logger
 	metrics     *metrics
 	committer   git.Person
-	credentials credentials
+	credentials *credentials
 	lanes       *lanes
 	views       *views
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
 	hooks       hooks
+	holdings    holdings
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -50,9 +51,11 @@ func New(cfg Config) (*Service, error) {
 	cfg = cfg.withDefaults()
 	s := &Service{
 		cfg: cfg, log: cfg.Log.With("service", "committer"), metrics: newMetrics(cfg.Metrics), committer: cfg.Committer,
-		credentials: credentials{dir: cfg.CredentialsDir}, trees: newTreeCache(cfg.TreeCacheBytes),
+		trees:     newTreeCache(cfg.TreeCacheBytes),
 		failpoint: cfg.Failpoint, failpoints: failpoints,
 	}
+	s.credentials = newCredentials(cfg)
+	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})
 	s.lanes = &lanes{svc: s}
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
@@ -76,6 +79,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}, func(ctx context.Context, d events.Delivery) error {
 		if d.Type == typePrefix+typeCancel {
 			return s.withdraw(ctx, d)
+		}
+		if d.Type == typePrefix+typeForeignDecision {
+			return s.decide(ctx, d)
 		}
 		return s.handle(ctx, d)
 	})
@@ -105,8 +111,8 @@ func laneKey(ref *committerv1.RepositoryRef) string {
 // open opens a repository for one purpose. Lanes and readers have mirrors of their own, so that neither waits for the other.
 func (s *Service) open(ctx context.Context, ref *committerv1.RepositoryRef, purpose string, hooks git.Hooks) (git.Remote, error) {
 	remote, err := git.Open(ctx, git.Config{
-		URL: ref.GetUrl(), Repos: s.cfg.Repos, Dir: filepath.Join(s.cfg.Dir, purpose), Client: s.cfg.HTTPClient,
-		Credentials: s.credentials.source(ref.GetCredentials()), Hooks: hooks, Log: s.log,
+		URL: ref.GetUrl(), Repos: s.cfg.Repos, Dir: filepath.Join(s.cfg.Dir, purpose), Client: s.credentials.client(ref.GetCredentials(), s.cfg.HTTPClient),
+		Credentials: s.credentials.source(ref.GetCredentials()), SSH: s.credentials.ssh(ref.GetCredentials()), Hooks: hooks, Log: s.log,
 	})
 	if errs.Is(err, errs.Unavailable) {
 		return nil, redacted(err, s.credentials.secrets(ref.GetCredentials()))

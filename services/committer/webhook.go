@@ -177,7 +177,7 @@ func (s *Service) webhook(w http.ResponseWriter, r *http.Request) error {
 		s.hooks.limiter.Failed(address)
 		return err
 	}
-	secret, err := s.hookSecret(credentials)
+	secret, err := s.credentials.webhookSecret(r.Context(), credentials)
 	if err != nil {
 		s.log.Warn("a webhook cannot be checked", "repository", name, "error", err)
 		return err
@@ -217,12 +217,6 @@ func (s *Service) hookBody(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		return nil, errs.InvalidField("body", "did not come whole within %v", hookPatience).Because(err)
 	}
 	return body, nil
-}
-
-// hookSecret reads the secret at each use, so that it can be changed without a restart.
-func (s *Service) hookSecret(credentials string) (string, error) {
-	_, secret, err := s.credentials.read(credentials)
-	return secret, err
 }
 
 // heed looks at what an event is about.
