@@ -73,6 +73,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.background.Wait()
 	defer s.lanes.stop()
 	defer cancel()
+	s.background.Go(func() { s.learnHooks(ctx) })
 	return s.cfg.Bus.Consume(ctx, events.ConsumerConfig{
 		Stream: events.StreamCommands, Durable: durable, Filter: []string{commands}, Parallel: s.cfg.Workers,
 		Delays: s.cfg.Delays, OnDeadLetter: s.deadLetter,

@@ -1,8 +1,10 @@
 package committer
 
 import (
+	"context"
 	"errors"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"slices"
@@ -12,7 +14,9 @@ import (
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/forge"
 	"github.com/towpath-dev/towpath/internal/forge/webhook"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -41,8 +45,8 @@ var forgeKinds = map[committerv1.Forge_Kind]forge.Kind{
 }
 
 // hooks is what the committer knows of repositories whose host tells when something happens. It has no database: it learns the
-// repositories from the commands and reads that name them. After a restart drift's reads bring them within seconds; a webhook
-// that comes before is answered and does nothing, because the first look at a branch finds everything anyway.
+// repositories from the last desired state of every environment, which JetStream keeps, and from the commands and reads that
+// name them. A webhook that comes before is answered and does nothing; the first look at a branch finds everything anyway.
 type hooks struct {
 	// pullRequests is told of a pull request that changed, by the branch that it comes from; nil for nobody. It must not block,
 	// and it asks the host itself: a webhook can be old.
@@ -228,7 +232,7 @@ func (s *Service) heed(name string, e *webhook.Event) {
 			return
 		}
 		for _, ref := range refs {
-			s.Notice(ref.GetUrl(), e.Branch)
+			s.news(ref, e.Branch)
 		}
 	case webhook.PullRequest:
 		refs, _ := s.hooks.meant(name, e, e.Base)
@@ -237,10 +241,61 @@ func (s *Service) heed(name string, e *webhook.Event) {
 				s.hooks.pullRequests(ref, e.Head)
 			}
 			if e.State == forge.Merged {
-				s.Notice(ref.GetUrl(), e.Base)
+				s.news(ref, e.Base)
 			}
 		}
 	}
+}
+
+// news makes the branch's lane look at its tip, and opens one for a branch that deployments are written to: after a restart it
+// has none until somebody deploys.
+func (s *Service) news(ref *committerv1.RepositoryRef, branch string) {
+	if ref.GetBranch() == branch {
+		s.lanes.watch(ref)
+	}
+	s.Notice(ref.GetUrl(), branch)
+}
+
+// desiredStates is what learnHooks needs of JetStream.
+type desiredStates interface {
+	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
+}
+
+var _ desiredStates = (*events.Bus)(nil)
+
+// learnHooks follows the desired states of all environments until ctx ends, also those that other committers bring about: a
+// webhook comes to any of them.
+func (s *Service) learnHooks(ctx context.Context) {
+	bus, ok := s.cfg.Bus.(desiredStates)
+	if !ok {
+		return // a bus that a test has put together
+	}
+	for d, err := range bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
+		want := new(eventsv1.DesiredState)
+		if err == nil {
+			err = d.Decode(want)
+		}
+		if err != nil {
+			s.log.Warn("a desired state cannot be read; webhooks of its repository wait for a deployment", "resource", d.Resource, "error", err)
+			continue
+		}
+		for _, ref := range desiredPlaces(want) {
+			s.hooks.learn(laneKey(ref), ref)
+		}
+	}
+}
+
+// desiredPlaces gives the branches that an environment is written to.
+func desiredPlaces(want *eventsv1.DesiredState) (refs []*committerv1.RepositoryRef) {
+	if ref := want.GetRepository(); ref.GetUrl() != "" && !want.GetRemoved() {
+		refs = append(refs, ref)
+	}
+	for _, p := range want.GetParts() {
+		if p.GetRepository().GetUrl() != "" && !want.GetRemoved() {
+			refs = append(refs, p.GetRepository())
+		}
+	}
+	return refs
 }
 
 func refuseHook(w http.ResponseWriter, err error) {

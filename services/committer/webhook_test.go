@@ -28,7 +28,7 @@ const (
 // hooked serves the world's webhooks and gives the address for its repository.
 func hooked(w *world) string {
 	mux := http.NewServeMux()
-	mux.Handle("POST "+committer.WebhookPath, w.svc.Webhooks())
+	mux.HandleFunc("POST "+committer.WebhookPath, func(rw http.ResponseWriter, r *http.Request) { w.svc.Webhooks().ServeHTTP(rw, r) })
 	srv := httptest.NewServer(mux)
 	w.t.Cleanup(srv.Close)
 	return srv.URL + "/hooks/git/deploy"
@@ -58,7 +58,8 @@ func TestGiteaTellsOfAPersonsPushAndMerge(t *testing.T) {
 		putCredentials(t, w.cfg.CredentialsDir, "deploy", owner.Name+":"+owner.Token)
 		w.repo.Url, w.repo.Credentials = p.CloneURL, "deploy"
 	}})
-	p.Hook(t, hooked(w), hookSecret)
+	address := hooked(w)
+	p.Hook(t, address, hookSecret)
 	w.send(w.change("dev", 1, map[string]string{"a.yaml": "a: 1\n"}))
 	w.committed(name("dev", 1))
 
@@ -79,6 +80,12 @@ func TestGiteaTellsOfAPersonsPushAndMerge(t *testing.T) {
 	}
 	foreign(p.Commit(t, owner, "main", "environments/dev/shop/a.yaml", "a: 2\n"))
 
+	// After a restart nobody has deployed or read yet.
+	w.stop()
+	w.start()
+	w.poll("the committer to know the repository", func() bool {
+		return deliver(t, "POST", address, aPush, "guess") == http.StatusUnauthorized
+	})
 	p.Commit(t, owner, "by-hand", "environments/dev/shop/a.yaml", "a: 3\n")
 	var pr struct{ Number int64 }
 	p.Do(t, owner, "POST", "/pulls", map[string]any{"head": "by-hand", "base": "main", "title": "By hand"}, &pr)
