@@ -139,7 +139,7 @@ func (f *fake) answer(r *http.Request, routes []route, patterns []*regexp.Regexp
 		if user.login == "" || len(c.path) > 0 && strings.Contains(c.path[0], "/") && c.path[0] != f.path {
 			return no.notFound
 		}
-		if r.Method != "GET" && !user.write {
+		if r.Method != http.MethodGet && !user.write {
 			return no.noWrite
 		}
 		data, err := io.ReadAll(r.Body)
