@@ -77,6 +77,8 @@ type Config struct {
 	Kubeconfig string
 	// CredentialsDir holds the files that repositories' credentials are named after.
 	CredentialsDir string
+	// Credentials is where credentials are that are no files.
+	Credentials Credentials
 	// History is where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT. DataDir/catalog/history by default.
 	History string
 	// ArchiveAfter is the age from which history goes there; 90 days.
@@ -165,6 +167,9 @@ func (c Config) Complete() (*App, error) {
 	}
 	if cfg.NATSURL == "" && !cfg.runs[Catalog] && (cfg.runs[Committer] || cfg.runs[Drift]) {
 		problem("--nats-url", "is needed: the event server is embedded only where the catalog runs")
+	}
+	if cfg.Credentials.Kubeconfig != "" && cfg.Credentials.Namespace == "" {
+		problem("--credentials-namespace", "is needed: the namespace of --credentials-kubeconfig that holds the credentials")
 	}
 	cfg.checkStore(problem)
 	if err := oidc.Check(cfg.Issuers); err != nil {

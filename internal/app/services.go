@@ -112,12 +112,17 @@ func (p *process) newCommitter(ctx context.Context) error {
 		return err
 	}
 	p.closing(repos.Close)
-	s, err = committer.New(committer.Config{
+	cfg := committer.Config{
 		Bus: bus, Renderer: rendererv1.NewRendererServiceClient(p.renderer()), Repos: repos,
 		Dir: filepath.Join(p.DataDir, "mirrors"), CredentialsDir: p.CredentialsDir,
 		Metrics: p.registry, Log: p.Log, Failpoint: p.Failpoint,
-	})
-	if err != nil {
+	}
+	if secrets, err := p.secrets(); err != nil {
+		return err
+	} else if secrets != nil {
+		cfg.Secrets = secrets
+	}
+	if s, err = committer.New(cfg); err != nil {
 		return err
 	}
 	s.Register(p.server)

@@ -25,6 +25,7 @@ func (t *tow) repositories() noun[repository] {
 			{"BRANCH", false, func(_ *printer, m repository) string { return m.GetBranch() }},
 			{"PATH", false, func(_ *printer, m repository) string { return m.GetPathTemplate() }},
 			{"CREDENTIALS", true, func(_ *printer, m repository) string { return m.GetCredentials() }},
+			{"SIGNING", true, func(_ *printer, m repository) string { return signingSummary(m) }},
 			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
 			{"CREATED", false, func(p *printer, m repository) string { return p.when(m.GetCreateTime()) }},
 		},
@@ -38,6 +39,7 @@ func (t *tow) repositories() noun[repository] {
 				text(fs, "path-template", "path_template", "folder of an environment (default environments/{environment}/{application})",
 					func(m repository, v string) { m.PathTemplate = v }),
 				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
+				signingFormat(fs), signingCredentials(fs), committerName(fs), committerEmail(fs),
 				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
 			}
 		},

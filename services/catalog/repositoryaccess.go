@@ -14,7 +14,7 @@ import (
 
 // checkRepositoryAccess checks by what the committer gets in and how it signs. Whether the credentials exist, only the
 // committer can tell.
-func checkRepositoryAccess(msg *catalogv1.Repository) error {
+func checkRepositoryAccess(old, msg *catalogv1.Repository) error {
 	for field, name := range map[string]string{
 		"repository.credentials": msg.GetCredentials(), "repository.forge.credentials": msg.GetForge().GetCredentials(),
 		"repository.forge.webhook_credentials": msg.GetForge().GetWebhookCredentials(),
@@ -27,9 +27,10 @@ func checkRepositoryAccess(msg *catalogv1.Repository) error {
 		return errs.InvalidField("repository.credentials",
 			"is empty, and a repository over SSH needs a private key and the host's keys; name the credentials that hold identity and known_hosts")
 	}
-	if s := msg.GetSigning(); s.GetFormat() == committerv1.Signing_FORMAT_UNSPECIFIED && s.GetCredentials() == "" &&
-		s.GetCommitterName() == "" && s.GetCommitterEmail() == "" {
-		msg.Signing = nil
+	s, none := msg.GetSigning(), committerv1.Signing_FORMAT_UNSPECIFIED
+	ended := s.GetFormat() == none && old.GetSigning().GetFormat() != none
+	if ended || s.GetFormat() == none && s.GetCredentials() == "" && s.GetCommitterName() == "" && s.GetCommitterEmail() == "" {
+		msg.Signing = nil // who ends signing needs not take back the rest of it
 	}
 	return rules.CheckSigning("repository.signing", msg.GetSigning())
 }

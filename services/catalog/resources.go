@@ -125,7 +125,7 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 	if err := checkCloneURL(msg.GetUrl()); err != nil {
 		return err
 	}
-	if err := checkRepositoryAccess(msg); err != nil {
+	if err := checkRepositoryAccess(old, msg); err != nil {
 		return err
 	}
 	if strings.ContainsAny(msg.GetBranch(), " ~^:?*[\\\x7f") || strings.HasPrefix(msg.GetBranch(), "-") ||

@@ -16,11 +16,13 @@ import (
 )
 
 // bus is what the committer needs of JetStream: to store events, to get commands one at a time per environment, again and
-// again until the handler answers nil or an error that says that it never will, and to see whether one is still there.
+// again until the handler answers nil or an error that says that it never will, to see whether one is still there, and to share
+// the commands with other replicas.
 type bus interface {
 	Publish(ctx context.Context, m events.Message) error
 	Consume(ctx context.Context, cfg events.ConsumerConfig, handle events.Handler) error
 	PendingCommand(ctx context.Context, subject string) (bool, error)
+	Share(ctx context.Context, cfg events.ShareConfig) error
 }
 
 var _ bus = (*events.Bus)(nil)
@@ -61,6 +63,10 @@ type Config struct {
 	MaxBatch int
 	// Workers is the number of commands in work at the same time. Default 256.
 	Workers int
+	// LeaseTTL is after how long without a sign of life another replica takes over. Default 10 s.
+	LeaseTTL time.Duration
+	// Replica is this process's name among the replicas, for people. Default: the host and the process id.
+	Replica string
 	// TreeCacheBytes bounds the files kept for GetTree. Default 64 MiB.
 	TreeCacheBytes int64
 	// Delays are the waits between attempts to bring a deployment into Git. Default: internal/events's.
@@ -70,7 +76,8 @@ type Config struct {
 	// Log gets what an operator wants to know. Default slog.Default.
 	Log *slog.Logger
 	// Failpoint is called at the boundaries of a deployment, so that a test can end the process there: "rendered", "pack_sent",
-	// "ref_moved", "event_sent", "acknowledged". Default: nothing.
+	// "ref_moved", "event_sent", "acknowledged"; with several places also "parts_written", "desired_sent" and "place_left". Default:
+	// nothing.
 	Failpoint func(name string)
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/towpath-dev/towpath/services/committer"
 )
 
-// onBoth runs a test against an embedded repository and against one behind a real Git server.
+// onBoth runs a test against an embedded repository and against one behind a real Git server, over HTTP and over SSH.
 func onBoth(t *testing.T, test func(t *testing.T, w *world), opts ...option) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
@@ -24,6 +24,11 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world), opts ...option) {
 	t.Run("http", func(t *testing.T) {
 		t.Parallel()
 		w, _ := remote(t, opts...)
+		test(t, w)
+	})
+	t.Run("ssh", func(t *testing.T) {
+		t.Parallel()
+		w, _ := overSSH(t, opts...)
 		test(t, w)
 	})
 }

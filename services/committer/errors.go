@@ -59,11 +59,11 @@ func hostError(ctx context.Context, err error, secrets []string) error {
 		return context.Canceled
 	case kind == errs.Timeout:
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
-			"the Git host did not answer in time; it is tried again").Because(err)
+			"the Git host did not answer in time; it is tried again").Because(scrub(err, secrets))
 	case kind == errs.Unavailable:
 		return redacted(err, secrets)
 	default:
-		return err
+		return scrub(err, secrets)
 	}
 }
 
@@ -73,7 +73,7 @@ func redacted(err error, secrets []string) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return errs.New(e.Kind, e.Reason, "%s", rules.Redact(e.Msg, secrets...)).Because(err)
+	return errs.New(e.Kind, e.Reason, "%s", rules.Redact(e.Msg, secrets...)).Because(scrub(err, secrets))
 }
 
 func errBusy(cause error) error {

@@ -129,9 +129,7 @@ func TestALostAnswerIsExactlyOneCommit(t *testing.T) {
 		"reset after the push": gittest.ResetAfter, "no answer body": gittest.EmptyAfter, "half an answer": gittest.TruncateAfter,
 		"reset before the push": gittest.ResetBefore, "an error after the push": gittest.StatusAfter,
 	} {
-		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			w, srv := remote(t)
+		onHosts(t, what, func(t *testing.T, w *world, srv gittest.Host) {
 			w.send(w.change("dev", 1, map[string]string{"a.yaml": "a"}))
 			w.committed(name("dev", 1))
 			srv.Fail(gittest.Fault{Kind: kind, Status: 502, Method: "POST", Path: "git-receive-pack"})
@@ -151,7 +149,7 @@ func TestALostAnswerIsExactlyOneCommit(t *testing.T) {
 
 func TestAProcessThatDiesAnywhereLeavesOneCommitAndOneEvent(t *testing.T) {
 	for _, point := range []string{"rendered", "pack_sent", "ref_moved", "event_sent"} {
-		for _, kind := range []string{"embedded", "http"} {
+		for _, kind := range []string{"embedded", "http", "ssh"} {
 			t.Run(point+" "+kind, func(t *testing.T) {
 				t.Parallel()
 				died := make(chan struct{})
@@ -165,9 +163,12 @@ func TestAProcessThatDiesAnywhereLeavesOneCommitAndOneEvent(t *testing.T) {
 					}
 				}
 				var w *world
-				if kind == "http" {
+				switch kind {
+				case "http":
 					w, _ = remote(t, die)
-				} else {
+				case "ssh":
+					w, _ = overSSH(t, die)
+				default:
 					w = embedded(t, die)
 				}
 				w.send(w.change("dev", 1, map[string]string{"a.yaml": "a"}))

@@ -178,7 +178,7 @@ func (m *material) refusedApp(res *http.Response, body []byte, assertion string)
 		Message string `json:"message"`
 	}
 	_ = json.Unmarshal(body, &answer)
-	words := rules.Redact(rules.Line(answer.Message), append(m.secrets(), assertion)...)
+	words := rules.Line(rules.Redact(answer.Message, append(m.secrets(), assertion)...))
 	if words == "" {
 		words = http.StatusText(res.StatusCode)
 	}

@@ -9,6 +9,7 @@ import (
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
@@ -18,6 +19,10 @@ type lane struct {
 	svc *Service
 	key string
 	log *slog.Logger
+	// shard is what the lane belongs to, and moves with to another replica; cancel ends the lane, ended is closed then.
+	shard  string
+	cancel context.CancelFunc
+	ended  chan struct{}
 	// wake is signalled when there is something in the queue, or a look at the tip was asked for.
 	wake chan struct{}
 
@@ -48,8 +53,8 @@ type lane struct {
 
 func newLane(svc *Service, key string, ref *committerv1.RepositoryRef) *lane {
 	return &lane{
-		svc: svc, key: key, ref: ref, wake: make(chan struct{}, 1), index: newIndex(), reported: map[string]*eventsv1.ForeignCommit{},
-		wrote: map[string]rules.State{}, policies: map[string]committerv1.ForeignPolicy{},
+		svc: svc, key: key, ref: ref, shard: events.Shard(ref.GetUrl(), ref.GetBranch()), ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		index: newIndex(), reported: map[string]*eventsv1.ForeignCommit{}, wrote: map[string]rules.State{}, policies: map[string]committerv1.ForeignPolicy{},
 		log: svc.log.With("repository", ref.GetName(), "branch", ref.GetBranch()),
 	}
 }
@@ -72,7 +77,7 @@ func (l *lane) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			for _, t := range l.svc.lanes.abandon(l) {
-				t.fail(context.Canceled)
+				t.fail(errLaneMoved)
 			}
 			return
 		case <-l.wake:

@@ -108,7 +108,7 @@ func (l *lane) leaveFolders(ctx context.Context, f *fold, t *task, e *entry, hel
 		var err error
 		if at >= 0 {
 			before = held[at].before
-		} else if before, err = readState(ctx, f.reader, f.root, leaf.dep); err != nil {
+		} else if before, err = l.stateOf(ctx, f, leaf.task); err != nil {
 			return nil, err
 		}
 		path, ok := leftFolder(leaf.task, before, at >= 0)
@@ -166,6 +166,10 @@ func sameForeign(a *eventsv1.ForeignCommit) func(*eventsv1.ForeignCommit) bool {
 // spare marks the places whose folders somebody else owns by now. The environment's own folders are lent at that moment.
 func (l *lane) spare(leaves []*leaf) {
 	for _, leaf := range leaves {
-		leaf.keep = l.index.owners.Check(leaf.dep.PlaceName(), leaf.cmd.GetPath()) != nil
+		name := leaf.dep.PlaceName()
+		leaf.keep = l.index.owners.Check(name, leaf.cmd.GetPath()) != nil
+		if state, ok := l.index.states[name]; ok && !state.Removed { // the file decides where the place was
+			leaf.keep = leaf.keep || l.index.owners.Check(name, state.Path) != nil
+		}
 	}
 }

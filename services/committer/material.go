@@ -211,6 +211,9 @@ func (c *credentials) loadSecret(ctx context.Context, name string, maxAge time.D
 	switch {
 	case errs.Is(err, errs.NotFound):
 		return nil, nil
+	case errs.Is(err, errs.Denied):
+		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_PUSH_REFUSED, "the credentials %q cannot be read: %s", name, errs.Message(err)).
+			Because(err)
 	case err != nil:
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
 			"the credentials %q cannot be read from Kubernetes: %s", name, errs.Message(err)).Because(err)

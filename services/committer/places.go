@@ -1,6 +1,7 @@
 package committer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,9 @@ type group struct {
 	whole string
 	// others are the parts that are written elsewhere, for the main place's state file.
 	others []rules.PartState
+
+	// movedTo says where a place went that the environment leaves.
+	movedTo func(old *task) string
 
 	// survey only asks what would happen.
 	survey bool
@@ -74,7 +78,7 @@ func (t *task) checkPlaces() error {
 		}
 		place := t.placeDep(part).PlaceName()
 		if err := owners[lane].Check(place, path); err != nil {
-			return fmt.Errorf("%s: %w", field, err)
+			return inField(field, err)
 		}
 		owners[lane].Set(place, path)
 		return nil
@@ -130,10 +134,16 @@ func (t *task) checkPart(field string, p *committerv1.Part) error {
 	if err == nil {
 		err = new(rules.Owners).Check(t.dep.EnvironmentName(), p.GetPath())
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", field, err)
+	return inField(field, err)
+}
+
+// inField says which part an error is about.
+func inField(field string, err error) error {
+	var e *errs.Error
+	if !errors.As(err, &e) {
+		return err
 	}
-	return nil
+	return reworded(e, err, field+": "+e.Msg)
 }
 
 func (t *task) placeDep(part string) rules.Deployment {
@@ -230,7 +240,8 @@ func (t *task) groups(whole string) (groups, later []*task) {
 		g := byLane[lane]
 		if g == nil {
 			g = t.place("", p.cmd.GetRepository(), p.cmd.GetPath())
-			g.group = &group{main: lane == mainLane, split: len(t.cmd.GetParts()) > 0, whole: whole}
+			g.cmd.ExpectTree = t.cmd.GetExpectTree()
+			g.group = &group{main: lane == mainLane, split: len(t.cmd.GetParts()) > 0, whole: whole, movedTo: t.movedTo}
 			byLane[lane] = g
 			groups = append(groups, g)
 		}

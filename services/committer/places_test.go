@@ -2,11 +2,24 @@ package committer_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
 	"path"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
@@ -132,7 +145,577 @@ func TestAnEnvironmentIsSplitOverRepositories(t *testing.T) {
 			t.Errorf("part %s holds %s", part.GetId(), files)
 		}
 	}
+	together := map[string]string{}
+	for _, part := range append(want.GetParts(), &committerv1.CommittedPart{Repository: want.GetRepository(), Commit: want.GetCommit(), Tree: main}) {
+		if part.GetTree() == "" {
+			continue
+		}
+		tree, err := p.svc.GetTree(t.Context(), &committerv1.GetTreeRequest{Repository: part.GetRepository(), Commit: part.GetCommit(), Tree: part.GetTree()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range tree.GetFiles() {
+			together[f.GetPath()] = string(f.GetContent())
+		}
+	}
+	if d := cmp.Diff(shop, together); d != "" {
+		t.Errorf("read together: %s", d)
+	}
 	if n := p.commits(); n != 1 || len(p.config.Log("main")) != 1 || len(p.third.Log("main")) != 1 {
 		t.Errorf("there are %d commits in the main repository, which holds two places", n)
+	}
+}
+
+// files gives the folder's files at the tip of a repository, by name.
+func filesIn(b *gittest.Bare, folder string) map[string]string {
+	out := map[string]string{}
+	if b.Tip("main") == "" {
+		return out
+	}
+	for _, f := range b.Files("main") {
+		if name, ok := strings.CutPrefix(f, folder+"/"); ok {
+			out[name] = b.Show("main", f)
+		}
+	}
+	return out
+}
+
+// stateOf gives the state file of a place of dev; nil when there is none.
+func stateOf(t testing.TB, b *gittest.Bare, part string) map[string]any {
+	t.Helper()
+	for _, f := range b.Files("main") {
+		if strings.HasPrefix(f, ".towpath/state/") && strings.HasSuffix(f, "/shop/dev"+part) {
+			out := map[string]any{}
+			if err := json.Unmarshal([]byte(b.Show("main", f)), &out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
+	return nil
+}
+
+// log counts the commits of a branch that may not be there.
+func log(b *gittest.Bare) int {
+	if b.Tip("main") == "" {
+		return 0
+	}
+	return len(b.Log("main"))
+}
+
+// dieAt has the process end at the nth time that a point is reached: the goroutine never goes on, and nothing after it happens.
+func dieAt(point string, nth int32) (option, <-chan struct{}) {
+	died := make(chan struct{})
+	var times atomic.Int32
+	return func(w *world) {
+		w.cfg.Failpoint = func(at string) {
+			if at == point && times.Add(1) == nth {
+				close(died)
+				runtime.Goexit()
+			}
+		}
+	}, died
+}
+
+func (p *places) restartAfter(died <-chan struct{}) {
+	p.t.Helper()
+	select {
+	case <-died:
+	case <-time.After(patience):
+		p.t.Fatal("the point is never reached")
+	}
+	p.stop()
+	p.start()
+}
+
+// one is a deployment of dev in three repositories, one of which holds two places.
+func (p *places) one(n int, vars map[string]string, mods ...func(*eventsv1.DeploymentRequested)) *eventsv1.DeploymentRequested {
+	return p.change("dev", n, vars, append([]func(*eventsv1.DeploymentRequested){withParts(
+		p.part("config", "config", configFolder, "/ConfigMap"), p.part("routes", "third", "routes/dev", "*/HTTPRoute"),
+	)}, mods...)...)
+}
+
+func TestAKillBetweenAnyTwoPlacesLeavesOneCommitInEach(t *testing.T) {
+	for _, c := range []struct {
+		point string
+		nth   int32
+	}{
+		{"rendered", 1}, {"pack_sent", 1}, {"pack_sent", 2}, {"pack_sent", 3}, {"ref_moved", 1}, {"ref_moved", 2}, {"ref_moved", 3},
+		{"parts_written", 1}, {"event_sent", 1},
+	} {
+		t.Run(fmt.Sprintf("%s %d", c.point, c.nth), func(t *testing.T) {
+			t.Parallel()
+			die, died := dieAt(c.point, c.nth)
+			p := newPlaces(t, die)
+			p.send(p.one(1, shop))
+			p.restartAfter(died)
+			got := p.committed(name("dev", 1))
+			p.settled()
+			if p.commits() != 1 || log(p.config) != 1 || log(p.third) != 1 || len(p.all("deployment.committed")) != 1 {
+				t.Errorf("%d, %d and %d commits, events: %s", p.commits(), log(p.config), log(p.third), p.summary())
+			}
+			if got.GetTree() != bundleOf(t, shop) || got.GetParts()[0].GetCommit() != p.config.Tip("main") || got.GetParts()[1].GetCommit() != p.third.Tip("main") {
+				t.Errorf("told was %v", got)
+			}
+		})
+	}
+}
+
+func TestAPlaceThatIsAwayHoldsOnlyItsDeployment(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.srv.Fail(gittest.Fault{Kind: gittest.Status, Status: 503, Path: "/config.git", Times: 12})
+	p.send(p.one(1, shop))
+	waits := find(p.world, "deployment.waiting", name("dev", 1), &eventsv1.DeploymentWaiting{})
+	if !strings.Contains(waits.GetReason(), "repositories/config") || waits.GetStage() != "commit" {
+		t.Errorf("it waits as %v", waits)
+	}
+	p.send(p.change("qa", 1, shop))
+	p.committed(name("qa", 1))
+	if d := p.desired("applications/shop/environments/dev"); d.GetDeployment() != "" && !p.has("deployment.committed", name("dev", 1)) && log(p.config) == 0 {
+		t.Errorf("half a deployment was told to drift: %v", d)
+	}
+	p.committed(name("dev", 1))
+	if p.commits() != 2 || log(p.config) != 1 || log(p.third) != 1 {
+		t.Errorf("%d, %d and %d commits", p.commits(), log(p.config), log(p.third))
+	}
+}
+
+func TestAPlaceThatRefusesFailsTheDeploymentAndTheNextBringsAllTogether(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, shop))
+	p.committed(name("dev", 1))
+	hook(t, p.bare, "echo 'main is frozen' >&2; exit 1\n")
+	changed := map[string]string{"deployment-api.yaml": "api 2", "configmap-api.yaml": "config 2", "route-api.yaml": "route"}
+	p.send(p.one(2, changed))
+	got := p.failed(name("dev", 2))
+	for _, word := range []string{"main is frozen", "repositories/deploy", "part config in repositories/config", "deploy again"} {
+		if !strings.Contains(got.GetMessage(), word) {
+			t.Errorf("%q is not told: %s", word, got.GetMessage())
+		}
+	}
+	if got.GetReason() != "PUSH_REFUSED" || filesIn(p.config, configFolder)["configmap-api.yaml"] != "config 2" {
+		t.Errorf("it ended as %v", got)
+	}
+	if d := p.desired("applications/shop/environments/dev"); d.GetGeneration() != 1 {
+		t.Errorf("half a deployment was told to drift: %v", d)
+	}
+	hook(t, p.bare, "exit 0\n")
+	p.send(p.one(3, changed))
+	if got := p.committed(name("dev", 3)); got.GetTree() != bundleOf(t, changed) || got.GetUnchanged() {
+		t.Errorf("the next one ended as %v", got)
+	}
+	if filesIn(p.bare, "environments/dev/shop")["deployment-api.yaml"] != "api 2" {
+		t.Error("the main place did not follow")
+	}
+}
+
+func TestALateOlderCommandIsFencedInEachPlace(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(2, shop))
+	p.committed(name("dev", 2))
+	p.send(p.one(1, map[string]string{"configmap-api.yaml": "old"}))
+	if got := p.failed(name("dev", 1)); !got.GetSuperseded() || strings.Contains(got.GetMessage(), "Written already") {
+		t.Errorf("it ended as %v", got)
+	}
+	// One that knows of other places is stopped where the newer one has been, and has written nothing elsewhere before.
+	p.send(p.change("dev", 1, shop, withParts(p.part("config", "config", configFolder, "/ConfigMap"), p.part("more", "third", "more", "*/HTTPRoute"))))
+	p.settled()
+	if p.commits() != 1 || log(p.config) != 1 || log(p.third) != 1 {
+		t.Errorf("%d, %d and %d commits", p.commits(), log(p.config), log(p.third))
+	}
+}
+
+func TestAPromiseThatDoesNotHoldIsToldBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, shop))
+	p.committed(name("dev", 1))
+	for n, c := range []struct {
+		name string
+		mod  func(*eventsv1.DeploymentRequested)
+	}{
+		{"all files together", func(cmd *eventsv1.DeploymentRequested) { cmd.ExpectTree = lostTree(t) }},
+		{"what a part stands on", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[1].ExpectBaseTree = lostTree(t) }},
+		{"what the main place stands on", func(cmd *eventsv1.DeploymentRequested) { cmd.ExpectBaseTree = "absent" }},
+	} {
+		p.send(p.one(n+2, map[string]string{"configmap-api.yaml": "2", "route-api.yaml": "2"}, c.mod))
+		if got := p.failed(name("dev", n+2)); got.GetReason() != "PLAN_MOVED" || strings.Contains(got.GetMessage(), "Written already") {
+			t.Errorf("%s: it ended as %v", c.name, got)
+		}
+	}
+	if p.commits() != 1 || log(p.config) != 1 || log(p.third) != 1 {
+		t.Errorf("%d, %d and %d commits", p.commits(), log(p.config), log(p.third))
+	}
+	p.send(p.one(5, map[string]string{"configmap-api.yaml": "2"}, func(cmd *eventsv1.DeploymentRequested) {
+		cmd.ExpectTree = bundleOf(t, map[string]string{"configmap-api.yaml": "2"})
+		cmd.Parts[0].ExpectBaseTree = p.config.Git("rev-parse", "main:"+configFolder)
+		cmd.ExpectBaseTree = p.bare.Git("rev-parse", "main:environments/dev/shop")
+	}))
+	p.committed(name("dev", 5))
+}
+
+func TestASplitEnvironmentIsPutBackByItsTrees(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, shop))
+	first := p.committed(name("dev", 1))
+	p.send(p.one(2, map[string]string{"deployment-api.yaml": "2", "configmap-api.yaml": "2"}))
+	p.committed(name("dev", 2))
+	back := func(n int) *eventsv1.DeploymentRequested {
+		return p.one(n, nil, restore(first.GetMainTree()), func(cmd *eventsv1.DeploymentRequested) {
+			cmd.Input, cmd.ExpectTree = nil, first.GetTree()
+			cmd.Parts[0].RestoreTree, cmd.Parts[1].RestoreTree = first.GetParts()[0].GetTree(), first.GetParts()[1].GetTree()
+		})
+	}
+	p.send(back(3))
+	got := p.committed(name("dev", 3))
+	if got.GetTree() != first.GetTree() || got.GetMainTree() != first.GetMainTree() || got.GetParts()[0].GetTree() != first.GetParts()[0].GetTree() {
+		t.Errorf("put back was %v, want %v", got, first)
+	}
+	if filesIn(p.config, configFolder)["configmap-api.yaml"] != "config" || filesIn(p.third, "routes/dev")["route-api.yaml"] != "route" {
+		t.Error("the files are not those of then")
+	}
+	// The same command again finds all of it in Git, also when what it was made of is gone there.
+	gone := back(3)
+	gone.RestoreTree, gone.ExpectTree = lostTree(t), ""
+	p.send(gone)
+	p.settled()
+	if p.has("deployment.failed", name("dev", 3)) {
+		t.Errorf("what is in Git was told as failed: %v", p.failed(name("dev", 3)))
+	}
+	// What Git does not have any more is rendered, for all places, and has to be the same again.
+	lost := back(4)
+	lost.Parts[0].RestoreTree = lostTree(t)
+	lost.Input = p.change("dev", 4, map[string]string{"configmap-a.yaml": "lost"}).GetInput()
+	p.send(lost)
+	if got := p.failed(name("dev", 4)); got.GetReason() != "PLAN_MOVED" {
+		t.Errorf("it ended as %v", got)
+	}
+	unknown := back(5)
+	unknown.Parts[1].RestoreTree = ""
+	unknown.Input = p.change("dev", 5, shop).GetInput()
+	p.send(unknown)
+	if got := p.committed(name("dev", 5)); got.GetTree() != first.GetTree() || !got.GetUnchanged() {
+		t.Errorf("rendered was %v", got)
+	}
+	unknown = back(6)
+	unknown.Parts[1].RestoreTree = ""
+	p.send(unknown)
+	if got := p.failed(name("dev", 6)); !strings.Contains(got.GetMessage(), "input") {
+		t.Errorf("without anything to render it ended as %v", got)
+	}
+}
+
+func TestARemovalRemovesAllPlaces(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, shop))
+	p.committed(name("dev", 1))
+	p.send(p.one(2, nil, remove))
+	got := p.committed(name("dev", 2))
+	if got.GetTree() != "" || got.GetMainTree() != "" || len(got.GetParts()) != 2 || got.GetParts()[0].GetTree() != "" {
+		t.Errorf("told was %v", got)
+	}
+	if !p.desired("applications/shop/environments/dev").GetRemoved() {
+		t.Error("drift is not told to remove it")
+	}
+	if n := len(filesIn(p.bare, "environments")) + len(filesIn(p.config, "environments")) + len(filesIn(p.third, "routes")); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+	if s := stateOf(t, p.config, "@config"); s["removed"] != true {
+		t.Errorf("the part's state file says %v", s)
+	}
+}
+
+func TestClaimsGoIntoTheirShare(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, map[string]string{"deployment-api.yaml": "api", "route-api.yaml": "route"}))
+	p.committed(name("dev", 1))
+	p.send(p.one(2, map[string]string{"configmap-claim.yaml": "claim"}, func(cmd *eventsv1.DeploymentRequested) {
+		cmd.Mode, cmd.RequestId = eventsv1.DeploymentRequested_MODE_CLAIMS, "claims-2"
+	}))
+	told := find(p.world, "deployment.claims", name("dev", 2), &eventsv1.ClaimsCommitted{})
+	want := p.desired("applications/shop/environments/dev")
+	if filesIn(p.config, configFolder)["configmap-claim.yaml"] != "claim" || filesIn(p.bare, "environments/dev/shop")["deployment-api.yaml"] != "api" {
+		t.Error("the claims are not where they belong")
+	}
+	if log(p.third) != 1 {
+		t.Error("a place without claims was written")
+	}
+	if !want.GetClaimsOnly() || len(want.GetParts()) != 1 || want.GetParts()[0].GetTree() != p.config.Git("rev-parse", "main:"+configFolder) ||
+		want.GetTree() != told.GetTree() || want.GetTree() != bundleOf(t, map[string]string{"deployment-api.yaml": "api", "configmap-claim.yaml": "claim"}) {
+		t.Errorf("told was %v, desired is %v", told, want)
+	}
+	all := map[string]string{"deployment-api.yaml": "api 2", "route-api.yaml": "route", "configmap-claim.yaml": "claim"}
+	p.send(p.one(2, all))
+	if got := p.committed(name("dev", 2)); got.GetTree() != bundleOf(t, all) {
+		t.Errorf("the deployment ended as %v", got)
+	}
+}
+
+func TestAPartThatSomebodyElseChangedIsToldWithItsFolder(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	p.send(p.one(1, shop))
+	p.committed(name("dev", 1))
+	p.config.Commit("main", "by hand", map[string][]byte{configFolder + "/configmap-api.yaml": []byte("edited")})
+	p.svc.Notice(p.srv.URL("config"), "main")
+	ev := find(p.world, "repository.foreign_commit", "applications/shop/environments/dev", &eventsv1.ForeignCommit{})
+	if ev.GetRepository() != "repositories/config" || ev.GetPath() != configFolder || ev.GetEnvironment() != "applications/shop/environments/dev" {
+		t.Errorf("told was %v", ev)
+	}
+	p.send(p.one(2, shop))
+	p.committed(name("dev", 2))
+	if n := len(p.all("repository.foreign_commit")); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
+	p.third.Commit("main", "by hand", map[string][]byte{"routes/dev/extra.yaml": []byte("x")})
+	p.send(p.one(3, shop))
+	p.committed(name("dev", 3))
+	if n := len(p.all("repository.foreign_commit")); n != 2 {
+		t.Errorf("there are %d events", n)
+	}
+}
+
+// newer is a renderer whose next version makes something else of the same input.
+type newer struct{ described }
+
+func (r newer) Render(ctx context.Context, req *rendererv1.RenderRequest, opts ...grpc.CallOption) (*rendererv1.RenderResponse, error) {
+	req = proto.CloneOf(req)
+	for k, v := range req.GetInput().GetVariables() {
+		req.Input.Variables[k] = v + " by the next version"
+	}
+	return r.described.Render(ctx, req, opts...)
+}
+
+func TestPlacesOfTwoRenderingsAreBroughtTogether(t *testing.T) {
+	t.Parallel()
+	die, died := dieAt("parts_written", 1)
+	p := newPlaces(t, die)
+	p.send(p.one(1, shop))
+	<-died
+	p.stop()
+	p.cfg.Renderer = newer{}
+	p.start()
+	got := p.committed(name("dev", 1))
+	want := map[string]string{}
+	for f, content := range shop {
+		want[f] = content + " by the next version"
+	}
+	if got.GetTree() != bundleOf(t, want) || filesIn(p.config, configFolder)["configmap-api.yaml"] != want["configmap-api.yaml"] {
+		t.Errorf("told was %v, and %v stands there", got, filesIn(p.config, configFolder))
+	}
+	if got.GetParts()[0].GetCommit() != p.config.Tip("main") || p.commits() != 1 {
+		t.Errorf("told was %v", got)
+	}
+}
+
+func TestAnUpgradeThatRefusesTheInputSaysWhatIsWrittenAlready(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		point string
+		ends  string
+	}{{"parts_written", "deployment.failed"}, {"event_sent", "deployment.committed"}} {
+		t.Run(c.point, func(t *testing.T) {
+			t.Parallel()
+			die, died := dieAt(c.point, 1)
+			p := newPlaces(t, die)
+			p.send(p.one(1, shop))
+			<-died
+			p.stop()
+			p.cfg.Renderer = refusing{}
+			p.start()
+			p.settled()
+			if !p.has(c.ends, name("dev", 1)) {
+				t.Fatalf("it ended as %s", p.summary())
+			}
+			if c.ends == "deployment.failed" {
+				if got := p.failed(name("dev", 1)); got.GetStage() != "render" || !strings.Contains(got.GetMessage(), "part config in repositories/config") {
+					t.Errorf("it ended as %v", got)
+				}
+			} else if p.has("deployment.failed", name("dev", 1)) || len(p.committed(name("dev", 1)).GetParts()) != 2 {
+				t.Errorf("it ended as %s", p.summary())
+			}
+		})
+	}
+}
+
+func TestACancelledDeploymentStopsOnlyWhileNoPlaceHasIt(t *testing.T) {
+	t.Parallel()
+	die, died := dieAt("parts_written", 1)
+	b := new(lookingBus)
+	p := newPlaces(t, die, looking(b))
+	cmd := p.one(1, shop)
+	p.send(cmd)
+	<-died
+	p.stop()
+	p.srv.Fail(gittest.Fault{Kind: gittest.Status, Status: 503, Path: "/shop.git", Times: 1 << 30})
+	p.start()
+	find(p.world, "deployment.waiting", name("dev", 1), &eventsv1.DeploymentWaiting{})
+	p.cancel(cmd)
+	p.known(b)
+	p.srv.Heal()
+	p.committed(name("dev", 1))
+
+	p.settled()
+	p.srv.Fail(gittest.Fault{Kind: gittest.Status, Status: 503, Path: "/config.git", Times: 1 << 30})
+	p.stop()
+	p.start()
+	cmd = p.one(2, map[string]string{"configmap-api.yaml": "2"})
+	p.send(cmd)
+	find(p.world, "deployment.waiting", name("dev", 2), &eventsv1.DeploymentWaiting{})
+	p.cancel(cmd)
+	p.known(b)
+	p.srv.Heal()
+	find(p.world, "deployment.cancelled", name("dev", 2), &eventsv1.DeploymentCancelled{})
+	if log(p.config) != 1 || p.commits() != 1 {
+		t.Error("a cancelled deployment was written")
+	}
+}
+
+func TestPlacesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	p := newPlaces(t)
+	for n, c := range []struct {
+		name, word string
+		mod        func(*eventsv1.DeploymentRequested)
+	}{
+		{"two parts of one id", "twice", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[1].Id = "config" }},
+		{"an id that is no name", "parts[0].id", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].Id = "../x" }},
+		{"a part in the main folder", "belongs to", func(cmd *eventsv1.DeploymentRequested) {
+			cmd.Parts[0].Repository, cmd.Parts[0].Path = cmd.GetRepository(), cmd.GetPath()+"/config"
+		}},
+		{"two parts in one folder", "belongs to", func(cmd *eventsv1.DeploymentRequested) {
+			cmd.Parts[0].Repository, cmd.Parts[0].Path = cmd.Parts[1].GetRepository(), "Routes/dev"
+		}},
+		{"Towpath's own folder", ".towpath", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].Path = ".towpath/state" }},
+		{"a hostile folder", "INVALID_PATH", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].Path = "a/../b" }},
+		{"no repository", "parts[0].repository.url", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].Repository = nil }},
+		{"a hostile branch", "branch", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].Repository.Branch = "a..b" }},
+		{"a tree that is none", "restore_tree", func(cmd *eventsv1.DeploymentRequested) { cmd.Parts[0].RestoreTree = "main" }},
+		{"an old place that is none", "leaves[0]", func(cmd *eventsv1.DeploymentRequested) {
+			cmd.Leaves = []*committerv1.Part{{Repository: cmd.GetRepository(), Path: "/"}}
+		}},
+		{"pull requests", "write_mode", func(cmd *eventsv1.DeploymentRequested) {
+			cmd.WriteMode = committerv1.WriteMode_WRITE_MODE_PULL_REQUEST
+		}},
+	} {
+		p.send(p.one(n+1, shop, c.mod))
+		if got := p.failed(name("dev", n+1)); !strings.Contains(got.GetMessage()+got.GetReason(), c.word) {
+			t.Errorf("%s: %q is not told: %v", c.name, c.word, got)
+		}
+	}
+	if p.bare.Tip("main")+p.config.Tip("main")+p.third.Tip("main") != "" {
+		t.Error("something was written")
+	}
+}
+
+func TestAPlainDeploymentsStateFileIsAsItWas(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	close(g.open)
+	w := embedded(t, g.option)
+	w.send(w.change("dev", 1, map[string]string{"a.yaml": "a"}))
+	w.committed(name("dev", 1))
+	want := `{
+  "version": 1,
+  "deployment": "applications/shop/environments/dev/deployments/1",
+  "generation": 1,
+  "request_id": "request-dev-1",
+  "request_time": "2026-03-01T12:00:01Z",
+  "set": "sets/abc",
+  "path": "environments/dev/shop",
+  "tree": "` + w.bare.Git("rev-parse", "main:environments/dev/shop") + `",
+  "sha256": "` + strings.Repeat("5", 64) + `",
+  "renderer_version": "test-1",
+  "files_changed": 1
+}
+`
+	files := w.bare.Files("main")
+	if got := w.bare.Show("main", files[0]); strings.TrimSpace(got) != strings.TrimSpace(want) || len(files) != 2 {
+		t.Errorf("the state file is\n%s\nwant\n%s", got, want)
+	}
+	if n := g.value(t, "pushes_total"); n != 1 {
+		t.Errorf("%v pushes", n)
+	}
+}
+
+func TestAHeldForeignChangeStopsAllPlacesBeforeAnythingIsWritten(t *testing.T) {
+	t.Parallel()
+	hold := func(cmd *eventsv1.DeploymentRequested) {
+		cmd.ForeignPolicy = committerv1.ForeignPolicy_FOREIGN_POLICY_HOLD
+	}
+	p := newPlaces(t)
+	p.send(p.one(1, shop, hold))
+	p.committed(name("dev", 1))
+	p.bare.Commit("main", "by hand", map[string][]byte{oldFolder + "/deployment-api.yaml": []byte("edited")})
+	changed := map[string]string{"deployment-api.yaml": "2", "configmap-api.yaml": "2", "route-api.yaml": "2"}
+	p.send(p.one(2, changed, hold))
+	if got := find(p.world, "deployment.waiting", name("dev", 2), &eventsv1.DeploymentWaiting{}); !strings.Contains(got.GetReason(), oldFolder) {
+		t.Errorf("it waits as %v", got)
+	}
+	if log(p.config) != 1 || log(p.third) != 1 || p.commits() != 2 {
+		t.Error("half of it was written")
+	}
+	p.bare.Commit("main", "taken back", map[string][]byte{oldFolder + "/deployment-api.yaml": []byte("api")})
+	p.committed(name("dev", 2))
+	// An old place with a change to decide about is waited for at the new one.
+	p.bare.Commit("main", "by hand", map[string][]byte{oldFolder + "/extra.yaml": []byte("x")})
+	p.send(p.change("dev", 3, shop, hold, p.to("third", "apps/shop"), leaving(
+		p.old("", "shop", oldFolder), p.old("config", "config", configFolder), p.old("routes", "third", "routes/dev"))))
+	got := find(p.world, "deployment.waiting", name("dev", 3), &eventsv1.DeploymentWaiting{})
+	if !strings.Contains(got.GetReason(), "stands at its new place") || filesIn(p.bare, oldFolder)["extra.yaml"] != "x" {
+		t.Errorf("it waits as %v", got)
+	}
+	p.bare.Commit("main", "taken back", map[string][]byte{oldFolder + "/extra.yaml": nil})
+	p.committed(name("dev", 3))
+	if len(filesIn(p.bare, oldFolder)) != 0 || len(filesIn(p.third, "apps/shop")) != len(shop) {
+		t.Error("it has not moved")
+	}
+}
+
+func TestAllCommitsOfSplitAndMovedEnvironmentsAreSigned(t *testing.T) {
+	t.Parallel()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signing := &committerv1.Signing{Format: committerv1.Signing_FORMAT_SSH, Credentials: "signer"}
+	p := newPlaces(t, func(w *world) {
+		w.cfg.CredentialsDir = t.TempDir()
+		w.repo.Signing = signing
+		dir := filepath.Join(w.cfg.CredentialsDir, "signer")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "identity"), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	sign := func(cmd *eventsv1.DeploymentRequested) {
+		cmd.Repository.Signing = signing
+		for _, part := range append(cmd.GetParts(), cmd.GetLeaves()...) {
+			part.Repository.Signing = signing
+		}
+	}
+	p.send(p.one(1, shop, sign))
+	p.committed(name("dev", 1))
+	p.send(p.change("dev", 2, shop, p.to("third", "apps/shop"), leaving(
+		p.old("", "shop", oldFolder), p.old("config", "config", configFolder), p.old("routes", "third", "routes/dev")), sign))
+	p.committed(name("dev", 2))
+	for _, b := range []*gittest.Bare{p.bare, p.config, p.third} {
+		for _, c := range strings.Fields(b.Git("rev-list", "main")) {
+			if !strings.Contains(b.Git("cat-file", "commit", c), "BEGIN SSH SIGNATURE") {
+				t.Errorf("a commit is not signed: %s", b.Git("log", "-1", c))
+			}
+		}
 	}
 }

@@ -102,12 +102,19 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 	if t.group.leaving {
 		return l.addLeaves(ctx, f, t)
 	}
+	if t.group.survey && t.mayStop() && !l.fresh {
+		return errStale
+	}
 	e := &entry{tasks: []*task{t}, spread: &spreadEntry{}}
 	todo, err := l.weigh(ctx, f, t, e)
 	if err != nil {
 		return err
 	}
 	if len(todo) > 0 {
+		l.leaveTaken(t)
+		if t.restores() && t.group.whole == "" && todo[0].bundle == nil {
+			return errNeedsBundle // something of what is to be put back is not in Git
+		}
 		if err := t.checkWhole(); err != nil {
 			return err
 		}
@@ -119,6 +126,9 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 			if todo[i].change, err = l.change(ctx, f, s.task, e); err == nil {
 				err = s.checkPromises()
 			}
+			if err == nil { // before anything is written anywhere: it may have to wait for a decision
+				todo[i].foreign, err = l.foreignPlace(ctx, f, s.task, s.before, l.strange(s), e)
+			}
 			if err != nil {
 				return err
 			}
@@ -129,6 +139,11 @@ func (l *lane) addGroup(ctx context.Context, f *fold, t *task) error {
 		return nil
 	}
 	return l.writeGroup(ctx, f, t, e, todo)
+}
+
+// mayStop tells whether what others pushed can stop the deployment. Then it is worth a look at every branch before the first is written.
+func (t *task) mayStop() bool {
+	return holds(t.cmd.GetForeignPolicy()) || slices.ContainsFunc(t.group.places, func(p *task) bool { return p.cmd.GetExpectBaseTree() != "" })
 }
 
 // weigh asks the fence about each place. Those that hold the deployment go into the entry, the others are to be written.
@@ -212,6 +227,26 @@ func (l *lane) lend(places []*task, leaves []*leaf) (back func()) {
 	}
 }
 
+// leaveTaken adds to what the commit leaves the environment's places whose folders are taken by others of its places, and that it does
+// not have any more: nobody lists them as left, because the folder is not.
+func (l *lane) leaveTaken(t *task) {
+	environment := t.dep.EnvironmentName()
+	has := func(part string) bool {
+		return slices.ContainsFunc(t.group.places, func(p *task) bool { return p.dep.Part == part }) ||
+			slices.ContainsFunc(t.group.leaves, func(old *leaf) bool { return old.dep.Part == part })
+	}
+	for place, state := range l.index.states {
+		if rules.EnvironmentOf(place) != environment || state.Removed || has(state.Part) || t.claims() {
+			continue
+		}
+		if slices.ContainsFunc(t.group.places, func(p *task) bool { return rules.Overlap(p.cmd.GetPath(), state.Path) }) {
+			old := &leaf{task: t.place(state.Part, t.cmd.GetRepository(), state.Path)}
+			old.movedTo = t.group.movedTo(old.task)
+			t.group.leaves = append(t.group.leaves, old)
+		}
+	}
+}
+
 // claimFolders checks that the group's places may own their folders.
 func (l *lane) claimFolders(f *fold, t *task, todo []share) error {
 	l.spare(t.group.leaves)
@@ -233,11 +268,7 @@ func (l *lane) claimFolders(f *fold, t *task, todo []share) error {
 // writeGroup makes the commit.
 func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo []share) error {
 	var removed, made []git.Change
-	for i, s := range todo {
-		var err error
-		if todo[i].foreign, err = l.foreignPlace(ctx, f, s.task, s.before, s.base, e); err != nil {
-			return err
-		}
+	for _, s := range todo {
 		if s.before == nil || !slices.Contains(t.group.listed, s.before.Path) {
 			removed = append(removed, l.leave(s.task, s.before)...)
 		}
@@ -265,6 +296,18 @@ func (l *lane) writeGroup(ctx context.Context, f *fold, t *task, e *entry, todo 
 	return l.sealGroup(ctx, f, t, e, root, l.commitSpec)
 }
 
+// strange gives what stands at a place that is to be written, unless it is the environment's own: a place of it that goes elsewhere
+// tells of changes there.
+func (l *lane) strange(s share) git.Hash {
+	environment := s.dep.EnvironmentName()
+	for place, state := range l.index.states {
+		if rules.EnvironmentOf(place) == environment && !state.Removed && rules.Overlap(state.Path, s.cmd.GetPath()) {
+			return git.ZeroHash
+		}
+	}
+	return s.base
+}
+
 // foreignPlace is foreignChange for one of several places: it puts the event into the entry, once, and gives what the place's state file
 // is to say.
 func (l *lane) foreignPlace(ctx context.Context, f *fold, t *task, before *rules.State, base git.Hash, e *entry) (rules.State, error) {
@@ -290,7 +333,11 @@ func (l *lane) sealGroup(
 	if err != nil {
 		return fmt.Errorf("splice the state files: %w", err)
 	}
-	if e.commit, err = git.NewCommit(f.objs, spec(t, f.tip, root)); err != nil {
+	commit := spec(t, f.tip, root)
+	if err := l.sign(ctx, f, &commit); err != nil {
+		return err
+	}
+	if e.commit, err = git.NewCommit(f.objs, commit); err != nil {
 		return err
 	}
 	f.tip, f.root = e.commit, root

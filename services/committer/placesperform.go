@@ -14,17 +14,17 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
 // performPlaces is perform for a deployment with several places. Each has its own lane, fence and state file, so that a command that
 // comes again, also after a kill between any two places, finds which of them have it and does the rest.
-func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
+func (s *Service) performPlaces(ctx context.Context, t *task) (o outcome, stage string, err error) {
 	if (t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims()) && !s.withdrawn(t) {
 		if err := s.render(ctx, t); err != nil {
-			if o, found := s.lookUpPlaces(ctx, t, d, err); found {
+			o, found, err := s.lookUpPlaces(ctx, t, err)
+			if found {
 				return o, stageCommit, nil
 			}
 			return outcome{}, stageRender, err
@@ -44,19 +44,21 @@ func (s *Service) performPlaces(ctx context.Context, t *task, d events.Delivery)
 	return o, stageCommit, err
 }
 
-// lookUpPlaces asks Git for the outcome of a redelivered command that does not render any more. It is one only when every place has it.
-func (s *Service) lookUpPlaces(ctx context.Context, t *task, d events.Delivery, cause error) (outcome, bool) {
-	if d.Delivered < 2 && d.Attempt < 2 || !permanent(cause) {
-		return outcome{}, false
+// lookUpPlaces asks Git for the outcome of a command that does not render any more. It is one only when every place has it;
+// otherwise the error says which ones have.
+func (s *Service) lookUpPlaces(ctx context.Context, t *task, cause error) (outcome, bool, error) {
+	if !permanent(cause) {
+		return outcome{}, false, cause
 	}
 	groups, later := t.groups("")
-	found, err := s.survey(ctx, groups)
-	if err != nil || len(found) < len(t.cmd.GetParts())+1 {
-		return outcome{}, false
+	done, err := s.survey(ctx, groups)
+	differ := func(p placed) bool { return p.state.Whole != done[0].state.Whole }
+	if err != nil || len(done) < len(t.cmd.GetParts())+1 || slices.ContainsFunc(done, differ) {
+		return outcome{}, false, halfWay(cause, done)
 	}
-	o, err := s.gather(ctx, t, found)
+	o, err := s.gather(ctx, t, done)
 	o.later = later
-	return o, err == nil
+	return o, err == nil, err
 }
 
 // writePlaces brings all places into Git: first it is asked everywhere whether it may be written, then the parts are, all lanes at the
@@ -281,7 +283,8 @@ func (o outcome) committedParts() []*committerv1.CommittedPart {
 	return out
 }
 
-// whole gives the id of all files that the deployment brings; empty for a removal and where only rendering can tell.
+// whole gives the id of all files that the deployment brings; empty for a removal and where only rendering can tell, which is for the
+// lanes to ask for: what is in Git already is not rendered again.
 func (s *Service) whole(ctx context.Context, t *task) (string, error) {
 	switch {
 	case t.removes():
@@ -296,13 +299,13 @@ func (s *Service) whole(ctx context.Context, t *task) (string, error) {
 	var at []placed
 	for _, p := range t.places() {
 		if p.cmd.GetRestoreTree() == "" {
-			return "", errNeedsBundle // nobody knows what was there
+			return "", nil // nobody knows what was there
 		}
 		at = append(at, placed{part: p.dep.Part, ref: p.cmd.GetRepository(), state: rules.State{Tree: p.cmd.GetRestoreTree()}})
 	}
 	whole, err := s.standing(ctx, at)
 	if errors.Is(err, git.ErrMissing) {
-		return "", errNeedsBundle
+		return "", nil
 	}
 	return whole, err
 }

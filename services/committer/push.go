@@ -190,7 +190,10 @@ func (l *lane) abort(ctx context.Context, tasks []*task, err error) {
 	if errors.Is(err, git.ErrMissing) {
 		err = internal(err)
 	}
-	if !outage(err) && !permanent(err) {
+	if errors.Is(err, context.Canceled) {
+		err = errLaneMoved
+	}
+	if !outage(err) && !permanent(err) && !errors.Is(err, errLaneMoved) {
 		l.log.Warn("the lane begins anew after an error", "error", err)
 		l.suspect = true
 	}

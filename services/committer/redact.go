@@ -3,7 +3,32 @@ package committer
 import (
 	"context"
 	"log/slog"
+
+	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
+
+// scrubbed is an error whose text holds no credentials, whoever logs it. What it is stays to be asked with errors.Is and As.
+type scrubbed struct {
+	err  error
+	text string
+}
+
+func scrub(err error, secrets []string) error {
+	if err == nil || len(secrets) == 0 {
+		return err
+	}
+	text := rules.Redact(err.Error(), secrets...)
+	if text == err.Error() {
+		return err
+	}
+	return &scrubbed{err: err, text: text}
+}
+
+// Error gives the text without credentials.
+func (e *scrubbed) Error() string { return e.text }
+
+// Unwrap gives the error itself.
+func (e *scrubbed) Unwrap() error { return e.err }
 
 // redacting is a log handler that takes secrets out of everything that is logged: hosts repeat what they were sent, and their
 // words end in errors.

@@ -15,11 +15,8 @@ import (
 	"github.com/towpath-dev/towpath/internal/git"
 )
 
-// durable is the name of the position in the command stream that all committers share.
+// durable begins the names of the positions in the command stream, one for each shard.
 const durable = "committer"
-
-// commands are the commands that are for the committer.
-const commands = "towpath.cmd.commit.>"
 
 // Service is the committer. Its RPCs work from New on, commands are handled while Run runs.
 type Service struct {
@@ -37,6 +34,7 @@ type Service struct {
 	withdrawals withdrawals
 	hooks       hooks
 	holdings    holdings
+	holders     holders
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -74,18 +72,18 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.lanes.stop()
 	defer cancel()
 	s.background.Go(func() { s.learnHooks(ctx) })
-	return s.cfg.Bus.Consume(ctx, events.ConsumerConfig{
-		Stream: events.StreamCommands, Durable: durable, Filter: []string{commands}, Parallel: s.cfg.Workers,
-		Delays: s.cfg.Delays, OnDeadLetter: s.deadLetter,
-	}, func(ctx context.Context, d events.Delivery) error {
-		if d.Type == typePrefix+typeCancel {
-			return s.withdraw(ctx, d)
-		}
-		if d.Type == typePrefix+typeForeignDecision {
-			return s.decide(ctx, d)
-		}
-		return s.handle(ctx, d)
-	})
+	return s.share(ctx)
+}
+
+// dispatch handles one command.
+func (s *Service) dispatch(ctx context.Context, d events.Delivery) error {
+	switch d.Type {
+	case typePrefix + typeCancel:
+		return s.withdraw(ctx, d)
+	case typePrefix + typeForeignDecision:
+		return s.decide(ctx, d)
+	}
+	return s.handle(ctx, d)
 }
 
 // Notice tells that a branch may have moved, as a host's webhook or an embedded repository says. It returns at once; foreign

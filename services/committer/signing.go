@@ -85,7 +85,7 @@ func signingFailed(err error) error {
 	if !errors.As(err, &e) || e.Kind != errs.Precondition {
 		return err
 	}
-	return errs.New(errs.Precondition, errorsv1.Reason_REASON_SIGNING_FAILED, "the commit cannot be signed: %s", e.Msg).Because(err)
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_SIGNING_FAILED, "the commit cannot be signed: %s", e.Msg).Because(e.Err)
 }
 
 // sshKey gives the private key, parsed once: opening an encrypted one takes as long as a push.

@@ -169,7 +169,7 @@ func (t *task) checkPromises() error {
 	if want := t.cmd.GetExpectTree(); want != "" && !rules.SameTree(want, found) {
 		return rules.PlanMoved("result", want, found)
 	}
-	if want := t.cmd.GetRestoreTree(); t.restores() && t.bundle != nil && !rules.SameTree(want, found) {
+	if want := t.cmd.GetRestoreTree(); t.restores() && want != "" && t.bundle != nil && !rules.SameTree(want, found) {
 		return errRestore(want, found)
 	}
 	return nil

@@ -175,8 +175,7 @@ func (e *environment) recallDesired(ctx context.Context, want *eventsv1.DesiredS
 	if known || inv.tree == "" {
 		return nil
 	}
-	older := proto.CloneOf(want)
-	older.Tree, older.Commit, older.Generation, older.Deployment = inv.tree, inv.commit, inv.generation, inv.deployment
+	older := inv.older(want)
 	older.ClaimsOnly, older.Claims = false, nil
 	e.mu.Lock()
 	e.desired = older
@@ -212,7 +211,7 @@ func (e *environment) rememberClaims(ctx context.Context, c *cluster, want *even
 			items = append(items, itemOf(t))
 		}
 	}
-	as := &eventsv1.DesiredState{Namespace: want.GetNamespace(), Deployment: inv.deployment, Generation: inv.generation, Commit: inv.commit}
+	as := inv.older(&eventsv1.DesiredState{Namespace: want.GetNamespace()})
 	return e.putInventory(ctx, c, as, inv.tree, items)
 }
 

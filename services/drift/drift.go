@@ -4,7 +4,8 @@
 // One goroutine per environment (environment.go) does what changes a cluster: sync (sync.go, apply.go), removal (remove.go),
 // revert (revert.go) and reverting by itself (heal.go), one at a time. One cluster (cluster.go) per target watches the kinds that
 // environments use (watch.go); each event is compared at once (observe.go) and dropped. internal/compare is the comparison
-// itself, without any I/O.
+// itself, without any I/O. An environment that stands in several places of Git is read as one (places.go): with one place missing,
+// nothing is applied and nothing is pruned.
 package drift
 
 import (

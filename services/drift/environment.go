@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -65,6 +66,8 @@ type environment struct {
 	look chan struct{} // there may be something to attend to
 	ops  chan func(ctx context.Context)
 	done chan struct{} // closed at the end of run
+	// read are files by tree, of a desired state that could not be read whole yet. It belongs to run.
+	read map[string][]*committerv1.File
 
 	mu      sync.Mutex
 	desired *eventsv1.DesiredState // what should be

@@ -62,6 +62,7 @@ type inventory struct {
 	generation  int64
 	commit      string
 	tree        string // empty while a sync is under way
+	source      string // where that stood in Git
 	items       []inventoryItem
 	baselines   map[objectKey]compare.Baseline
 }
@@ -88,6 +89,7 @@ func (e *environment) readInventory(ctx context.Context, c *cluster, namespace s
 	}
 	data, _, _ := unstructured.NestedStringMap(u.Object, "data")
 	inv.environment, inv.tree, inv.commit, inv.deployment = data["environment"], data["tree"], data["commit"], data["deployment"]
+	inv.source = data["source"]
 	inv.generation, _ = strconv.ParseInt(data["generation"], 10, 64)
 	if inv.environment != "" && inv.environment != e.name {
 		return nil, namespaceTaken(namespace, inv.environment, e.name)
@@ -155,7 +157,7 @@ func (e *environment) putInventory(ctx context.Context, c *cluster, want *events
 		"metadata": map[string]any{"name": inventoryName, "namespace": want.GetNamespace()},
 		"data": map[string]any{
 			"environment": e.name, "deployment": want.GetDeployment(), "generation": strconv.FormatInt(want.GetGeneration(), 10),
-			"commit": want.GetCommit(), "tree": tree, "objects": string(b),
+			"commit": want.GetCommit(), "tree": tree, "objects": string(b), "source": sourceOf(want),
 		},
 	}}
 	_, err = c.dyn.Resource(configMaps).Namespace(want.GetNamespace()).

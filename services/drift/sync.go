@@ -11,13 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"google.golang.org/protobuf/proto"
-
-	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 	"github.com/towpath-dev/towpath/services/drift/internal/manifest"
 )
@@ -112,8 +108,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 // adoptOlder adopts what the inventory says was applied last, where a newer state waits for a person to sync it: drift is
 // told against what was applied. Git may no longer have that tree; then nothing can be told until the sync.
 func (e *environment) adoptOlder(ctx context.Context, c *cluster, want *eventsv1.DesiredState, inv *inventory, started time.Time) error {
-	older := proto.CloneOf(want)
-	older.Tree, older.Commit, older.Generation, older.Deployment = inv.tree, inv.commit, inv.generation, inv.deployment
+	older := inv.older(want)
 	err := e.adopt(ctx, c, older, inv, started)
 	if err != nil && !passes(err) {
 		e.log.Warn("what was applied last cannot be read from Git; drift is not told until the next sync", "tree", inv.tree, "error", err)
@@ -148,28 +143,27 @@ func (e *environment) own(ctx context.Context, c *cluster, namespace string, obj
 
 // load reads and checks the manifests of a desired state.
 func (e *environment) load(ctx context.Context, c *cluster, want *eventsv1.DesiredState) (map[objectKey]*tracked, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	tree, err := e.svc.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{
-		Repository: want.GetRepository(), Commit: want.GetCommit(), Tree: want.GetTree(),
-	})
+	files, err := e.manifests(ctx, want)
 	if err != nil {
-		return nil, fmt.Errorf("read the tree from Git: %w", rpc.FromStatus(err))
+		return nil, err
 	}
 	objs := map[objectKey]*tracked{}
-	for _, f := range tree.GetFiles() {
-		us, err := manifest.Parse(f.GetPath(), f.GetContent())
+	for _, f := range files {
+		us, err := manifest.Parse(f.name, f.content)
 		if err != nil {
 			return nil, err
 		}
 		for _, u := range us {
 			t, err := e.track(c, want, u)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", f.GetPath(), err)
+				return nil, fmt.Errorf("%s: %w", f.name, err)
+			}
+			if objs[t.key] != nil && want.GetClaimsOnly() {
+				continue // what stands beside claims may be of another split, and is not applied with them
 			}
 			if objs[t.key] != nil {
 				return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
-					"%s: %s %s is declared twice; remove one of the two", f.GetPath(), u.GetKind(), u.GetName())
+					"%s: %s %s is declared twice; remove one of the two", f.name, u.GetKind(), u.GetName())
 			}
 			objs[t.key] = t
 		}

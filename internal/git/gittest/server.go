@@ -1,6 +1,8 @@
 package gittest
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/cgi"
@@ -28,6 +30,8 @@ const (
 	ResetAfter
 	// ResetBefore reads the request and cuts the connection without processing.
 	ResetBefore
+	// Late reads the request, answers nothing, and processes it after Server.Release, also when the client went away long ago.
+	Late
 	// EmptyAfter processes the request and answers 200 without a body.
 	EmptyAfter
 	// TruncateAfter processes the request and sends half of the answer.
@@ -60,6 +64,7 @@ type Server struct {
 	faults   []Fault
 	user     string
 	password string
+	also     map[string]string // further users
 	requests []string
 	protocol bool
 	released chan struct{}
@@ -127,6 +132,17 @@ func (s *Server) RequireAuth(user, password string) {
 	s.user, s.password = user, password
 }
 
+// AllowAuth lets another user in beside the one of RequireAuth, as a host does while credentials are being changed; an empty
+// password takes that back.
+func (s *Server) AllowAuth(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.also == nil {
+		s.also = map[string]string{}
+	}
+	s.also[user] = password
+}
+
 // ForgetProtocol makes the server speak version 0 only, like hosts that never learnt version 2.
 func (s *Server) ForgetProtocol() {
 	s.mu.Lock()
@@ -154,6 +170,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.cgi.ServeHTTP(w, r)
 		return
 	}
+	if fault.Kind == Late {
+		s.late(r, fault)
+		panic(http.ErrAbortHandler)
+	}
 	answer := httptest.NewRecorder()
 	if fault.processes() {
 		s.cgi.ServeHTTP(answer, r)
@@ -180,6 +200,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// late keeps a whole request and processes it after Release.
+func (s *Server) late(r *http.Request, fault Fault) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	if fault.Then != nil {
+		fault.Then()
+	}
+	<-s.released
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	s.cgi.ServeHTTP(httptest.NewRecorder(), again)
+}
+
 func (f Fault) processes() bool {
 	switch f.Kind {
 	case StatusAfter, HangAfter, ResetAfter, EmptyAfter, TruncateAfter:
@@ -197,7 +232,8 @@ func (s *Server) admit(r *http.Request) (f Fault, hit, allowed bool) {
 		r.Header.Del("Git-Protocol")
 	}
 	if s.user != "" || s.password != "" {
-		if user, password, _ := r.BasicAuth(); user != s.user || password != s.password {
+		user, password, _ := r.BasicAuth()
+		if (user != s.user || password != s.password) && (password == "" || s.also[user] != password) {
 			return Fault{}, false, false
 		}
 	}

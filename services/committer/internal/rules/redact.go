@@ -21,5 +21,21 @@ func Redact(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, s, "***")
 		}
 	}
+	return redactCut(text, secrets)
+}
+
+// redactCut takes out the beginning of a secret at the end of a text that was cut short in the middle of it.
+func redactCut(text string, secrets []string) string {
+	body := strings.TrimRight(strings.TrimSuffix(strings.TrimRight(text, " "), "…"), " ")
+	if len(body) == len(text) {
+		return text
+	}
+	for _, s := range secrets {
+		for n := len(s) - 1; n >= 4; n-- {
+			if strings.HasSuffix(body, s[:n]) {
+				return body[:len(body)-n] + "*** …"
+			}
+		}
+	}
 	return text
 }

@@ -254,6 +254,8 @@ func TestRedact(t *testing.T) {
 		"GET /x?token=abc&y=1":                        "GET /x?token=***&y=1",
 		"the password hunter22 is wrong":              "the password *** is wrong",
 		"mail ada@example.com":                        "mail ada@example.com",
+		"cut short in the password hunter …":          "cut short in the password *** …",
+		"cut short elsewhere…":                        "cut short elsewhere…",
 	} {
 		if got := rules.Redact(in, "hunter22", "x"); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
