@@ -128,6 +128,7 @@ func (p *process) newCommitter(ctx context.Context) error {
 	s.Register(p.server)
 	p.running("committer", s.Run)
 	p.serveGit(repos)
+	p.handlers.Handle("POST "+committer.WebhookPath, s.Webhooks())
 	return nil
 }
 

@@ -202,7 +202,8 @@ func (r *refusal) retryAfter(now time.Time) int {
 		return max(1, seconds)
 	}
 	spent := r.header.Get("X-Ratelimit-Remaining") == "0" || r.header.Get("Ratelimit-Remaining") == "0"
-	if r.status != 429 && !(r.status == 403 && (spent || strings.Contains(strings.ToLower(r.words), "rate limit"))) {
+	limited := r.status == 429 || r.status == 403 && (spent || strings.Contains(strings.ToLower(r.words), "rate limit"))
+	if !limited {
 		return 0
 	}
 	var reset int64

@@ -97,11 +97,11 @@ func errHeadMoved(pr *PullRequest, m Merge) *errs.Error {
 // errNotMergeable keeps the service's words, and says what it waits for as far as that is known.
 func errNotMergeable(pr *PullRequest, cause error) error {
 	var e *errs.Error
-	says := ""
+	says, waits := "", ""
 	if errors.As(cause, &e) {
-		says = e.Meta["host_says"]
+		says, waits = e.Meta["host_says"], e.Meta["waits_for"]
 	}
-	why := cmp.Or(pr.WaitsFor, says, "what the service does not say")
+	why := cmp.Or(pr.WaitsFor, waits, says, "what the service does not say")
 	out := errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 		"pull request %d cannot be merged yet: it waits for %s", pr.Number, why).Because(cause).With("waits_for", why)
 	if says != "" {

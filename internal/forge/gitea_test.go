@@ -133,3 +133,69 @@ func TestATeamOfGiteaIsAskedToReview(t *testing.T) {
 		t.Errorf("asked are %v", seen.Teams)
 	}
 }
+
+func TestGiteaWaitsForChecks(t *testing.T) {
+	s := giteaSite(t)
+	p := giteatest.Get(t)
+	c := s.client(t)
+	project := &giteatest.Project{Server: p, Path: s.config.Project, Owner: giteatest.User{Token: tokenOf(t, s)}}
+	project.Protect(t, "main", map[string]any{"enable_status_check": true, "status_check_contexts": []string{"ci/test"}})
+	pr := open(t, s, c, "towpath/shop")
+	if got := settled(t, c, pr.Number); got.WaitsFor != "checks (ci/test)" {
+		t.Errorf("it waits for %q", got.WaitsFor)
+	}
+	err := c.Merge(t.Context(), pr.Number, forge.Merge{HeadCommit: pr.HeadCommit})
+	wantError(t, err, errs.Precondition, "checks (ci/test)")
+	project.Do(t, project.Owner, "POST", "/statuses/"+pr.HeadCommit, map[string]any{"context": "ci/test", "state": "success"}, nil)
+	if got := settled(t, c, pr.Number); got.WaitsFor != "" {
+		t.Errorf("after its check it waits for %q", got.WaitsFor)
+	}
+	if err := c.Merge(t.Context(), pr.Number, forge.Merge{HeadCommit: pr.HeadCommit}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConflictIsToldByGitea(t *testing.T) {
+	s := giteatest.Get(t)
+	owner := s.NewUser(t)
+	p := s.NewProject(t, owner, true)
+	c, err := forge.New(forge.Config{Kind: forge.Gitea, URL: s.URL, Project: p.Path, Token: fixed(owner.Token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Commit(t, owner, "main", "a.yaml", "a: 1\n")
+	p.Commit(t, owner, "towpath/shop", "a.yaml", "a: 2\n")
+	p.Commit(t, owner, "main", "a.yaml", "a: 3\n")
+	pr, _, err := c.Create(t.Context(), proposal("towpath/shop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Merge(t.Context(), pr.Number, forge.Merge{HeadCommit: pr.HeadCommit})
+	wantError(t, err, errs.Precondition, "conflict with main")
+	if done, err := c.AutoMerge(t.Context(), pr.Number, forge.Merge{}); done || !errs.Is(err, errs.Precondition) {
+		t.Errorf("merged is %t, %v", done, err)
+	}
+}
+
+func TestAProtectedBranchIsNotDeleted(t *testing.T) {
+	s := giteatest.Get(t)
+	owner := s.NewUser(t)
+	p := s.NewProject(t, owner, true)
+	c, err := forge.New(forge.Config{Kind: forge.Gitea, URL: s.URL, Project: p.Path, Token: fixed(owner.Token)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Commit(t, owner, "towpath/shop", "a.yaml", "a: 2\n")
+	p.Protect(t, "towpath/*", nil)
+	err = c.DeleteBranch(t.Context(), "towpath/shop")
+	wantError(t, err, errs.Denied, "protected")
+}
+
+func tokenOf(t *testing.T, s *site) string {
+	t.Helper()
+	token, err := s.config.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}

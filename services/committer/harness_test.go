@@ -24,6 +24,7 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/events/eventstest"
+	"github.com/towpath-dev/towpath/internal/forge/giteatest"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/internal/git/gittest"
 	"github.com/towpath-dev/towpath/services/committer"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(replicaEnv); config != "" {
 		os.Exit(replicaMain(config)) // this process is a committer that a test started
 	}
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(giteatest.M{M: m},
 		// Connections that a shared HTTP client keeps for later, and the server's own log rotation.
 		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
 		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),

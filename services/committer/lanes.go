@@ -84,6 +84,7 @@ func (ls *lanes) open(key string, ref *committerv1.RepositoryRef) *lane {
 	if ls.ctx == nil || ls.ctx.Err() != nil {
 		return nil
 	}
+	ls.svc.hooks.learn(key, ref)
 	l := ls.byKey[key]
 	if l == nil {
 		l = newLane(ls.svc, key, ref)

@@ -134,6 +134,7 @@ func (l *lane) succeed(f *fold) {
 		}
 		l.forgetForeign(e)
 	}
+	l.svc.hooks.pushed(l.key, l.ref, f.tip)
 	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {

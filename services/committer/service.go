@@ -32,6 +32,7 @@ type Service struct {
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
+	hooks       hooks
 	holdings    holdings
 	holders     holders
 	clock       clock
@@ -71,6 +72,7 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.background.Wait()
 	defer s.lanes.stop()
 	defer cancel()
+	s.background.Go(func() { s.learnHooks(ctx) })
 	return s.share(ctx)
 }
 

@@ -60,6 +60,12 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// M is testing.M whose Run is Main, for goleak.VerifyTestMain.
+type M struct{ *testing.M }
+
+// Run runs the tests, and ends the server after them.
+func (m M) Run() int { return Main(m.M) }
+
 // Get gives the server of this test binary, which must run its tests by Main. The first call starts it.
 func Get(t testing.TB) *Server {
 	t.Helper()
