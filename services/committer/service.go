@@ -35,6 +35,7 @@ type Service struct {
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
+	pulls       *pulls
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -53,6 +54,7 @@ func New(cfg Config) (*Service, error) {
 		failpoint: cfg.Failpoint, failpoints: failpoints,
 	}
 	s.lanes = &lanes{svc: s}
+	s.pulls = newPulls(s)
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
 }
@@ -65,6 +67,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { committerv1.RegisterCommit
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.lanes.start(ctx)
+	s.background.Go(func() { s.pulls.run(ctx) })
 	defer s.views.close()
 	defer s.background.Wait()
 	defer s.lanes.stop()
@@ -86,6 +89,7 @@ func (s *Service) Notice(repositoryURL, branch string) {
 	ref := &committerv1.RepositoryRef{Url: repositoryURL, Branch: branch}
 	s.views.moved(ref)
 	s.lanes.look(laneKey(ref))
+	s.pulls.notice(repositoryKey(repositoryURL))
 }
 
 // repositoryKey names a repository: the same for all spellings of its address.

@@ -39,6 +39,10 @@ type task struct {
 	finished bool
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
+	// pull is set for a task that goes by pull request.
+	pull *pullTask
+	// pullRequest is the one by which the task came into Git, for the event; nil for none.
+	pullRequest *eventsv1.DeploymentPullRequest
 }
 
 // outcome is a deployment that is in Git.
@@ -49,6 +53,8 @@ type outcome struct {
 	end time.Time
 	// overtaken tells that a newer generation is in Git as well: the desired state is no longer this deployment's.
 	overtaken bool
+	// pull is set when it is at the head of its pull request and not in the branch itself.
+	pull *proposal
 }
 
 type result struct {
