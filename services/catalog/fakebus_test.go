@@ -22,9 +22,14 @@ type lightBus struct {
 	sent    []events.Message
 	handler chan events.Handler
 	empty   bool // it has lost what it had
+	watched bool // it has the records of pull requests
 }
 
 func newLightBus() *lightBus { return &lightBus{handler: make(chan events.Handler, 1)} }
+
+func (b *lightBus) LastPull(context.Context, string) (events.Delivery, bool, error) {
+	return events.Delivery{}, b.watched, nil
+}
 
 func (b *lightBus) Ensure(context.Context) error { return nil }
 

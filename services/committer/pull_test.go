@@ -158,12 +158,11 @@ func (s *service) land(pr *forge.PullRequest, how forge.MergeMethod, who string,
 		args = append(args, "-p", head)
 	}
 	commit := s.bare.Git(args...)
-	s.bare.Git("update-ref", "refs/heads/"+pr.Base, commit, base)
 	if edit != nil { // a squash that somebody edits has the edit in it
 		edited := s.bare.CommitOn(commit, "edit", edit)
 		commit = s.bare.Git("commit-tree", edited+"^{tree}", "-m", "Squashed: "+pr.Title, "-p", base)
-		s.bare.Git("update-ref", "refs/heads/"+pr.Base, commit)
 	}
+	s.bare.Git("update-ref", "refs/heads/"+pr.Base, commit, base)
 	pr.State, pr.Actor, pr.MergeCommit, pr.Time = forge.Merged, who, commit, time.Now()
 }
 
