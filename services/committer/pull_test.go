@@ -194,13 +194,14 @@ func (s *service) open() (open []*forge.PullRequest) {
 func reviewed(t testing.TB, mode committerv1.WriteMode, opts ...option) (*world, *service, func(env string, n int, vars map[string]string, mods ...func(*eventsv1.DeploymentRequested)) *eventsv1.DeploymentRequested) {
 	t.Helper()
 	svc := &service{t: t}
-	w, _ := remote(t, append([]option{func(w *world) {
+	w, srv := remote(t, append([]option{func(w *world) {
 		svc.bare = w.bare
 		w.repo.Forge = &committerv1.Forge{Kind: committerv1.Forge_KIND_GITEA, Url: "https://git.test", Project: "shop/deploy"}
 		w.cfg.PullInterval = 30 * time.Millisecond
 		w.cfg.Forges = func(forge.Config) (committer.PullRequests, error) { return svc, nil }
 		w.bare.Commit("main", "begin", map[string][]byte{"README.md": []byte("hello")})
 	}}, opts...)...)
+	w.srv = srv
 	change := func(env string, n int, vars map[string]string, mods ...func(*eventsv1.DeploymentRequested)) *eventsv1.DeploymentRequested {
 		cmd := w.change(env, n, vars, mods...)
 		cmd.WriteMode = mode
