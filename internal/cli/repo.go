@@ -26,12 +26,14 @@ func (t *tow) repositories() noun[repository] {
 			{"PATH", false, func(_ *printer, m repository) string { return m.GetPathTemplate() }},
 			{"CREDENTIALS", true, func(_ *printer, m repository) string { return m.GetCredentials() }},
 			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
+			{"WRITES", true, func(_ *printer, m repository) string { return writeModeText(m.GetWriteMode()) }},
+			{"FORGE", true, func(_ *printer, m repository) string { return forgeText(m) }},
 			{"CREATED", false, func(p *printer, m repository) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh: func() repository { return &catalogv1.Repository{} },
 		name:  repoName,
 		fields: func(fs *pflag.FlagSet) []field[repository] {
-			return []field[repository]{
+			return append([]field[repository]{
 				text(fs, "display-name", "display_name", "name for people", func(m repository, v string) { m.DisplayName = v }),
 				text(fs, "url", "url", "clone URL: http, https, or embedded:///NAME for one that towpathd keeps", func(m repository, v string) { m.Url = v }),
 				text(fs, "branch", "branch", "the branch (default main)", func(m repository, v string) { m.Branch = v }),
@@ -39,7 +41,7 @@ func (t *tow) repositories() noun[repository] {
 					func(m repository, v string) { m.PathTemplate = v }),
 				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
 				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
-			}
+			}, pullFields(fs)...)
 		},
 		create: func(ctx context.Context, c *client, name string, m repository) (repository, error) {
 			return c.CreateRepository(ctx, &catalogv1.CreateRepositoryRequest{RepositoryId: last(name), Repository: m, RequestId: requestID(ctx)})
@@ -72,5 +74,7 @@ func pushBudget(n int32) string {
 }
 
 func (t *tow) repoCmd() *cobra.Command {
-	return t.repositories().group(t, "A repository is a Git remote that environments are written to.")
+	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.")
+	completePull(g.Commands()...)
+	return g
 }

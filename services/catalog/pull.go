@@ -31,7 +31,7 @@ func (s *Service) byPullRequest(cmd *eventsv1.DeploymentRequested, c current, d 
 	}
 	cmd.PullRequest = &eventsv1.PullRequestText{EnvironmentType: c.row.Msg.GetType(), Summary: d.GetSummary()}
 	if s.cfg.PublicURL != "" {
-		cmd.PullRequest.Link = strings.TrimRight(s.cfg.PublicURL, "/") + "/" + d.GetName()
+		cmd.PullRequest.Link = strings.TrimRight(s.cfg.PublicURL, "/") + "/#/" + c.env.App + "/" + c.env.ID + "/history"
 	}
 }
 

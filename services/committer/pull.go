@@ -163,6 +163,10 @@ func (l *lane) passOn(ctx context.Context, f *fold, refused *git.Refused, err er
 // propose brings a task to the head of its pull request, has that opened or brought up to date, and notes all of it. Doing it again
 // changes nothing.
 func (s *Service) propose(ctx context.Context, t *task) (outcome, error) {
+	if len(t.cmd.GetParts()) > 0 || len(t.cmd.GetLeaves()) > 0 {
+		return outcome{}, errs.InvalidField("write_mode",
+			"is by pull request, and the deployment has several places or leaves one: one pull request cannot have them all; write directly for it")
+	}
 	client, err := s.forge(t.cmd.GetRepository())
 	if err != nil {
 		return outcome{}, err

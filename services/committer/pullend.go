@@ -55,16 +55,35 @@ func (s *Service) endMerged(ctx context.Context, client PullRequests, rec *recor
 func (s *Service) mergedRequest(ctx context.Context, client PullRequests, rec *record) *eventsv1.DeploymentPullRequest {
 	told := proto.CloneOf(rec.GetPullRequest())
 	told.State, told.WaitsFor, told.Time = eventsv1.DeploymentPullRequest_STATE_MERGED, "", timestamppb.Now()
-	pr, err := client.Get(ctx, told.GetNumber())
-	if err != nil {
-		s.log.Info("who merged a pull request cannot be told", "pull_request", told.GetUrl(), "error", err)
-		return told
-	}
-	told.Actor = pr.Actor
-	if pr.State == forge.Merged && !pr.Time.IsZero() {
-		told.Time = timestamppb.New(pr.Time)
+	for attempt := range 5 { // the branch may have moved a moment before the service has noted the merge
+		if attempt > 0 {
+			wait(ctx, 200*time.Millisecond)
+		}
+		pr, err := client.Get(ctx, told.GetNumber())
+		if err != nil {
+			s.log.Info("who merged a pull request cannot be told", "pull_request", told.GetUrl(), "error", err)
+			return told
+		}
+		if pr.State != forge.Merged {
+			continue
+		}
+		told.Actor = pr.Actor
+		if !pr.Time.IsZero() {
+			told.Time = timestamppb.New(pr.Time)
+		}
+		break
 	}
 	return told
+}
+
+// wait lets time pass, less when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // notOpen ends a pull request that the service says is not open. Git is asked once more behind that word: it may have been merged
@@ -91,16 +110,10 @@ func (s *Service) notOpen(ctx context.Context, w *watcher, client PullRequests, 
 }
 
 // nudgeIn wakes the watcher after a while.
-func (w *watcher) nudgeIn(ctx context.Context, wait time.Duration) {
-	wait = min(wait, w.pulls.svc.cfg.PullInterval)
+func (w *watcher) nudgeIn(ctx context.Context, after time.Duration) {
 	w.pulls.alive.Go(func() {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			w.nudge()
-		case <-ctx.Done():
-		}
+		wait(ctx, min(after, w.pulls.svc.cfg.PullInterval))
+		w.nudge()
 	})
 }
 
@@ -306,7 +319,7 @@ func (s *Service) ownCommit(ctx context.Context, ref *committerv1.RepositoryRef,
 		if err != nil {
 			return err
 		}
-		if c.Trailer(trailerDeployment) != rec.GetCommand().GetDeployment() || c.Committer != s.committer {
+		if c.Trailer(trailerDeployment) != rec.GetCommand().GetDeployment() {
 			return fmt.Errorf("commit %s at its head is not Towpath's", tip)
 		}
 		return nil

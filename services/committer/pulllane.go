@@ -294,7 +294,7 @@ func (l *lane) resplice(ctx context.Context, t *task, h pullHead, before *rules.
 	if err != nil {
 		return h.tip, state, fmt.Errorf("splice %s onto the base: %w", state.Path, err)
 	}
-	commit, err := git.NewCommit(objs, l.commitSpec(t, l.tip, root))
+	commit, err := l.headCommit(ctx, objs, t, root)
 	if err != nil {
 		return h.tip, state, err
 	}
@@ -307,6 +307,11 @@ func (l *lane) resplice(ctx context.Context, t *task, h pullHead, before *rules.
 		l.svc.failpoint("head_respliced")
 	}
 	return commit, state, err
+}
+
+// headCommit makes the commit of a head anew on the base's tip.
+func (l *lane) headCommit(_ context.Context, objs *git.ObjectSet, t *task, root git.Hash) (git.Hash, error) {
+	return git.NewCommit(objs, l.commitSpec(t, l.tip, root))
 }
 
 // mergedPull finishes a task whose request is in the base. What stands at the tip counts: reviewers may have changed the tree in the

@@ -41,7 +41,9 @@ type pulls struct {
 
 	mu       sync.Mutex
 	watchers map[string]*watcher
-	alive    sync.WaitGroup
+	// quiet is until when a service does not want to be asked, by its repository.
+	quiet map[string]time.Time
+	alive sync.WaitGroup
 }
 
 // watcher is the watch over the record of one subject.
@@ -60,7 +62,23 @@ type watcher struct {
 }
 
 func newPulls(s *Service) *pulls {
-	return &pulls{svc: s, slots: make(chan struct{}, pullWorkers), watchers: map[string]*watcher{}}
+	return &pulls{svc: s, slots: make(chan struct{}, pullWorkers), watchers: map[string]*watcher{}, quiet: map[string]time.Time{}}
+}
+
+// hush notes that a service wants to be left alone for a while: by all watchers of its repository, not only the one that heard it.
+func (w *watcher) hush(until time.Time) {
+	w.pulls.mu.Lock()
+	defer w.pulls.mu.Unlock()
+	if until.After(w.pulls.quiet[w.repository]) {
+		w.pulls.quiet[w.repository] = until
+	}
+}
+
+// quietFor is how long a service is to be left alone; zero when it is not.
+func (w *watcher) quietFor() time.Duration {
+	w.pulls.mu.Lock()
+	defer w.pulls.mu.Unlock()
+	return time.Until(w.pulls.quiet[w.repository])
 }
 
 // run watches until ctx ends.
@@ -155,6 +173,10 @@ func (w *watcher) run(ctx context.Context, wait time.Duration) {
 		case <-w.wake:
 		case <-timer.C:
 		}
+		if rest := w.quietFor(); rest > 0 {
+			timer.Reset(rest + spread(time.Second))
+			continue
+		}
 		select {
 		case w.pulls.slots <- struct{}{}:
 		case <-ctx.Done():
@@ -200,6 +222,7 @@ func (w *watcher) step(ctx context.Context) (gone bool, next time.Duration) {
 	if errors.As(err, &e) { // the host says when it wants to be asked again
 		if seconds, perr := strconv.Atoi(e.Meta["retry_after"]); perr == nil && seconds > 0 {
 			wait = max(wait, time.Duration(seconds)*time.Second)
+			w.hush(time.Now().Add(time.Duration(seconds) * time.Second))
 		}
 	}
 	s.log.Info("a pull request cannot be looked at now", "subject", w.subject, "error", err)
