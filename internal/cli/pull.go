@@ -23,6 +23,9 @@ var (
 func chosen[T any](fs *pflag.FlagSet, flag, path, usage string, words []string, set func(m T, number int32)) field[T] {
 	v := fs.String(flag, "", usage+": "+strings.Join(words, ", "))
 	return field[T]{flag, path, func(m T) error {
+		if *v == "" {
+			return nil // not given
+		}
 		n := slices.Index(words, *v)
 		if n < 0 {
 			return usagef("--%s: %q is none of %s", flag, *v, strings.Join(words, ", "))
@@ -42,9 +45,13 @@ func several[T any](fs *pflag.FlagSet, flag, path, usage string, set func(m T, v
 
 // pullFields are the flags of a repository that say how deployments reach it and what is around it.
 func pullFields(fs *pflag.FlagSet) []field[repository] {
-	forge := func(m repository) *committerv1.Forge {
-		if m.Forge == nil {
+	// A repository without a service has none of its fields: flags that are not given must not make one.
+	forge := func(m repository, given bool) *committerv1.Forge {
+		if m.Forge == nil && given {
 			m.Forge = &committerv1.Forge{}
+		}
+		if m.Forge == nil {
+			return &committerv1.Forge{}
 		}
 		return m.Forge
 	}
@@ -56,23 +63,23 @@ func pullFields(fs *pflag.FlagSet) []field[repository] {
 				m.Forge = nil
 				return
 			}
-			forge(m).Kind = committerv1.Forge_Kind(n)
+			forge(m, true).Kind = committerv1.Forge_Kind(n)
 		}),
-		text(fs, "forge-url", "forge.url", "base URL of the service (default: that of the clone URL)", func(m repository, v string) { forge(m).Url = v }),
+		text(fs, "forge-url", "forge.url", "base URL of the service (default: that of the clone URL)", func(m repository, v string) { forge(m, v != "").Url = v }),
 		text(fs, "forge-project", "forge.project", "project within the service, such as team/deployments (default: that of the clone URL)",
-			func(m repository, v string) { forge(m).Project = v }),
+			func(m repository, v string) { forge(m, v != "").Project = v }),
 		text(fs, "forge-credentials", "forge.credentials", "name of the API token's credentials on the server (default: the repository's)",
-			func(m repository, v string) { forge(m).Credentials = v }),
+			func(m repository, v string) { forge(m, v != "").Credentials = v }),
 		several(fs, "label", "forge.labels", "labels of pull requests besides towpath; they replace what there is",
-			func(m repository, v []string) { forge(m).Labels = v }),
+			func(m repository, v []string) { forge(m, len(v) > 0).Labels = v }),
 		several(fs, "reviewer", "forge.reviewers", "users, or teams as team:NAME, who are asked to review; they replace what there is",
-			func(m repository, v []string) { forge(m).Reviewers = v }),
+			func(m repository, v []string) { forge(m, len(v) > 0).Reviewers = v }),
 		choice(fs, "auto-merge", "forge.auto_merge", "merge pull requests as soon as the service allows it", false,
-			func(m repository, v bool) { forge(m).AutoMerge = v }),
+			func(m repository, v bool) { forge(m, v).AutoMerge = v }),
 		chosen(fs, "merge-method", "forge.merge_method", "how they are merged then", mergeMethods,
-			func(m repository, n int32) { forge(m).MergeMethod = committerv1.Forge_MergeMethod(n) }),
+			func(m repository, n int32) { forge(m, true).MergeMethod = committerv1.Forge_MergeMethod(n) }),
 		text(fs, "webhook-credentials", "forge.webhook_credentials", "name of the credentials that hold the secret of the service's webhooks",
-			func(m repository, v string) { forge(m).WebhookCredentials = v }),
+			func(m repository, v string) { forge(m, v != "").WebhookCredentials = v }),
 	}
 }
 

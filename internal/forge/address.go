@@ -8,7 +8,7 @@ import (
 // Address guesses a service's base URL and the path of a project in it from the address that the project is cloned from; both are
 // empty where that cannot be told. A service that speaks SSH is taken to have its API on https at the same host.
 func Address(clone string) (base, project string) {
-	if before, path, ok := strings.Cut(clone, ":"); ok && !strings.Contains(before, "/") && !strings.HasPrefix(path, "//") {
+	if before, path, ok := strings.Cut(clone, ":"); ok && before != "" && !strings.Contains(before, "/") && !strings.HasPrefix(path, "//") {
 		_, host, found := strings.Cut(before, "@")
 		if !found {
 			host = before
