@@ -2,6 +2,7 @@ package committer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -199,8 +200,11 @@ func (s *Service) endOlder(ctx context.Context, client PullRequests, rec *record
 	if err != nil {
 		return err
 	}
-	if pr.State != forge.Closed {
-		return s.endFailed(ctx, rec, cause, true)
+	if pr.State == forge.Open { // into another branch than today's
+		err = client.Close(ctx, pr.Number, "Towpath: "+t.cmd.GetDeployment()+" took its place.")
+	}
+	if pr.State != forge.Closed || err != nil {
+		return errors.Join(err, s.endFailed(ctx, rec, cause, true))
 	}
 	told := proto.CloneOf(rec.GetPullRequest())
 	told.State, told.Actor, told.WaitsFor, told.Time = eventsv1.DeploymentPullRequest_STATE_CLOSED, pr.Actor, "", timestamppb.New(pr.Time)
@@ -247,7 +251,12 @@ func (s *Service) withdrawPull(ctx context.Context, t *task) (merged bool, err e
 		return false, err
 	}
 	if rec == nil || rec.GetCommand().GetDeployment() != t.cmd.GetDeployment() {
-		return false, s.withdrawUnrecorded(ctx, client, t)
+		err := s.withdrawUnrecorded(ctx, client, t)
+		if permanent(err) { // there may never have been one, and a service that does not let us in cannot tell
+			s.log.Warn("whether a cancelled deployment has a pull request cannot be told", "deployment", t.cmd.GetDeployment(), "error", err)
+			err = nil
+		}
+		return false, err
 	}
 	why := "Towpath: " + t.cmd.GetDeployment() + " was cancelled."
 	if err := client.Close(ctx, rec.GetPullRequest().GetNumber(), why); err != nil {

@@ -57,8 +57,14 @@ type watcher struct {
 	// request is the record's; a later record of the same is no news.
 	request string
 
+	// news tells that a record was stored since the last look began: the watch goes on.
+	news bool
+
 	// These belong to the watcher's goroutine.
 	failures, missing int
+	// restarted tells that this process was not there when the pull request was opened: what an earlier one showed last may be that
+	// nobody could look.
+	restarted bool
 }
 
 func newPulls(s *Service) *pulls {
@@ -112,7 +118,7 @@ func (p *pulls) take(ctx context.Context, rec *record, start bool) {
 	w := p.watchers[rec.subject]
 	known := w != nil
 	if !known {
-		w = &watcher{pulls: p, subject: rec.subject, wake: make(chan struct{}, 1)}
+		w = &watcher{pulls: p, subject: rec.subject, wake: make(chan struct{}, 1), restarted: start}
 		p.watchers[rec.subject] = w
 		interval := p.svc.cfg.PullInterval
 		first := spread(interval)
@@ -124,6 +130,7 @@ func (p *pulls) take(ctx context.Context, rec *record, start bool) {
 		}
 		p.alive.Go(func() { w.run(ctx, first) })
 	}
+	w.news = known
 	if known && rec.GetCommand().GetRequestId() != w.request && ref.GetForge().GetAutoMerge() {
 		w.nudge()
 	}
@@ -195,19 +202,20 @@ func (w *watcher) run(ctx context.Context, wait time.Duration) {
 func (w *watcher) leave() bool {
 	w.pulls.mu.Lock()
 	defer w.pulls.mu.Unlock()
-	select {
-	case <-w.wake:
+	if w.news {
 		w.nudge()
 		return false
-	default:
-		delete(w.pulls.watchers, w.subject)
-		return true
 	}
+	delete(w.pulls.watchers, w.subject)
+	return true
 }
 
 // step looks at the pull request once. gone tells that there is no record any more, next when to look again.
 func (w *watcher) step(ctx context.Context) (gone bool, next time.Duration) {
 	s := w.pulls.svc
+	w.pulls.mu.Lock()
+	w.news = false
+	w.pulls.mu.Unlock()
 	gone, err := s.stepPull(ctx, w)
 	switch {
 	case err == nil:
@@ -250,15 +258,19 @@ func (s *Service) stepPull(ctx context.Context, w *watcher) (gone bool, err erro
 	if err != nil || rec == nil {
 		return rec == nil && err == nil, err
 	}
+	if gone, err = s.stepRecord(ctx, w, rec); err != nil {
+		s.tellStuck(ctx, w, rec, err)
+	}
+	return gone, err
+}
+
+func (s *Service) stepRecord(ctx context.Context, w *watcher, rec *record) (gone bool, err error) {
 	client, err := s.forge(rec.GetCommand().GetRepository())
 	if err != nil {
 		return false, err
 	}
 	p, ended, err := s.lookAtRecord(ctx, client, rec)
 	if err != nil || ended {
-		if err != nil {
-			s.tellStuck(ctx, w, rec, err)
-		}
 		return ended, err
 	}
 	if p.taken {
@@ -266,7 +278,6 @@ func (s *Service) stepPull(ctx context.Context, w *watcher) (gone bool, err erro
 	}
 	pr, err := client.Get(ctx, rec.GetPullRequest().GetNumber())
 	if err != nil {
-		s.tellStuck(ctx, w, rec, err)
 		return false, err
 	}
 	if pr.State != forge.Open {
@@ -351,8 +362,13 @@ func (s *Service) stillOpen(ctx context.Context, w *watcher, client PullRequests
 	}
 	if proto.Equal(next, rec.OpenPullRequest) {
 		s.clearStuck(ctx, rec)
-		return false, nil
+		if !w.restarted {
+			return false, nil
+		}
+		w.restarted = false
+		return false, s.tellPull(ctx, rec.dep, told)
 	}
+	w.restarted = false
 	told.Time = timestamppb.Now()
 	if err := s.putRecord(ctx, rec.dep, next); err != nil {
 		return false, err
