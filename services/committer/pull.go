@@ -143,6 +143,11 @@ func (s *Service) write(ctx context.Context, t *task) (outcome, error) {
 	}
 }
 
+// reviewsPlaces tells that a command asks for what one pull request cannot have: several places, or one that is left.
+func reviewsPlaces(cmd *eventsv1.DeploymentRequested) bool {
+	return cmd.GetWriteMode() == committerv1.WriteMode_WRITE_MODE_PULL_REQUEST && len(cmd.GetParts())+len(cmd.GetLeaves()) > 0
+}
+
 // passOn gives those tasks of a refused push that may go by pull request their way; true when that is all of them. Only a no to
 // the branch itself counts, which the host says after it took the objects: no pull request helps against wrong credentials.
 func (l *lane) passOn(ctx context.Context, f *fold, refused *git.Refused, err error) bool {
@@ -163,10 +168,6 @@ func (l *lane) passOn(ctx context.Context, f *fold, refused *git.Refused, err er
 // propose brings a task to the head of its pull request, has that opened or brought up to date, and notes all of it. Doing it again
 // changes nothing.
 func (s *Service) propose(ctx context.Context, t *task) (outcome, error) {
-	if len(t.cmd.GetParts()) > 0 || len(t.cmd.GetLeaves()) > 0 {
-		return outcome{}, errs.InvalidField("write_mode",
-			"is by pull request, and the deployment has several places or leaves one: one pull request cannot have them all; write directly for it")
-	}
 	client, err := s.forge(t.cmd.GetRepository())
 	if err != nil {
 		return outcome{}, err

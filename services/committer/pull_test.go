@@ -619,6 +619,17 @@ func TestAMergeThatWasTakenBackFailsTheDeployment(t *testing.T) {
 	}
 }
 
+func TestSeveralPlacesInOnePullRequestAreRefused(t *testing.T) {
+	t.Parallel()
+	w, svc, change := reviewed(t, byPull)
+	w.send(change("dev", 1, map[string]string{"a.yaml": "a"}, func(c *eventsv1.DeploymentRequested) {
+		c.Leaves = []*committerv1.Part{{Repository: w.repo, Path: "old/dev"}}
+	}))
+	if f := w.failed(name("dev", 1)); f.GetReason() != "INVALID_FIELD" || !strings.Contains(f.GetMessage(), "write_mode") || svc.created != 0 {
+		t.Errorf("it failed as %v", f)
+	}
+}
+
 // protect makes the host refuse pushes to main after it took the objects, as a protected branch does.
 func protect(t *testing.T, bare *gittest.Bare) {
 	t.Helper()

@@ -412,8 +412,8 @@ func mergeMethod(m committerv1.Forge_MergeMethod) forge.MergeMethod {
 
 // tellStuck shows why nobody can tell what becomes of a pull request; the deployment waits.
 func (s *Service) tellStuck(ctx context.Context, w *watcher, rec *record, err error) {
-	if ctx.Err() != nil {
-		return
+	if kind := errs.KindOf(err); ctx.Err() != nil || kind == errs.Conflict || kind == errs.Cancelled {
+		return // that is between the processes, and over soon
 	}
 	name := rec.GetCommand().GetDeployment()
 	ev := &eventsv1.DeploymentWaiting{Deployment: name, Stage: stagePull, Reason: "the pull request cannot be looked at: " + errs.Message(err),

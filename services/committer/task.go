@@ -92,6 +92,7 @@ func (t *task) check() error {
 	wrong(cmd.GetGeneration() <= 0, "generation", "must be 1 or more")
 	wrong(!cmd.GetRequestTime().IsValid(), "request_time", "is missing")
 	wrong(cmd.GetRepository().GetUrl() == "", "repository.url", "is missing")
+	wrong(reviewsPlaces(cmd), "write_mode", "is by pull request, and the deployment has several places or leaves one; write directly for it")
 	switch cmd.GetMode() {
 	case eventsv1.DeploymentRequested_MODE_RENDER, eventsv1.DeploymentRequested_MODE_CLAIMS:
 		wrong(cmd.GetInput() == nil, "input", "is missing")
