@@ -177,11 +177,12 @@ func (l *lane) headOf(ctx context.Context, t *task) (pullHead, error) {
 	if h.commit, err = l.remote.Commit(ctx, h.tip); err != nil {
 		return h, fmt.Errorf("read the head: %w", err)
 	}
-	if h.state, err = readState(ctx, l.remote, h.commit.Tree, t.dep); err != nil {
-		if outage(err) || !permanent(err) {
-			return h, err
-		}
-		return h, nil // somebody has made the state file unreadable
+	h.state, err = readState(ctx, l.remote, h.commit.Tree, t.dep)
+	if permanent(err) && !errors.Is(err, git.ErrMissing) { // somebody has made the state file unreadable: it is not ours
+		h.state, err = nil, nil
+	}
+	if err != nil {
+		return h, err
 	}
 	if h.tip == t.pull.known {
 		h.ours = true
@@ -194,7 +195,7 @@ func (l *lane) headOf(ctx context.Context, t *task) (pullHead, error) {
 // isOurs tells whether a commit is what Towpath writes on top of one of its parents and nothing else. A host's button that brings a
 // branch up to date makes such a commit too, by a merge; a reviewer's fix is none.
 func (l *lane) isOurs(ctx context.Context, h pullHead, t *task) (bool, error) {
-	if h.state == nil || h.state.Path == "" || git.ValidatePath(h.state.Path) != nil {
+	if valid := h.state != nil && git.ValidatePath(h.state.Path) == nil; !valid {
 		return false, nil
 	}
 	tree, err := treeAt(ctx, l.remote, h.commit.Tree, h.state.Path)

@@ -53,7 +53,7 @@ type watcher struct {
 	wake    chan struct{}
 
 	// These belong to pulls.mu.
-	repository, lane string
+	repository string
 	// request is the record's; a later record of the same is no news.
 	request string
 
@@ -134,7 +134,7 @@ func (p *pulls) take(ctx context.Context, rec *record, start bool) {
 	if known && rec.GetCommand().GetRequestId() != w.request && ref.GetForge().GetAutoMerge() {
 		w.nudge()
 	}
-	w.repository, w.lane, w.request = repositoryKey(ref.GetUrl()), laneKey(ref), rec.GetCommand().GetRequestId()
+	w.repository, w.request = repositoryKey(ref.GetUrl()), rec.GetCommand().GetRequestId()
 }
 
 // notice has the pull requests of a repository looked at soon.
@@ -146,18 +146,6 @@ func (p *pulls) notice(repository string) {
 			w.nudge()
 		}
 	}
-}
-
-// count gives the number of open pull requests into a branch.
-func (p *pulls) count(lane string) (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.watchers {
-		if w.lane == lane {
-			n++
-		}
-	}
-	return n
 }
 
 func (w *watcher) nudge() {
