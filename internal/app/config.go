@@ -85,6 +85,10 @@ type Config struct {
 	ArchiveAfter time.Duration
 	// RepublishAfter is how long a deployment may be without effect before its command is looked for and sent again; 30 s.
 	RepublishAfter time.Duration
+	// PullInterval is how often an open pull request is asked about where no webhook tells; a minute.
+	PullInterval time.Duration
+	// PublicURL is where people find the portal, for links in pull requests; none when empty.
+	PublicURL string
 	// AckWait is how long work that a killed process had begun waits until it is begun again; 30 s. A process that lives says
 	// so three times in that time.
 	AckWait time.Duration

@@ -53,6 +53,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 		Renderer:       rendererv1.NewRendererServiceClient(p.renderer()),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
+		PublicURL: p.PublicURL,
 	})
 	s.Register(p.server)
 	p.authn.set(s.Authenticator(), s.Authorizer())
@@ -115,7 +116,7 @@ func (p *process) newCommitter(ctx context.Context) error {
 	cfg := committer.Config{
 		Bus: bus, Renderer: rendererv1.NewRendererServiceClient(p.renderer()), Repos: repos,
 		Dir: filepath.Join(p.DataDir, "mirrors"), CredentialsDir: p.CredentialsDir,
-		Metrics: p.registry, Log: p.Log, Failpoint: p.Failpoint,
+		Metrics: p.registry, Log: p.Log, Failpoint: p.Failpoint, PullInterval: p.PullInterval,
 	}
 	if secrets, err := p.secrets(); err != nil {
 		return err

@@ -186,6 +186,14 @@ func eventText(e *eventsv1.WatchEventsResponse) string {
 		parts = []string{"FAILED at", s("stage") + ":", s("message")}
 	case "deployment.committed":
 		parts = []string{"commit", shortHash(s("commit")), s("path")}
+	case "deployment.pull_request":
+		parts = []string{"pull request", word(s("state"), "STATE_"), s("url")}
+		if s("actor") != "" {
+			parts = append(parts, "by", s("actor"))
+		}
+		if s("waitsFor") != "" {
+			parts = append(parts, "waits for", s("waitsFor"))
+		}
 	case "environment.synced":
 		parts = []string{"SYNCED", deploymentNumber(s("deployment"))}
 	case "environment.health":

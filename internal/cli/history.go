@@ -258,7 +258,7 @@ func (p *printer) deployment(d *catalogv1.Deployment) error {
 		"Deployment", short(d.GetName()), "State", stateName(d.GetState()), "Kind", kindText(d),
 		"By", d.GetActor(), "When", stamp(d.GetCreateTime())+" ("+ago(p.now, d.GetCreateTime().AsTime())+")", "Took", duration(p.now, d),
 		"Message", d.GetMessage(), "Changes", strings.Join(d.GetSummary(), "\n"), "Phases", strings.Join(phases, "\n"),
-		"Waits", d.GetWaitingReason(), "Ended", endedBy(d), "Failure", failure, "Ran", active,
+		"Waits", d.GetWaitingReason(), "Pull request", pullRequestText(d), "Ended", endedBy(d), "Failure", failure, "Ran", active,
 		"Approvals", strings.Join(voteLines(p, d), "\n"), "Plan hash", d.GetPlanHash(), "Tries again", short(d.GetRetryOf()), "Origin", d.GetOrigin(),
 		"Comments", strings.Join(commentLines(p, d), "\n"),
 		"Repository", strings.Join(nonEmpty(short(d.GetRepository()), d.GetBranch(), d.GetPath()), " "),

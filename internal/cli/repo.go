@@ -27,12 +27,14 @@ func (t *tow) repositories() noun[repository] {
 			{"CREDENTIALS", true, func(_ *printer, m repository) string { return m.GetCredentials() }},
 			{"SIGNING", true, func(_ *printer, m repository) string { return signingSummary(m) }},
 			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
+			{"WRITES", true, func(_ *printer, m repository) string { return writeModeText(m.GetWriteMode()) }},
+			{"FORGE", true, func(_ *printer, m repository) string { return forgeText(m) }},
 			{"CREATED", false, func(p *printer, m repository) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh: func() repository { return &catalogv1.Repository{} },
 		name:  repoName,
 		fields: func(fs *pflag.FlagSet) []field[repository] {
-			return []field[repository]{
+			return append([]field[repository]{
 				text(fs, "display-name", "display_name", "name for people", func(m repository, v string) { m.DisplayName = v }),
 				text(fs, "url", "url", "clone URL: http, https, or embedded:///NAME for one that towpathd keeps", func(m repository, v string) { m.Url = v }),
 				text(fs, "branch", "branch", "the branch (default main)", func(m repository, v string) { m.Branch = v }),
@@ -41,7 +43,7 @@ func (t *tow) repositories() noun[repository] {
 				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
 				signingFormat(fs), signingCredentials(fs), committerName(fs), committerEmail(fs),
 				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
-			}
+			}, pullFields(fs)...)
 		},
 		create: func(ctx context.Context, c *client, name string, m repository) (repository, error) {
 			return c.CreateRepository(ctx, &catalogv1.CreateRepositoryRequest{RepositoryId: last(name), Repository: m, RequestId: requestID(ctx)})
@@ -74,5 +76,7 @@ func pushBudget(n int32) string {
 }
 
 func (t *tow) repoCmd() *cobra.Command {
-	return t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.cloneURLCmd())
+	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.cloneURLCmd())
+	completePull(g.Commands()...)
+	return g
 }

@@ -212,6 +212,9 @@ func (p *printer) deploymentLine(d *catalogv1.Deployment) string {
 	if d.GetWaitingReason() != "" {
 		line += "\nwaits: " + d.GetWaitingReason()
 	}
+	if url := openPullRequest(d); url != "" && !strings.Contains(d.GetWaitingReason(), url) {
+		line += "\npull request: " + url
+	}
 	if d.GetError() != nil {
 		line += "\n" + d.GetError().GetMessage()
 	}

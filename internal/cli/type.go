@@ -97,13 +97,14 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
 		allowedKinds(fs, defaults),
-		t.guardrails(fs),
+		t.guardrails(fs), typeWriteMode(fs),
 	}, append(guardFields(fs), secretFields(fs)...)...))
 }
 
 func (t *tow) typeCmd() *cobra.Command {
 	g := t.environmentTypes().group(t, "An environment type is what all environments of a kind share: development, staging, production.", t.describeTypeCmd())
 	completeFlag("secret-strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp), g.Commands()...)
+	completePull(g.Commands()...)
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
 	return g
 }

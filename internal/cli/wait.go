@@ -117,6 +117,8 @@ type phaseView struct {
 	live    bool
 	told    map[catalogv1.Deployment_State]bool
 	waiting string
+	// pullRequest is the open one whose address was printed.
+	pullRequest string
 }
 
 func (v *phaseView) show(d *catalogv1.Deployment) {
@@ -127,6 +129,11 @@ func (v *phaseView) show(d *catalogv1.Deployment) {
 		}
 		v.told[p.GetState()] = true
 		fmt.Fprintf(v.out, "%s %s\n", stateName(p.GetState()), took(p.GetEndTime().AsTime().Sub(p.GetStartTime().AsTime())))
+	}
+	if url := openPullRequest(d); url != v.pullRequest {
+		if v.pullRequest = url; url != "" {
+			fmt.Fprintf(v.out, "pull request %s\n", clean(url))
+		}
 	}
 	if w := d.GetWaitingReason(); w != v.waiting {
 		if v.waiting = w; w != "" && !v.live {

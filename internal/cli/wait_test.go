@@ -134,6 +134,24 @@ func TestWaitAtATerminal(t *testing.T) {
 	}
 }
 
+// Whoever waits for a review gets its address once, to click on, and is told what it waits for.
+func TestWaitShowsThePullRequest(t *testing.T) {
+	review := func(why string) *catalogv1.Deployment {
+		d := step(catalogv1.Deployment_STATE_PULL_REQUEST_OPEN, 3*ms, 12*ms, 45*ms)
+		d.PullRequest = &catalogv1.PullRequest{Url: "https://git.test/pulls/7", Number: 7, State: catalogv1.PullRequest_STATE_OPEN}
+		d.WaitingReason = "the pull request https://git.test/pulls/7 waits for " + why
+		return d
+	}
+	closed := ended(catalogv1.Deployment_STATE_REJECTED, "review", "the pull request https://git.test/pulls/7 was closed without a merge by grace")
+	f := startFake(t)
+	f.watch = [][]*catalogv1.Deployment{{review("1 approval"), review("checks"), closed}}
+	r := run(t, f, wait).want(t, 3)
+	if strings.Count(r.stdout, "pull request https://git.test/pulls/7\n") != 1 || !strings.Contains(r.stdout, "waits for 1 approval\n") ||
+		!strings.Contains(r.stdout, "waits for checks\n") || !strings.Contains(r.stderr, "closed without a merge by grace") {
+		t.Errorf("stdout:\n%s\nstderr:\n%s", r.stdout, r.stderr)
+	}
+}
+
 // A server that restarts while somebody waits is not noticed.
 func TestWaitGoesOnAfterARestart(t *testing.T) {
 	f := startFake(t)

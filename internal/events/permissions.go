@@ -48,12 +48,13 @@ var grants = map[Role]grant{
 	RoleCatalog: {
 		publish:  []string{prefixCommand + ">", prefixEvent + ">", prefixJSON + ">", prefixDesired + ">", prefixDeadLetter + ">"},
 		durables: []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters},
+		reads:    []string{StreamPulls},
 		create:   true, update: true,
 	},
 	RoleCommitter: {
-		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDesired + ">", prefixDeadLetter + ">"},
+		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDesired + ">", prefixDeadLetter + ">", prefixPull + ">"},
 		durables: []string{StreamCommands, StreamEvents},
-		reads:    []string{StreamDesired},
+		reads:    []string{StreamDesired, StreamPulls},
 		create:   true,
 		shares:   true,
 	},
@@ -115,7 +116,7 @@ func permissions(r Role) permission {
 	for _, s := range g.durables {
 		pub = append(pub, "$JS.ACK."+s+".>", "$JS.ACK.*.*."+s+".>")
 	}
-	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, payloadStream} {
+	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, StreamPulls, payloadStream} {
 		if g.create {
 			pub = append(pub, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.INFO."+s)
 		}
@@ -129,6 +130,9 @@ func permissions(r Role) permission {
 	}
 	if len(g.publish) > 0 {
 		pub = append(pub, "$O."+payloadBucket+".>", "$JS.API.STREAM.PURGE."+payloadStream)
+	}
+	if slices.Contains(g.publish, prefixPull+">") {
+		pub = append(pub, "$JS.API.STREAM.PURGE."+StreamPulls)
 	}
 	if g.update {
 		pub = append(pub, "$JS.API.STREAM.MSG.DELETE."+StreamDeadLetters)

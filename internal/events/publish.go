@@ -81,8 +81,8 @@ func (b *Bus) attach(ctx context.Context, msg *nats.Msg, id string, body []byte)
 		msg.Data = stored
 		return nil
 	}
-	if streamOf(msg.Subject) == StreamDesired {
-		// Objects have an age limit and desired states have none: the reference would outlive the body.
+	if s := streamOf(msg.Subject); s == StreamDesired || s == StreamPulls {
+		// Objects have an age limit and these have none: the reference would outlive the body.
 		return tooLarge(len(stored), MaxInline, "the desired state has %d bytes compressed, the limit is %d; carry a reference to the tree, not its files", len(stored), MaxInline)
 	}
 	name := objectName(msg.Subject, id, stored)

@@ -64,7 +64,9 @@ func (c StreamsConfig) streams() []jetstream.StreamConfig {
 	desired.MaxMsgsPerSubject = 1
 	dead := base(StreamDeadLetters, prefixDeadLetter, "Towpath: messages that could not be handled")
 	dead.MaxAge = c.DeadLetterMaxAge
-	return []jetstream.StreamConfig{commands, evts, desired, dead}
+	pulls := base(StreamPulls, prefixPull, "Towpath: open pull requests")
+	pulls.MaxMsgsPerSubject = 1
+	return []jetstream.StreamConfig{commands, evts, desired, dead, pulls}
 }
 
 // payloads is the bucket of large bodies. Its age limit is the sweep: a body outlives every message of a stream with an

@@ -15,6 +15,8 @@ const (
 	StreamEvents = "TOWPATH_EVENTS"
 	// StreamDesired holds the last desired state of each environment, without an age limit.
 	StreamDesired = "TOWPATH_DESIRED"
+	// StreamPulls holds the committer's record of each pull request that it watches, without an age limit.
+	StreamPulls = "TOWPATH_PULLS"
 	// StreamDeadLetters holds messages that could not be handled, with the reason.
 	StreamDeadLetters = "TOWPATH_DLQ"
 )
@@ -26,6 +28,7 @@ const (
 	prefixJSON       = "towpath.json."
 	prefixDesired    = "towpath.desired."
 	prefixDeadLetter = "towpath.dlq."
+	prefixPull       = "towpath.pull."
 )
 
 // NoToken stands in a subject where something has no application or no environment ("_").
@@ -160,6 +163,8 @@ func streamOf(subject string) string {
 		return StreamEvents
 	case strings.HasPrefix(subject, prefixDesired):
 		return StreamDesired
+	case strings.HasPrefix(subject, prefixPull):
+		return StreamPulls
 	case strings.HasPrefix(subject, prefixDeadLetter):
 		return StreamDeadLetters
 	default:

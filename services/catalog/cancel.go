@@ -47,7 +47,7 @@ func (s catalogServer) CancelDeployment(ctx context.Context, r *catalogv1.Cancel
 		now := s.now()
 		cancel := func(d *catalogv1.Deployment) {
 			d.Cancellation = &catalogv1.Comment{Actor: by, Text: r.GetComment(), Time: timestamppb.New(now)}
-			if last.Generation != d.GetGeneration() {
+			if last.Generation != d.GetGeneration() && !rules.Reviewing(d.GetState()) {
 				rules.Cancel(d, now)
 				return
 			}
@@ -59,7 +59,7 @@ func (s catalogServer) CancelDeployment(ctx context.Context, r *catalogv1.Cancel
 
 // refuseBuiltUpon refuses to cancel a deployment that a later one in line was made on: that one brings its change too.
 func (s *Service) refuseBuiltUpon(ctx context.Context, env rules.Env, d *catalogv1.Deployment) error {
-	if !rules.InLine(d.GetState()) {
+	if !rules.WithCommitter(d.GetState()) {
 		return nil
 	}
 	e, err := s.environment(ctx, env)
@@ -70,7 +70,7 @@ func (s *Service) refuseBuiltUpon(ctx context.Context, env rules.Env, d *catalog
 		return err
 	}
 	newest, err := s.newestThat(ctx, env, e.Msg, rules.Carries)
-	if err != nil || newest.GetGeneration() <= d.GetGeneration() || !rules.InLine(newest.GetState()) {
+	if err != nil || newest.GetGeneration() <= d.GetGeneration() || !rules.WithCommitter(newest.GetState()) {
 		return err
 	}
 	return wrongState(d, "cancelled", newest.GetName()+" was made on top of it and brings its change too; cancel that one first")

@@ -62,6 +62,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		},
 		Namespace: c.row.Msg.GetNamespace(), AutomaticSync: c.site.typ.GetAutomaticSync(), SelfHeal: c.site.typ.GetSelfHeal(),
 	}
+	s.byPullRequest(cmd, c, d)
 	switch d.GetKind() {
 	case catalogv1.Deployment_KIND_REMOVAL:
 		cmd.Mode = eventsv1.DeploymentRequested_MODE_REMOVE

@@ -54,6 +54,8 @@ type Config struct {
 	BackupDir string
 	// Leads reports whether this process does what only one of several catalogs on one database may. Default: always.
 	Leads func() bool
+	// PublicURL is where people find the portal, for links in pull requests; none when empty.
+	PublicURL string
 	// Identities finds who a token of an identity provider belongs to; nobody when nil.
 	Identities identities
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the
@@ -63,6 +65,7 @@ type Config struct {
 
 // bus is what the catalog needs of internal/events. The methods' contracts are there.
 type bus interface {
+	pullRecords
 	Ensure(ctx context.Context) error
 	Publish(ctx context.Context, m events.Message) error
 	PendingCommand(ctx context.Context, subject string) (bool, error)

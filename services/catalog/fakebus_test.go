@@ -22,9 +22,18 @@ type lightBus struct {
 	sent    []events.Message
 	handler chan events.Handler
 	empty   bool // it has lost what it had
+	watched bool // it has the records of pull requests
+	looks   int  // how often somebody looked for one
 }
 
 func newLightBus() *lightBus { return &lightBus{handler: make(chan events.Handler, 1)} }
+
+func (b *lightBus) LastPull(context.Context, string) (events.Delivery, bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.looks++
+	return events.Delivery{}, b.watched, nil
+}
 
 func (b *lightBus) Ensure(context.Context) error { return nil }
 
@@ -36,6 +45,8 @@ func (b *lightBus) Publish(_ context.Context, m events.Message) error {
 }
 
 func (b *lightBus) PendingCommand(context.Context, string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return !b.empty, nil
 }
 

@@ -71,7 +71,7 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 	after := proto.CloneOf(before)
 	move(after)
 	withdrawn := after.GetKind() == catalogv1.Deployment_KIND_REMOVAL &&
-		after.GetState() == catalogv1.Deployment_STATE_CANCELLED && before.GetState() != after.GetState()
+		(after.GetState() == catalogv1.Deployment_STATE_CANCELLED || after.GetState() == catalogv1.Deployment_STATE_REJECTED) && before.GetState() != after.GetState()
 	if rules.Carries(before) == rules.Carries(after) && !withdrawn {
 		return nil
 	}

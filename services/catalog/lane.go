@@ -24,6 +24,8 @@ type lane struct {
 	// syncing is the newest generation that is in Git and has not reached the cluster; 0 for none.
 	syncing int64
 	sent    sent
+	// reviewing is the newest generation whose pull request is open; 0 for none.
+	reviewing int64
 	// cancelling is the generation that the committer was asked to withdraw, cancels how often.
 	cancelling int64
 	cancels    int
@@ -89,6 +91,12 @@ func (l *lane) note(generation int64, d *catalogv1.Deployment) {
 		l.waiting = slices.Insert(l.waiting, i, generation)
 	case !rules.InLine(d.GetState()) && in:
 		l.waiting = slices.Delete(l.waiting, i, i+1)
+	}
+	switch {
+	case rules.Reviewing(d.GetState()) && generation >= l.reviewing:
+		l.reviewing = generation
+	case generation == l.reviewing:
+		l.reviewing = 0
 	}
 	switch {
 	case d.GetState() == catalogv1.Deployment_STATE_SYNCING && d.GetActiveFrom() == nil && generation >= l.syncing:

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -26,7 +27,7 @@ func (o *outbox) lookAround(ctx context.Context) error {
 		if err := o.expire(ctx, l); err != nil {
 			return err
 		}
-		generation := l.syncing
+		generation := cmp.Or(l.syncing, l.reviewing)
 		if len(l.waiting) > 0 {
 			generation = l.sent.Generation
 		}
@@ -59,10 +60,13 @@ func (o *outbox) lookAt(ctx context.Context, l *lane, generation int64) error {
 		return err
 	}
 	d := row.Msg
-	cancelled := d.GetCancellation() != nil && rules.InLine(d.GetState())
+	cancelled := d.GetCancellation() != nil && rules.WithCommitter(d.GetState())
 	lost, err := o.lost(ctx, l.env, d)
 	if err == nil && lost && cancelled {
 		lost, err = o.cancelLost(ctx, l.env, d)
+	}
+	if err == nil && lost && rules.Reviewing(d.GetState()) && !cancelled {
+		lost, err = o.unwatched(ctx, l.env)
 	}
 	if had := d.GetActiveFrom() != nil || rules.IsFinal(d.GetState()); err != nil || !lost || had {
 		l.expect(o.cfg.RepublishAfter)

@@ -12,6 +12,9 @@ import (
 
 // decided runs a decision and pins it. It is the one way to a decision, for plans and for deployments alike.
 func (s *Service) decided(ctx context.Context, c current, decide func(context.Context, current) (decision, error)) (decision, error) {
+	if err := mayReview(c); err != nil {
+		return decision{}, err
+	}
 	next, err := decide(ctx, c)
 	if err != nil || next.removal { // nothing is made by a removal
 		return next, err

@@ -38,6 +38,7 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 	if !next.removal {
 		out.SetOperations = rules.Diff(rules.DocumentOf(c.state.Set), rules.DocumentOf(next.state.Set))
 	}
+	out.WriteMode = rules.WriteModeOf(c.site.typ, c.site.repo)
 	out.ApprovalsRequired = c.site.typ.GetApprovals().GetRequired()
 	return out, nil
 }

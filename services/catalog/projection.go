@@ -60,6 +60,8 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 			return err
 		}
 		return onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommitted)
+	case "deployment.pull_request":
+		return onDeployment(ctx, s, d, &eventsv1.DeploymentPullRequest{}, rules.Review)
 	case "deployment.cancelled":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentCancelled{}, rules.Withdrawn)
 	case "deployment.failed":

@@ -318,7 +318,7 @@ func (o *outbox) takeIn(ctx context.Context, c store.Change) (*lane, error) {
 	if err := o.nextRound(ctx, l, generation, d); err != nil {
 		return nil, err
 	}
-	if d.GetCancellation() != nil && rules.InLine(d.GetState()) && l.sent.Generation == generation && l.cancelling != generation {
+	if d.GetCancellation() != nil && rules.WithCommitter(d.GetState()) && (l.sent.Generation == generation || rules.Reviewing(d.GetState())) && l.cancelling != generation {
 		if err := o.cancel(l, d, 0); err != nil {
 			return nil, err
 		}

@@ -69,6 +69,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 		if err := checkSecretRules(ctx, s, old, msg, tx); err != nil {
 			return err
 		}
+		if err := checkTypeReviewing(ctx, s, old, msg); err != nil {
+			return err
+		}
 		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
 			return err
 		}
@@ -133,6 +136,9 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 		return errs.InvalidField("repository.branch", "%q is no name for a Git branch", msg.GetBranch())
 	}
 	if err := rules.CheckPathTemplate("repository.path_template", msg.GetPathTemplate()); err != nil {
+		return err
+	}
+	if err := checkReviewing(msg); err != nil {
 		return err
 	}
 	if msg.GetPushBudget() < 0 {

@@ -42,6 +42,9 @@ func (s *Service) publish(ctx context.Context, dep rules.Deployment, eventType, 
 // announce tells that the deployment is in Git: first the desired state, because whoever hears of the commit may look there.
 // Their ids come from the deployment alone, so a redelivery is stored once.
 func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
+	if o.proposed() {
+		return nil // told already; the rest follows with its merge
+	}
 	if t.claims() {
 		return s.announceClaims(ctx, t, o)
 	}
@@ -94,6 +97,7 @@ func committed(t *task, o outcome) *eventsv1.DeploymentCommitted {
 		Parts: o.committedParts(), MainTree: o.mainTree(), Warnings: o.warnings,
 		Sha256: o.state.SHA256, Unchanged: o.unchanged(), RendererVersion: o.state.RendererVersion, FilesChanged: o.state.FilesChanged,
 		RenderStartTime: timestamppb.New(t.renderStart), CommitStartTime: timestamppb.New(t.commitStart), CommitEndTime: timestamppb.New(o.end),
+		PullRequest: t.pullRequest,
 	}
 }
 

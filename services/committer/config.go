@@ -2,6 +2,7 @@ package committer
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http"
 	"time"
@@ -12,6 +13,7 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/internal/forge"
 	"github.com/towpath-dev/towpath/internal/git"
 )
 
@@ -19,10 +21,12 @@ import (
 // again until the handler answers nil or an error that says that it never will, to see whether one is still there, and to share
 // the commands with other replicas.
 type bus interface {
+	records
 	Publish(ctx context.Context, m events.Message) error
 	Consume(ctx context.Context, cfg events.ConsumerConfig, handle events.Handler) error
 	PendingCommand(ctx context.Context, subject string) (bool, error)
 	Share(ctx context.Context, cfg events.ShareConfig) error
+	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
 }
 
 var _ bus = (*events.Bus)(nil)
@@ -69,6 +73,10 @@ type Config struct {
 	Replica string
 	// TreeCacheBytes bounds the files kept for GetTree. Default 64 MiB.
 	TreeCacheBytes int64
+	// Forges gives the client of the service around a Git host. Default: internal/forge's.
+	Forges func(forge.Config) (PullRequests, error)
+	// PullInterval is how often an open pull request is asked about; webhooks make it faster. Default 60 s.
+	PullInterval time.Duration
 	// Delays are the waits between attempts to bring a deployment into Git. Default: internal/events's.
 	Delays events.Delays
 	// Metrics takes the committer's metrics; nil for none.
@@ -76,20 +84,25 @@ type Config struct {
 	// Log gets what an operator wants to know. Default slog.Default.
 	Log *slog.Logger
 	// Failpoint is called at the boundaries of a deployment, so that a test can end the process there: "rendered", "pack_sent",
-	// "ref_moved", "event_sent", "acknowledged"; with several places also "parts_written", "desired_sent" and "place_left". Default:
-	// nothing.
+	// "ref_moved", "event_sent", "acknowledged"; with several places also "parts_written", "desired_sent" and "place_left"; and of a
+	// pull request "head_pushed", "pull_created", "pull_recorded", "pull_told", "head_respliced", "pull_merged", "merge_told" and
+	// "head_deleted". Default: nothing.
 	Failpoint func(name string)
 }
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.Committer, git.Person{Name: "Towpath", Email: "towpath@localhost"})
 	setDefault(&c.TipInterval, time.Minute)
+	setDefault(&c.PullInterval, time.Minute)
 	setDefault(&c.LaneIdle, time.Hour)
 	setDefault(&c.PushDeadline, 2*time.Minute)
 	setDefault(&c.HeadMaxAge, time.Second)
 	setDefault(&c.MaxBatch, 1000)
 	setDefault(&c.Workers, 256)
 	setDefault(&c.TreeCacheBytes, 64<<20)
+	if c.Forges == nil {
+		c.Forges = func(cfg forge.Config) (PullRequests, error) { return forge.New(cfg) }
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

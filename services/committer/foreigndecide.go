@@ -146,6 +146,9 @@ func (l *lane) writeDecision(ctx context.Context, f *fold, t *task, state rules.
 	}
 	spec.Message = rules.Words{Message: t.decision.GetMessage(), Default: verb + " " + t.decision.GetPath()}.Text()
 	spec.Trailers = decisionTrailers(t)
+	if err := l.sign(ctx, f, &spec); err != nil {
+		return err
+	}
 	if e.commit, err = git.NewCommit(f.objs, spec); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (s *Service) perform(ctx context.Context, t *task) (o outcome, stage string
 			return outcome{}, stageRender, err
 		}
 	}
-	o, err = s.lanes.submit(ctx, t)
+	o, err = s.write(ctx, t)
 	if errors.Is(err, errNeedsBundle) && t.cmd.GetInput() == nil {
 		return outcome{}, stageCommit, errs.InvalidField("input",
 			"is missing, and tree %s is no longer in Git; deploy the set again", t.cmd.GetRestoreTree())
@@ -83,7 +83,7 @@ func (s *Service) perform(ctx context.Context, t *task) (o outcome, stage string
 				return outcome{}, stageRender, err
 			}
 		}
-		o, err = s.lanes.submit(ctx, t)
+		o, err = s.write(ctx, t)
 	}
 	return o, stageCommit, err
 }
@@ -157,6 +157,13 @@ func (r *reasons) changed(deployment, reason string) bool {
 	was, ok := r.last[deployment]
 	r.last[deployment] = reason
 	return !ok || was != reason
+}
+
+// has tells whether a reason is known.
+func (r *reasons) has(deployment string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[deployment] != ""
 }
 
 func (r *reasons) forget(deployment string) {

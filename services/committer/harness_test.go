@@ -74,6 +74,7 @@ type world struct {
 	catalog *events.Bus
 	repo    *committerv1.RepositoryRef
 	bare    *gittest.Bare
+	srv     *gittest.Server // of a remote repository, where a test needs it
 	end     func()
 
 	mu   sync.Mutex

@@ -21,7 +21,7 @@ func (l *lane) commit(ctx context.Context, batch []*task) {
 	l.fresh = false
 	deadline, cancel := context.WithTimeout(ctx, l.svc.cfg.PushDeadline)
 	defer cancel()
-	l.commitUntil(deadline, batch)
+	l.commitUntil(deadline, l.pullAll(deadline, batch))
 	if l.suspect {
 		l.drop()
 	}
@@ -164,6 +164,7 @@ func (l *lane) refused(ctx context.Context, f *fold, refused *git.Refused, err e
 		l.commitUntil(ctx, others)
 	case refused.Status == 0 && len(f.entries) > 1:
 		l.split(ctx, f)
+	case l.passOn(ctx, f, err):
 	default:
 		l.abort(ctx, f.tasks(), err)
 	}

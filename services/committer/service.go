@@ -36,6 +36,7 @@ type Service struct {
 	holdings    holdings
 	holders     holders
 	clock       clock
+	pulls       *pulls
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -56,6 +57,7 @@ func New(cfg Config) (*Service, error) {
 	s.credentials = newCredentials(cfg)
 	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})
 	s.lanes = &lanes{svc: s}
+	s.pulls = newPulls(s)
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
 }
@@ -68,6 +70,7 @@ func (s *Service) Register(r grpc.ServiceRegistrar) { committerv1.RegisterCommit
 func (s *Service) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	s.lanes.start(ctx)
+	s.background.Go(func() { s.pulls.run(ctx) })
 	defer s.views.close()
 	defer s.background.Wait()
 	defer s.lanes.stop()
@@ -93,6 +96,7 @@ func (s *Service) Notice(repositoryURL, branch string) {
 	ref := &committerv1.RepositoryRef{Url: repositoryURL, Branch: branch}
 	s.views.moved(ref)
 	s.lanes.look(laneKey(ref))
+	s.pulls.notice(repositoryKey(repositoryURL))
 }
 
 // repositoryKey names a repository: the same for all spellings of its address.

@@ -50,6 +50,10 @@ type task struct {
 	union git.Hash
 	// group is what one lane does of a deployment with several places; nil for a deployment that has one.
 	group *group
+	// pull is set for a task that goes by pull request.
+	pull *pullTask
+	// pullRequest is the one by which the task came into Git, for the event; nil for none.
+	pullRequest *eventsv1.DeploymentPullRequest
 }
 
 // outcome is a deployment that is in Git.
@@ -70,6 +74,8 @@ type outcome struct {
 	later []*task
 	// how says what became of a decision that needed no commit.
 	how string
+	// pull is set when it is at the head of its pull request and not in the branch itself.
+	pull *proposal
 }
 
 type result struct {
@@ -107,6 +113,7 @@ func (t *task) check() error {
 	wrong(cmd.GetGeneration() <= 0, "generation", "must be 1 or more")
 	wrong(!cmd.GetRequestTime().IsValid(), "request_time", "is missing")
 	wrong(cmd.GetRepository().GetUrl() == "", "repository.url", "is missing")
+	wrong(reviewsPlaces(cmd), "write_mode", "is by pull request, and the deployment has several places or leaves one; write directly for it")
 	switch cmd.GetMode() {
 	case eventsv1.DeploymentRequested_MODE_RENDER, eventsv1.DeploymentRequested_MODE_CLAIMS:
 		wrong(cmd.GetInput() == nil, "input", "is missing")

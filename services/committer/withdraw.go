@@ -114,6 +114,9 @@ func (s *Service) withdrawn(t *task) bool { return s.withdrawals.has(t.key()) }
 // withdraw it may both find that out.
 func (s *Service) cancelled(ctx context.Context, t *task) error {
 	name := t.cmd.GetDeployment()
+	if merged, err := s.withdrawPull(ctx, t); err != nil || merged {
+		return err
+	}
 	err := s.publish(ctx, t.dep, typeCancelled, name+"/cancelled", name, &eventsv1.DeploymentCancelled{
 		Deployment: name, Generation: t.cmd.GetGeneration(),
 	})

@@ -2,7 +2,7 @@
 import { all, call, get, newRequestID, poll, post, query, sleep, stream } from "./api.js";
 import { busy, code, dialog, driftChip, empty, envHref, envID, exact, field, h, healthChip, problem, render, short, stateChip, syncChip, toast, when, word } from "./ui.js";
 import { mayChange } from "./session.js";
-import { failure, isFinal, planned, progress, title } from "./plan.js";
+import { failure, isFinal, planned, progress, review, title } from "./plan.js";
 import { drift } from "./drift.js";
 import { workloads } from "./workloads.js";
 
@@ -155,6 +155,7 @@ function onItsWay(d, env) {
     progress(d),
     d.waitingReason ? h("p", { class: "note" }, "Waiting: " + d.waitingReason) : null,
     d.state === "STATE_DEGRADED" && env.live?.message ? h("p", { class: "note" }, env.live.message) : null,
+    review(d),
     failure(d),
     d.summary?.length ? h("details", null, h("summary", null, "What it changes"), h("ul", { class: "summary" }, d.summary.map((s) => h("li", null, s)))) : null);
 }

@@ -62,6 +62,7 @@ function sentence({ type, data: d }) {
     case "deployment.waiting": return `${n}waits at ${d.stage}: ${d.reason}`;
     case "deployment.committed": return `${n}commit ${(d.commit || "").slice(0, 8)}, ${d.unchanged ? "nothing changed" : d.filesChanged === 1 ? "1 file" : (d.filesChanged || 0) + " files"}`;
     case "deployment.failed": return `${n}${d.superseded ? "superseded" : "failed"} at ${d.stage}: ${d.message || d.reason}`;
+    case "deployment.pull_request": return `${n}pull request ${word(d.state, "STATE_").toLowerCase()}${d.actor ? " by " + d.actor : ""}: ${d.url}${d.waitsFor ? ", waits for " + d.waitsFor : ""}`;
     case "environment.synced": return `${n}synced: ${d.created || 0} created, ${d.changed || 0} changed, ${d.pruned || 0} removed`;
     case "environment.health": return n + [word(d.sync, "SYNC_STATE_"), word(d.health, "HEALTH_")].filter(Boolean).join(", ") + (d.message ? ": " + d.message : "");
     case "environment.removed": return n + "removed from the cluster";

@@ -2,7 +2,7 @@
 import { get, poll, query } from "./api.js";
 import { busy, empty, envHref, envID, exact, h, problem, render, short, stateChip, toast, when } from "./ui.js";
 import { mayChange } from "./session.js";
-import { bar, failure, isFinal, planned, title } from "./plan.js";
+import { bar, failure, isFinal, planned, review, title } from "./plan.js";
 
 const PAGE = 25;
 
@@ -80,6 +80,7 @@ export function history({ main, signal, name }) {
         d.filesChanged ? ", " + d.filesChanged + (d.filesChanged === 1 ? " file" : " files") : null)),
       d.summary?.length ? h("ul", { class: "summary" }, d.summary.map((s) => h("li", null, s))) : null,
       d.waitingReason ? h("p", { class: "note" }, "Waiting: " + d.waitingReason) : null,
+      review(d),
       failure(d),
       bar(d));
   }

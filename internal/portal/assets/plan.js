@@ -76,8 +76,8 @@ export function diff(text) {
     all.length > some.length ? h("span", { class: "hunk" }, `… ${all.length - some.length} more lines: tow diff shows them`) : null);
 }
 
-const STEPS = ["STATE_PENDING", "STATE_RENDERING", "STATE_COMMITTING", "STATE_SYNCING"];
-const STEP_NAMES = { STATE_PENDING: "Accepted", STATE_RENDERING: "Render", STATE_COMMITTING: "Commit", STATE_SYNCING: "Sync" };
+const STEPS = ["STATE_PENDING", "STATE_RENDERING", "STATE_COMMITTING", "STATE_PULL_REQUEST_OPEN", "STATE_SYNCING"];
+const STEP_NAMES = { STATE_PENDING: "Accepted", STATE_RENDERING: "Render", STATE_COMMITTING: "Commit", STATE_PULL_REQUEST_OPEN: "Review", STATE_SYNCING: "Sync" };
 export const isFinal = (d) => !STEPS.includes(d.state);
 const spent = (p) => (p.endTime ? Date.parse(p.endTime) : Date.now()) - Date.parse(p.startTime);
 
@@ -85,7 +85,7 @@ const spent = (p) => (p.endTime ? Date.parse(p.endTime) : Date.now()) - Date.par
 export function progress(d) {
   const phases = new Map((d.phases || []).map((p) => [p.state, p]));
   return h("ol", { class: "steps" },
-    STEPS.map((s) => {
+    STEPS.filter((s) => s !== "STATE_PULL_REQUEST_OPEN" || phases.has(s)).map((s) => {
       const p = phases.get(s);
       const now = d.state === s;
       return h("li", { class: now ? "now" : p ? "done" : "todo", "aria-current": now ? "step" : null }, h("span", null, STEP_NAMES[s]), " ", h("small", null, p ? took(spent(p)) : isFinal(d) ? "not reached" : ""));
@@ -109,6 +109,15 @@ export function bar(d) {
     })),
     h("small", null, h("strong", null, took(total)), h("span", { class: "quiet" }, " - " + text)));
 }
+
+// review links to a deployment's pull request. Only an address that a browser may safely open becomes a link.
+export const review = (d) => {
+  const pr = d.pullRequest;
+  if (!pr?.url) return null;
+  const state = word(pr.state, "STATE_") + (pr.actor ? " by " + pr.actor : "");
+  const name = "Pull request" + (Number(pr.number) ? " " + pr.number : "");
+  return h("p", null, /^https?:\/\//.test(pr.url) ? h("a", { href: pr.url, rel: "noopener noreferrer" }, name) : name + " " + pr.url, " ", h("span", { class: "quiet" }, state));
+};
 
 export const failure = (d) => (d.error ? h("div", { class: "problem" },
   h("p", null, h("strong", null, "Failed at " + (d.error.stage || "some stage")), ": ", d.error.message), h("p", { class: "quiet" }, d.error.reason)) : null);

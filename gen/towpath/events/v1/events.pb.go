@@ -2692,6 +2692,90 @@ func (x *ForeignCommit) GetPolicy() v11.ForeignPolicy {
 	return v11.ForeignPolicy(0)
 }
 
+// OpenPullRequest is what the committer keeps of a pull request that it watches, one for each environment
+// (towpath.pull.<app>.<env>): all that is needed to keep it mergeable, and to tell of its end, whichever process does so. It is
+// gone when nothing of it is left to be done.
+type OpenPullRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command of the deployment, without its input.
+	Command *DeploymentRequested `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	// What was told of the pull request last.
+	PullRequest *DeploymentPullRequest `protobuf:"bytes,2,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
+	// The tip of the branch that the commit at its head stands on.
+	Base string `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
+	// Claims that the objects are, for the desired state.
+	Claims []*v1.ClaimRef `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty"`
+	// A commit of somebody else at its head, which is left alone; empty for none.
+	ForeignCommit string `protobuf:"bytes,5,opt,name=foreign_commit,json=foreignCommit,proto3" json:"foreign_commit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenPullRequest) Reset() {
+	*x = OpenPullRequest{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenPullRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenPullRequest) ProtoMessage() {}
+
+func (x *OpenPullRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenPullRequest.ProtoReflect.Descriptor instead.
+func (*OpenPullRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *OpenPullRequest) GetCommand() *DeploymentRequested {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *OpenPullRequest) GetPullRequest() *DeploymentPullRequest {
+	if x != nil {
+		return x.PullRequest
+	}
+	return nil
+}
+
+func (x *OpenPullRequest) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *OpenPullRequest) GetClaims() []*v1.ClaimRef {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+func (x *OpenPullRequest) GetForeignCommit() string {
+	if x != nil {
+		return x.ForeignCommit
+	}
+	return ""
+}
+
 var File_towpath_events_v1_events_proto protoreflect.FileDescriptor
 
 const file_towpath_events_v1_events_proto_rawDesc = "" +
@@ -2998,7 +3082,13 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x04time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\asubject\x18\v \x01(\tR\asubject\x12;\n" +
-	"\x06policy\x18\f \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\x06policy2\x88\x01\n" +
+	"\x06policy\x18\f \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\x06policy\"\x92\x02\n" +
+	"\x0fOpenPullRequest\x12@\n" +
+	"\acommand\x18\x01 \x01(\v2&.towpath.events.v1.DeploymentRequestedR\acommand\x12K\n" +
+	"\fpull_request\x18\x02 \x01(\v2(.towpath.events.v1.DeploymentPullRequestR\vpullRequest\x12\x12\n" +
+	"\x04base\x18\x03 \x01(\tR\x04base\x125\n" +
+	"\x06claims\x18\x04 \x03(\v2\x1d.towpath.renderer.v1.ClaimRefR\x06claims\x12%\n" +
+	"\x0eforeign_commit\x18\x05 \x01(\tR\rforeignCommit2\x88\x01\n" +
 	"\fEventService\x12x\n" +
 	"\vWatchEvents\x12%.towpath.events.v1.WatchEventsRequest\x1a&.towpath.events.v1.WatchEventsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/events:watch0\x01B\xc9\x01\n" +
 	"\x15com.towpath.events.v1B\vEventsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/events/v1;eventsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Events.V1\xca\x02\x11Towpath\\Events\\V1\xe2\x02\x1dTowpath\\Events\\V1\\GPBMetadata\xea\x02\x13Towpath::Events::V1b\x06proto3"
@@ -3016,7 +3106,7 @@ func file_towpath_events_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_towpath_events_v1_events_proto_goTypes = []any{
 	(DeploymentRequested_Mode)(0),    // 0: towpath.events.v1.DeploymentRequested.Mode
 	(ForeignDecision_Decision)(0),    // 1: towpath.events.v1.ForeignDecision.Decision
@@ -3045,73 +3135,77 @@ var file_towpath_events_v1_events_proto_goTypes = []any{
 	(*DriftDetected)(nil),            // 24: towpath.events.v1.DriftDetected
 	(*DriftResolved)(nil),            // 25: towpath.events.v1.DriftResolved
 	(*ForeignCommit)(nil),            // 26: towpath.events.v1.ForeignCommit
-	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 28: google.protobuf.Struct
-	(*v1.RenderInput)(nil),           // 29: towpath.renderer.v1.RenderInput
-	(*v11.RepositoryRef)(nil),        // 30: towpath.committer.v1.RepositoryRef
-	(v11.WriteMode)(0),               // 31: towpath.committer.v1.WriteMode
-	(v11.ForeignPolicy)(0),           // 32: towpath.committer.v1.ForeignPolicy
-	(*v11.Part)(nil),                 // 33: towpath.committer.v1.Part
-	(*v1.ResourceOutputs)(nil),       // 34: towpath.renderer.v1.ResourceOutputs
-	(*v1.ObjectRef)(nil),             // 35: towpath.renderer.v1.ObjectRef
-	(*v1.ClaimRef)(nil),              // 36: towpath.renderer.v1.ClaimRef
-	(*v11.CommittedPart)(nil),        // 37: towpath.committer.v1.CommittedPart
-	(v12.SyncState)(0),               // 38: towpath.drift.v1.SyncState
-	(v12.Health)(0),                  // 39: towpath.drift.v1.Health
-	(*v12.Finding)(nil),              // 40: towpath.drift.v1.Finding
+	(*OpenPullRequest)(nil),          // 27: towpath.events.v1.OpenPullRequest
+	(*timestamppb.Timestamp)(nil),    // 28: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 29: google.protobuf.Struct
+	(*v1.RenderInput)(nil),           // 30: towpath.renderer.v1.RenderInput
+	(*v11.RepositoryRef)(nil),        // 31: towpath.committer.v1.RepositoryRef
+	(v11.WriteMode)(0),               // 32: towpath.committer.v1.WriteMode
+	(v11.ForeignPolicy)(0),           // 33: towpath.committer.v1.ForeignPolicy
+	(*v11.Part)(nil),                 // 34: towpath.committer.v1.Part
+	(*v1.ResourceOutputs)(nil),       // 35: towpath.renderer.v1.ResourceOutputs
+	(*v1.ObjectRef)(nil),             // 36: towpath.renderer.v1.ObjectRef
+	(*v1.ClaimRef)(nil),              // 37: towpath.renderer.v1.ClaimRef
+	(*v11.CommittedPart)(nil),        // 38: towpath.committer.v1.CommittedPart
+	(v12.SyncState)(0),               // 39: towpath.drift.v1.SyncState
+	(v12.Health)(0),                  // 40: towpath.drift.v1.Health
+	(*v12.Finding)(nil),              // 41: towpath.drift.v1.Finding
 }
 var file_towpath_events_v1_events_proto_depIdxs = []int32{
-	27, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	27, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
+	28, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	28, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
+	29, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
 	0,  // 3: towpath.events.v1.DeploymentRequested.mode:type_name -> towpath.events.v1.DeploymentRequested.Mode
-	29, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
-	30, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	30, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
+	31, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
 	6,  // 6: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
-	27, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
+	28, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
 	5,  // 8: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
-	31, // 9: towpath.events.v1.DeploymentRequested.write_mode:type_name -> towpath.committer.v1.WriteMode
-	32, // 10: towpath.events.v1.DeploymentRequested.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
-	33, // 11: towpath.events.v1.DeploymentRequested.parts:type_name -> towpath.committer.v1.Part
-	33, // 12: towpath.events.v1.DeploymentRequested.leaves:type_name -> towpath.committer.v1.Part
+	32, // 9: towpath.events.v1.DeploymentRequested.write_mode:type_name -> towpath.committer.v1.WriteMode
+	33, // 10: towpath.events.v1.DeploymentRequested.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	34, // 11: towpath.events.v1.DeploymentRequested.parts:type_name -> towpath.committer.v1.Part
+	34, // 12: towpath.events.v1.DeploymentRequested.leaves:type_name -> towpath.committer.v1.Part
 	8,  // 13: towpath.events.v1.DeploymentRequested.pull_request:type_name -> towpath.events.v1.PullRequestText
-	30, // 14: towpath.events.v1.ForeignDecision.repository:type_name -> towpath.committer.v1.RepositoryRef
+	31, // 14: towpath.events.v1.ForeignDecision.repository:type_name -> towpath.committer.v1.RepositoryRef
 	1,  // 15: towpath.events.v1.ForeignDecision.decision:type_name -> towpath.events.v1.ForeignDecision.Decision
 	6,  // 16: towpath.events.v1.ForeignDecision.author:type_name -> towpath.events.v1.Author
-	27, // 17: towpath.events.v1.ForeignDecision.request_time:type_name -> google.protobuf.Timestamp
+	28, // 17: towpath.events.v1.ForeignDecision.request_time:type_name -> google.protobuf.Timestamp
 	2,  // 18: towpath.events.v1.DeploymentPullRequest.state:type_name -> towpath.events.v1.DeploymentPullRequest.State
-	27, // 19: towpath.events.v1.DeploymentPullRequest.time:type_name -> google.protobuf.Timestamp
-	27, // 20: towpath.events.v1.DeploymentPullRequest.render_start_time:type_name -> google.protobuf.Timestamp
-	27, // 21: towpath.events.v1.DeploymentPullRequest.commit_start_time:type_name -> google.protobuf.Timestamp
-	30, // 22: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
-	34, // 23: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
-	35, // 24: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
-	27, // 25: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
-	30, // 26: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
+	28, // 19: towpath.events.v1.DeploymentPullRequest.time:type_name -> google.protobuf.Timestamp
+	28, // 20: towpath.events.v1.DeploymentPullRequest.render_start_time:type_name -> google.protobuf.Timestamp
+	28, // 21: towpath.events.v1.DeploymentPullRequest.commit_start_time:type_name -> google.protobuf.Timestamp
+	31, // 22: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	35, // 23: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
+	36, // 24: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
+	28, // 25: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
+	31, // 26: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
 	5,  // 27: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
-	36, // 28: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
-	37, // 29: towpath.events.v1.DesiredState.parts:type_name -> towpath.committer.v1.CommittedPart
-	27, // 30: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
-	27, // 31: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
-	27, // 32: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
-	37, // 33: towpath.events.v1.DeploymentCommitted.parts:type_name -> towpath.committer.v1.CommittedPart
+	37, // 28: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
+	38, // 29: towpath.events.v1.DesiredState.parts:type_name -> towpath.committer.v1.CommittedPart
+	28, // 30: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
+	28, // 31: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
+	28, // 32: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
+	38, // 33: towpath.events.v1.DeploymentCommitted.parts:type_name -> towpath.committer.v1.CommittedPart
 	11, // 34: towpath.events.v1.DeploymentCommitted.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
-	27, // 35: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
-	27, // 36: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
-	38, // 37: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
-	39, // 38: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
-	27, // 39: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
-	40, // 40: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
-	40, // 41: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
-	27, // 42: towpath.events.v1.ForeignCommit.time:type_name -> google.protobuf.Timestamp
-	32, // 43: towpath.events.v1.ForeignCommit.policy:type_name -> towpath.committer.v1.ForeignPolicy
-	3,  // 44: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
-	4,  // 45: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
-	45, // [45:46] is the sub-list for method output_type
-	44, // [44:45] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	28, // 35: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
+	28, // 36: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
+	39, // 37: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
+	40, // 38: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
+	28, // 39: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
+	41, // 40: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
+	41, // 41: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
+	28, // 42: towpath.events.v1.ForeignCommit.time:type_name -> google.protobuf.Timestamp
+	33, // 43: towpath.events.v1.ForeignCommit.policy:type_name -> towpath.committer.v1.ForeignPolicy
+	7,  // 44: towpath.events.v1.OpenPullRequest.command:type_name -> towpath.events.v1.DeploymentRequested
+	11, // 45: towpath.events.v1.OpenPullRequest.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
+	37, // 46: towpath.events.v1.OpenPullRequest.claims:type_name -> towpath.renderer.v1.ClaimRef
+	3,  // 47: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
+	4,  // 48: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
+	48, // [48:49] is the sub-list for method output_type
+	47, // [47:48] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_towpath_events_v1_events_proto_init() }
@@ -3125,7 +3219,7 @@ func file_towpath_events_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_events_v1_events_proto_rawDesc), len(file_towpath_events_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

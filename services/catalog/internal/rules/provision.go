@@ -94,6 +94,9 @@ func Arrived(d *catalogv1.Deployment, missing []string) {
 // Expire ends a deployment whose outputs did not come in time. Its claims stay: what the cluster makes of them is there for
 // the next attempt.
 func Expire(d *catalogv1.Deployment, now time.Time) {
+	if d.GetPullRequest().GetState() == catalogv1.PullRequest_STATE_OPEN {
+		return // people decide about its claims, and they have no deadline
+	}
 	if !Provisioning(d) || d.GetProvisioningDeadline() == nil || now.Before(d.GetProvisioningDeadline().AsTime()) {
 		return
 	}

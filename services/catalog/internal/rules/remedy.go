@@ -18,6 +18,8 @@ func Remedy(deployment, stage, reason string) string {
 	switch "REASON_" + reason {
 	case errorsv1.Reason_REASON_PLAN_MOVED.String():
 		return "look at what would change now and deploy again: " + retry
+	case errorsv1.Reason_REASON_PULL_REQUEST_CLOSED.String():
+		return "make the change that the reviewers want and deploy again, or ask for the same anew: " + retry
 	case errorsv1.Reason_REASON_PUSH_REFUSED.String():
 		return "have the Git host accept pushes of Towpath to this branch, then: " + retry
 	case errorsv1.Reason_REASON_OUTPUTS_MISSING.String(), errorsv1.Reason_REASON_PROVISIONING_TIMEOUT.String():

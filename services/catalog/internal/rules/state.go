@@ -50,7 +50,8 @@ func BeforeCommit(s catalogv1.Deployment_State) bool { return rank[s] < rank[can
 
 // InLine reports whether a deployment in that state is in line to the committer or with it: accepted, with all approvals that
 // it needs, and without a commit outcome.
-func InLine(s catalogv1.Deployment_State) bool { return s != awaiting && BeforeCommit(s) }
+// One whose pull request is open has such an outcome: the next one takes it over.
+func InLine(s catalogv1.Deployment_State) bool { return WithCommitter(s) && s != reviewing }
 
 // Carries reports whether what a deployment brings counts when the next one is decided: it is in Git, or on its way there. One
 // that waits for approval does not, nor one that ended before it was in Git or is to be cancelled: the next one must not bring
@@ -112,9 +113,9 @@ func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) 
 		return
 	}
 	if BeforeCommit(d.GetState()) {
-		d.WaitingReason = e.GetReason()
+		d.WaitingReason = cmp.Or(e.GetReason(), waitsForReview(d))
 	}
-	if Provisioning(d) {
+	if Provisioning(d) || !notOfReview(d) {
 		return // its claims are being rendered or committed, not itself
 	}
 	switch e.GetStage() {
@@ -128,6 +129,9 @@ func Wait(d *catalogv1.Deployment, e *eventsv1.DeploymentWaiting, at time.Time) 
 // Commit notes what stands in Git. Only the first word counts: when the committer is asked again it answers from its state file,
 // with other times. at is when the event was made, for times that the event lacks.
 func Commit(d *catalogv1.Deployment, e *eventsv1.DeploymentCommitted, at time.Time) {
+	if e.GetPullRequest() != nil {
+		notePullRequest(d, e.GetPullRequest(), cmp.Or(e.GetPullRequest().GetTime(), timestamppb.New(at)))
+	}
 	if d.GetCommit() != "" {
 		return
 	}
@@ -242,7 +246,7 @@ func moveTo(d *catalogv1.Deployment, s catalogv1.Deployment_State) {
 			d.WaitingReason = ""
 		}
 	}
-	if d.GetState() != failed && d.GetState() != degraded {
+	if d.GetState() != failed && d.GetState() != degraded && d.GetState() != rejected {
 		d.Error = nil
 	}
 	well := phaseOf(d, healthy)

@@ -72,6 +72,22 @@ func cancels(when int) step {
 	}}
 }
 
+// reviews is an event of a pull request that was opened after rendering from 5 and committing from 6.
+func reviews(number int64, state eventsv1.DeploymentPullRequest_State, waitsFor string, when int) step {
+	return step{"pull request " + state.String(), func(d *catalogv1.Deployment) {
+		rules.Review(d, &eventsv1.DeploymentPullRequest{
+			Url: "https://git.test/1", Number: number, Head: "towpath/shop/dev", State: state, Actor: "grace", WaitsFor: waitsFor,
+			Time: ts(when), RenderStartTime: ts(5), CommitStartTime: ts(6),
+		}, at(when))
+	}}
+}
+
+const (
+	prOpen   = eventsv1.DeploymentPullRequest_STATE_OPEN
+	prMerged = eventsv1.DeploymentPullRequest_STATE_MERGED
+	prClosed = eventsv1.DeploymentPullRequest_STATE_CLOSED
+)
+
 const (
 	isHealthy  = driftv1.Health_HEALTH_HEALTHY
 	isDegraded = driftv1.Health_HEALTH_DEGRADED
@@ -157,6 +173,26 @@ func TestDeploymentStates(t *testing.T) {
 			steps: []step{committed(1, 2, 3), cancels(4)}, state: "STATE_SYNCING",
 			phases: []phase{{"STATE_PENDING", 0, 1}, {"STATE_RENDERING", 1, 2}, {"STATE_COMMITTING", 2, 3}, {"STATE_SYNCING", 3, open}},
 		},
+		"an open pull request shows what it waits for": {
+			steps: []step{waits("commit", 2), reviews(1, prOpen, "2 approvals", 7)}, state: "STATE_PULL_REQUEST_OPEN",
+			waiting: "the pull request https://git.test/1 waits for 2 approvals",
+			phases: []phase{
+				{"STATE_PENDING", 0, 5}, {"STATE_RENDERING", 5, 6}, {"STATE_COMMITTING", 6, 7}, {"STATE_PULL_REQUEST_OPEN", 7, open},
+			},
+		},
+		"a merged pull request goes on to the cluster": {
+			steps: []step{reviews(1, prOpen, "", 7), reviews(1, prMerged, "", 20), committed(5, 6, 20)}, state: "STATE_SYNCING",
+			phases: []phase{
+				{"STATE_PENDING", 0, 5}, {"STATE_RENDERING", 5, 6}, {"STATE_COMMITTING", 6, 7}, {"STATE_PULL_REQUEST_OPEN", 7, 20}, {"STATE_SYNCING", 20, open},
+			},
+		},
+		"a closed pull request rejects and says who did": {
+			steps: []step{reviews(1, prOpen, "", 7), reviews(1, prClosed, "", 20)}, state: "STATE_REJECTED",
+			failure: "the pull request https://git.test/1 was closed without a merge by grace",
+			phases: []phase{
+				{"STATE_PENDING", 0, 5}, {"STATE_RENDERING", 5, 6}, {"STATE_COMMITTING", 6, 7}, {"STATE_PULL_REQUEST_OPEN", 7, 20}, {"STATE_REJECTED", 20, open},
+			},
+		},
 		"superseded": {
 			steps: []step{overtaken(4), waits("commit", 5)}, state: "STATE_SUPERSEDED",
 			phases: []phase{{"STATE_PENDING", 0, 5}, {"STATE_COMMITTING", 5, 5}, {"STATE_SUPERSEDED", 4, open}},
@@ -234,6 +270,7 @@ func TestEveryOrderOfEventsEndsInTheSameRow(t *testing.T) {
 		waits("render", 2), waits("commit", 3), waits("commit", 4), committed(5, 6, 7), waits("sync", 8), waits("sync", 6), syncs(8, 9), syncs(30, 31),
 		health(isDegraded, isSynced, 3, 10), health(isHealthy, isSynced, 3, 12), health(isHealthy, isSynced, 3, 20),
 		health(isDegraded, isSynced, 3, 25), overtaken(14), overtaken(15), fails(11), fails(13), cancels(4), cancels(16),
+		reviews(1, prOpen, "checks", 7), reviews(1, prOpen, "", 9), reviews(1, prMerged, "", 10), reviews(1, prClosed, "", 11), reviews(2, prOpen, "", 12),
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var chosen []step
