@@ -52,7 +52,7 @@ func (w *sshWire) advertise(ctx context.Context, service string) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	// Told that nothing follows, the command ends well instead of complaining in the host's log.
 	_, _ = s.in.Write([]byte("0000"))
 	_ = s.in.Close()
@@ -66,11 +66,11 @@ func (w *sshWire) request(ctx context.Context, service string, body []byte) (ans
 		return nil, false, err
 	}
 	if _, err := s.in.Write(body); err != nil {
-		s.Close()
+		_ = s.Close()
 		return nil, true, s.because(err)
 	}
 	if err := s.in.Close(); err != nil && !errors.Is(err, io.EOF) {
-		s.Close()
+		_ = s.Close()
 		return nil, true, s.because(err)
 	}
 	return s, true, nil
@@ -119,7 +119,7 @@ func (w *sshWire) open(ctx context.Context, service string) (*sshSession, error)
 
 // sshSession is one command at the host. Reading it gives the command's output behind the advertisement.
 type sshSession struct {
-	ctx           context.Context //nolint:containedctx // Reading is bounded by the request's context, like an HTTP answer's body.
+	ctx           context.Context // bounds reading, like that of an HTTP answer's body
 	stop          func() bool
 	session       *ssh.Session
 	conn          *sshConn
@@ -142,7 +142,7 @@ func (c *sshConn) start(ctx context.Context, command string, patience time.Durat
 	}
 	if err := s.run(command); err != nil {
 		err = s.because(err)
-		s.Close()
+		_ = s.Close()
 		return nil, err
 	}
 	return s, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +70,7 @@ func TestWhatBecameOfAPushOverSSHIsToldByTheBranch(t *testing.T) {
 			r := openHTTP(t, s, "app", func(c *git.Config) { c.Timeout = 3 * time.Second })
 			before := mustPush(t, r, "main", "first", file("a", "1"))
 			fault := c.fault
-			if fault.Kind == gittest.EmptyAfter && fault.Method == "GET" {
+			if fault.Kind == gittest.EmptyAfter && fault.Method == http.MethodGet {
 				fault.Times = 2 // the session is opened once more on a new connection
 			}
 			s.Fail(fault)

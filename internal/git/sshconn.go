@@ -94,7 +94,7 @@ func dialSSH(ctx context.Context, addr sshAddress, login SSHLogin) (*sshConn, er
 		HostKeyCallback: check.verify, HostKeyAlgorithms: check.algorithms, ClientVersion: "SSH-2.0-towpath",
 	})
 	if !stop() && err == nil {
-		conn.Close()
+		_ = conn.Close()
 		err = net.ErrClosed
 	}
 	switch {

@@ -223,5 +223,5 @@ func (c *credentials) remember(m *material, more ...string) {
 func missingCredentials(name string) error {
 	return errs.New(errs.Precondition, errorsv1.Reason_REASON_PUSH_REFUSED,
 		"the credentials %q are not among the committer's; put a file of that name into its credentials folder, with "+
-			"\"username:password\" or a token, or a folder or Kubernetes Secret of that name", name)
+			"\"username:password\", a token or a private key, or a folder or Kubernetes Secret of that name", name)
 }

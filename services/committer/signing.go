@@ -131,7 +131,7 @@ func parseSSHKey(m *material) (ssh.Signer, error) {
 		return nil, m.wrong("have an %q that is no private key in OpenSSH or PEM form; make one with ssh-keygen -t ed25519", keyIdentity)
 	}
 	signer, err := ssh.NewSignerFromKey(raw)
-	if err != nil || signer.PublicKey().Type() == ssh.InsecureKeyAlgoDSA {
+	if err != nil || signer.PublicKey().Type() == "ssh-dss" {
 		return nil, m.wrong("have an %q of a kind that no host takes; make one with ssh-keygen -t ed25519", keyIdentity)
 	}
 	if m.has(keyPublic) {

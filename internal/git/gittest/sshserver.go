@@ -258,7 +258,7 @@ func (s *SSHServer) serve(c net.Conn) {
 }
 
 func (s *SSHServer) session(conn *ssh.ServerConn, ch ssh.Channel, requests <-chan *ssh.Request) {
-	defer ch.Close()
+	defer func() { _ = ch.Close() }()
 	version := ""
 	for r := range requests {
 		switch r.Type {
@@ -377,7 +377,7 @@ func (s *SSHServer) misbehave(conn *ssh.ServerConn, ch ssh.Channel, f Fault, ans
 		case <-ended:
 		}
 	case ResetAfter, ResetBefore:
-		conn.Close()
+		_ = conn.Close()
 	case TruncateAfter:
 		_, _ = ch.Write(answer[:len(answer)/2])
 	case EmptyAfter:
