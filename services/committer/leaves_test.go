@@ -245,7 +245,9 @@ func TestAnEnvironmentIsSplitMovedAndMadeWholeWithoutAGap(t *testing.T) {
 	}
 	// With claims first, the old places stay until the deployment itself comes.
 	p.send(p.change("dev", 3, map[string]string{"configmap-claim.yaml": "c"}, leaving(p.old("", "third", "apps/shop"), p.old("config", "config", "elsewhere")),
-		func(cmd *eventsv1.DeploymentRequested) { cmd.Mode, cmd.RequestId = eventsv1.DeploymentRequested_MODE_CLAIMS, "claims-3" }))
+		func(cmd *eventsv1.DeploymentRequested) {
+			cmd.Mode, cmd.RequestId = eventsv1.DeploymentRequested_MODE_CLAIMS, "claims-3"
+		}))
 	find(p.world, "deployment.claims", name("dev", 3), &eventsv1.ClaimsCommitted{})
 	if len(filesIn(p.config, "elsewhere")) != 1 || len(filesIn(p.third, "apps/shop")) != 2 {
 		t.Error("an old place was left too early")
