@@ -87,9 +87,14 @@ func TestAPlaceThatRefusesFailsTheDeploymentAndTheNextBringsAllTogether(t *testi
 	if d := p.desired("applications/shop/environments/dev"); d.GetGeneration() != 1 {
 		t.Errorf("half a deployment was told to drift: %v", d)
 	}
+	// A move that fails half way says that the leftover is for a person, because the next deployment may be elsewhere.
+	p.send(p.one(3, changed, leaving(p.old("routes", "third", "routes/old"))))
+	if got := p.failed(name("dev", 3)); !strings.Contains(got.GetMessage(), "move again") {
+		t.Errorf("it ended as %v", got)
+	}
 	hook(t, p.bare, "exit 0\n")
-	p.send(p.one(3, changed))
-	if got := p.committed(name("dev", 3)); got.GetTree() != bundleOf(t, changed) || got.GetUnchanged() {
+	p.send(p.one(4, changed))
+	if got := p.committed(name("dev", 4)); got.GetTree() != bundleOf(t, changed) || got.GetUnchanged() {
 		t.Errorf("the next one ended as %v", got)
 	}
 	if filesIn(p.bare, "environments/dev/shop")["deployment-api.yaml"] != "api 2" {
