@@ -54,7 +54,7 @@ func (s *Service) lookUpPlaces(ctx context.Context, t *task, cause error) (outco
 	done, err := s.survey(ctx, groups)
 	differ := func(p placed) bool { return p.state.Whole != done[0].state.Whole }
 	if err != nil || len(done) < len(t.cmd.GetParts())+1 || slices.ContainsFunc(done, differ) {
-		return outcome{}, false, halfWay(cause, done)
+		return outcome{}, false, halfWay(t, cause, done)
 	}
 	o, err := s.gather(ctx, t, done)
 	o.later = later
@@ -72,7 +72,7 @@ func (s *Service) writePlaces(ctx context.Context, t *task) (outcome, error) {
 	var done []placed
 	if len(groups) > 1 {
 		if done, err = s.survey(ctx, groups); err != nil {
-			return outcome{}, halfWay(err, done)
+			return outcome{}, halfWay(t, err, done)
 		}
 		if len(done) == 0 && s.withdrawn(t) {
 			return outcome{}, errWithdrawn
@@ -85,7 +85,7 @@ func (s *Service) writePlaces(ctx context.Context, t *task) (outcome, error) {
 		done, err = s.agree(ctx, t, groups, done)
 	}
 	if err != nil {
-		return outcome{}, halfWay(err, done)
+		return outcome{}, halfWay(t, err, done)
 	}
 	o, err := s.gather(ctx, t, done)
 	o.later = later
@@ -159,8 +159,9 @@ func atPlace(err error, g *task) error {
 }
 
 // halfWay says of a deployment that fails which places have it already. Nothing is put back there by force: what is told to drift is
-// still what was before, and the next deployment, or a retry of this one, brings the places together.
-func halfWay(err error, done []placed) error {
+// still what was before, and the next deployment, or a retry of this one, brings the places together. After a move that fails the next
+// one may be elsewhere, so that what was written is for a person to remove.
+func halfWay(t *task, err error, done []placed) error {
 	var e *errs.Error
 	if len(done) == 0 || isWithdrawn(err) || !permanent(err) || !errors.As(err, &e) || e.Reason == errorsv1.Reason_REASON_SUPERSEDED {
 		return err
@@ -169,8 +170,11 @@ func halfWay(err error, done []placed) error {
 	for _, p := range done {
 		names = append(names, p.name())
 	}
-	return reworded(e, err, fmt.Sprintf("%s. Written already: %s. The cluster stays as it is; deploy again, and all places are brought together",
-		e.Msg, strings.Join(names, ", ")))
+	next := "deploy again, and all places are brought together"
+	if len(t.cmd.GetLeaves()) > 0 {
+		next = "move again, or remove by hand what was written"
+	}
+	return reworded(e, err, fmt.Sprintf("%s. Written already: %s. The cluster stays as it is; %s", e.Msg, strings.Join(names, ", "), next))
 }
 
 func reworded(e *errs.Error, err error, words string) error {

@@ -144,6 +144,7 @@ func Commit(d *catalogv1.Deployment, e *eventsv1.DeploymentCommitted, at time.Ti
 	place(d, committing, begin)
 	place(d, syncing, end)
 	moveTo(d, syncing)
+	warn(d, e.GetWarnings())
 }
 
 // Fail ends a deployment, as superseded when a newer one is in Git already.
