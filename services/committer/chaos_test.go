@@ -79,7 +79,7 @@ type chaos struct {
 }
 
 func (s storm) rage(t *testing.T, dice *rand.Rand) {
-	w, host := remote(t, func(w *world) { w.cfg.LeaseTTL, w.cfg.PushDeadline = time.Second, 2*time.Second })
+	w, host := remote(t, func(w *world) { w.cfg.LeaseTTL, w.cfg.PushDeadline = 2*time.Second, 2*time.Second })
 	w.stop() // the committers are processes of their own
 	c := &chaos{storm: s, t: t, w: w, host: host, dice: dice, stop: make(chan struct{})}
 	w.bare.Commit("main", "begin", map[string][]byte{"README.md": []byte("hello")})

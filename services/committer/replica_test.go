@@ -93,7 +93,7 @@ func (l raceLog) Write(p []byte) (int, error) {
 	if bytes.Contains(p, []byte("DATA RACE")) {
 		l.t.Errorf("a data race in another process:\n%s", p)
 	}
-	return testLog{l.t}.Write(p)
+	return testLog(l).Write(p)
 }
 
 // kill is kill -9.
