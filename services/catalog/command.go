@@ -60,6 +60,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 			Name: c.site.target.GetName(), Engine: "native", Kubeconfig: c.site.target.GetKubeconfig(), Context: c.site.target.GetContext(),
 		},
 		Namespace: c.row.Msg.GetNamespace(), AutomaticSync: c.site.typ.GetAutomaticSync(), SelfHeal: c.site.typ.GetSelfHeal(),
+		ForeignPolicy: rules.ForeignPolicy(c.site.typ, c.site.repo),
 	}
 	switch d.GetKind() {
 	case catalogv1.Deployment_KIND_REMOVAL:
