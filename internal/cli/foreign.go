@@ -313,3 +313,22 @@ func foreignText(s func(string) string) []string {
 func draftSize(d draft) int {
 	return len(d.GetOperations()) + len(d.GetOverlayOperations()) + len(d.GetVariables())
 }
+
+// noteForeign says beside the drift of one environment that Git itself is not what was rendered: the cluster follows that.
+func (t *tow) noteForeign(ctx context.Context, c *client, env, format string) error {
+	if env == "" || format != "table" && format != "wide" {
+		return nil
+	}
+	name, err := envName(env)
+	if err != nil {
+		return err
+	}
+	m, err := c.GetEnvironment(ctx, &catalogv1.GetEnvironmentRequest{Name: name})
+	if err != nil {
+		return err
+	}
+	if lines := foreignLines(m); lines != "" {
+		t.notef("%s", lines)
+	}
+	return nil
+}
