@@ -314,7 +314,7 @@ func draftSize(d draft) int {
 	return len(d.GetOperations()) + len(d.GetOverlayOperations()) + len(d.GetVariables())
 }
 
-// noteForeign says beside the drift of one environment that Git itself is not what was rendered: the cluster follows that.
+// noteForeign says beside the drift of one environment that Git itself is not what was rendered.
 func (t *tow) noteForeign(ctx context.Context, c *client, env, format string) error {
 	if env == "" || format != "table" && format != "wide" {
 		return nil

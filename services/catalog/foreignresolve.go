@@ -172,7 +172,7 @@ func (s *Service) sendDecision(ctx context.Context, env rules.Env, key string) e
 const resendDecision = 30 * time.Second
 
 // sweepDecisions sends the decisions that have no answer yet.
-func (s *Service) sweepDecisions(ctx context.Context) error {
+func (s *Service) sweepDecisions(ctx context.Context) (failed error) {
 	for e, err := range store.All(ctx, s.cfg.KV, decisionPrefix) {
 		if err != nil {
 			return err
@@ -189,11 +189,9 @@ func (s *Service) sweepDecisions(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := s.sendDecision(ctx, env, e.Key); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, s.sendDecision(ctx, env, e.Key)) // one that cannot be sent stops no other
 	}
-	return nil
+	return failed
 }
 
 // forgetDecision drops a decision that has its answer.

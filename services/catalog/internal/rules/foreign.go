@@ -97,7 +97,10 @@ func CommittedOver(row *catalogv1.Environment, e *eventsv1.DeploymentCommitted) 
 			return f.GetBranch() == e.GetBranch() && f.GetRepository() == e.GetRepository()
 		}
 		tree, ok := trees[f.GetPath()]
-		return ok && !e.GetUnchanged() && f.GetExpectedTree() != tree
+		if !ok { // the environment does not stand there any more
+			return f.GetBranch() == e.GetBranch() && f.GetRepository() == e.GetRepository()
+		}
+		return !e.GetUnchanged() && f.GetExpectedTree() != tree
 	})
 }
 
