@@ -135,12 +135,11 @@ var methods = map[string]map[string]Rule{
 	},
 	"towpath.catalog.v1.GitService": {
 		"ListCommits": readsGit, "GetCommit": readsGit, "GetTree": readsGit, "GetFile": readsGit, "CompareCommits": readsGit,
-		"GetRepositoryHealth": on(ReadShared, named("name")),
-		"DiagnoseRepository":  on(ManageRepositories, named("name")).and(Read, source("environment")),
-		"MoveEnvironment":     on(Deploy, named("name")),
-		"GetForeignChange":    on(Read, named("name")),
-		// A draft is made by ManageDrafts; its handler demands that of an adoption.
-		"ResolveForeignChange": on(Deploy, named("name")),
+		"GetRepositoryHealth":  on(ReadShared, named("name")),
+		"DiagnoseRepository":   on(ManageRepositories, named("name")).and(Read, source("environment")),
+		"MoveEnvironment":      on(Deploy, named("name")),
+		"GetForeignChange":     on(Read, named("name")),
+		"ResolveForeignChange": on(Deploy, named("name")).and(ManageDrafts, adopting),
 	},
 	"towpath.catalog.v1.DraftService": {
 		"GetDraft": on(Read, named("name")), "ListDrafts": on(Read, named("parent")).rows("drafts"),

@@ -164,3 +164,12 @@ func RowResource(m protoreflect.Message) Resource {
 	}
 	return r
 }
+
+// decisionAdopt is DECISION_ADOPT of the catalog's ResolveForeignChangeRequest: the change becomes a draft.
+const decisionAdopt = 3
+
+// adopting is the environment of a foreign change that becomes a draft.
+var adopting = Place{Doc: "`name`, with `decision` `DECISION_ADOPT`", find: func(m protoreflect.Message) (Resource, bool) {
+	fd := m.Descriptor().Fields().ByName("decision")
+	return ParseResource(text(m, "name")), fd != nil && m.Get(fd).Enum() == decisionAdopt
+}}

@@ -131,7 +131,7 @@ func TestRequests(t *testing.T) {
 		"the plan of a draft is its change on its base": {
 			"draft deploy shop/next --plan", "PlanDeployment",
 			&catalogv1.PlanDeploymentRequest{Parent: dev, Change: &catalogv1.Change{
-				BaseSet:       olderID,
+				BaseSet: olderID, Draft: "applications/shop/drafts/next",
 				SetOperations: []*rendererv1.Operation{set("/workloads/api/containers/main/image", "registry.example.com/shop/api:2"), remove("/workloads/two")},
 			}},
 		},

@@ -56,7 +56,8 @@ func (p *printer) environment(m environment, set *catalogv1.Set) error {
 		"State", envState(m.GetState()), "Labels", labelText(m.GetLabels()),
 		"Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Held", heldText(m),
 		"Workloads", orNone(workloadLines(set)), "Variables", strings.Join(variableLines(m.GetIntent().GetVariables()), "\n"),
-		"Overlay", strings.Join(overlayLines(m.GetIntent().GetOverlay()), "\n"))
+		"Overlay", strings.Join(overlayLines(m.GetIntent().GetOverlay()), "\n"),
+		"Git", foreignLines(m))
 }
 
 func orNone(lines []string) string {

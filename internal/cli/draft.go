@@ -45,7 +45,7 @@ func (t *tow) drafts() noun[draft] {
 				}
 				return short(m.GetEnvironment())
 			}},
-			{"CHANGES", false, func(_ *printer, m draft) string { return plural(len(m.GetOperations()), "operation") }},
+			{"CHANGES", false, func(_ *printer, m draft) string { return plural(draftSize(m), "operation") }},
 			{"BASE", true, func(_ *printer, m draft) string { return shortHash(last(m.GetBaseSet())) }},
 			{"RESULT", true, func(_ *printer, m draft) string { return shortHash(last(m.GetResultSet())) }},
 			{"CHANGED", false, func(p *printer, m draft) string { return p.when(m.GetUpdateTime()) }},
@@ -136,7 +136,7 @@ func (t *tow) draftCall(ctx context.Context, format, verb string, call func(cont
 	if done, err := p.structured(d, d.GetName()); done {
 		return err
 	}
-	t.printf("%s draft %s with %s\n", verb, short(d.GetName()), plural(len(d.GetOperations()), "operation"))
+	t.printf("%s draft %s with %s\n", verb, short(d.GetName()), plural(draftSize(d), "operation"))
 	return nil
 }
 
@@ -167,7 +167,8 @@ func (t *tow) getDraftCmd() *cobra.Command {
 		}
 		return p.fields("Draft", short(d.GetName()), "Title", d.GetDisplayName(), "Environment", shortOrEmpty(d.GetEnvironment()),
 			"Base", d.GetBaseSet(), "Result", d.GetResultSet(), "Changed", p.when(d.GetUpdateTime())+" by "+d.GetCreateActor(),
-			"Operations", strings.Join(overlayLines(d.GetOperations()), "\n"), "Changes", strings.Join(diff.GetSummary(), "\n"))
+			"Operations", strings.Join(overlayLines(d.GetOperations()), "\n"), "Overlay", strings.Join(overlayLines(d.GetOverlayOperations()), "\n"),
+			"Variables", strings.Join(variableLines(d.GetVariables()), "\n"), "Changes", strings.Join(diff.GetSummary(), "\n"))
 	})
 	return cmd
 }
@@ -341,5 +342,7 @@ func (t *tow) planDraft(ctx context.Context, c *client, s *shipment, name, env s
 	if env == "" {
 		return usagef("which environment? the draft is for none; give -e, such as -e shop/dev")
 	}
-	return t.ship(ctx, s, env, &catalogv1.Change{BaseSet: d.GetBaseSet(), SetOperations: d.GetOperations()})
+	return t.ship(ctx, s, env, &catalogv1.Change{
+		BaseSet: d.GetBaseSet(), SetOperations: d.GetOperations(), OverlayOperations: d.GetOverlayOperations(), Variables: d.GetVariables(), Draft: d.GetName(),
+	})
 }

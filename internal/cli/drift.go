@@ -113,6 +113,9 @@ func (t *tow) driftListCmd() *cobra.Command {
 		if len(all) == 0 && (format == "table" || format == "wide") {
 			t.notef("no open findings")
 		}
+		if err := t.noteForeign(ctx, c, scope.env, format); err != nil {
+			return err
+		}
 		return printList(p, &driftv1.ListFindingsResponse{Findings: all}, all, findingColumns(scope.all))
 	})
 	return cmd

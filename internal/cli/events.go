@@ -201,7 +201,9 @@ func eventText(e *eventsv1.WatchEventsResponse) string {
 	case "drift.detected", "drift.resolved":
 		parts = findingText(data["finding"].GetStructValue())
 	case "repository.foreign_commit":
-		parts = []string{"commit", shortHash(s("commit")), "changed", s("path")}
+		parts = foreignText(s)
+	case "repository.foreign_resolved":
+		parts = []string{"foreign change of", s("path"), s("how")}
 	}
 	return strings.Join(nonEmpty(parts...), " ")
 }

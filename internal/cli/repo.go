@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 )
 
 type repository = *catalogv1.Repository
@@ -29,6 +30,7 @@ func (t *tow) repositories() noun[repository] {
 			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
 			{"WRITES", true, func(_ *printer, m repository) string { return writeModeText(m.GetWriteMode()) }},
 			{"FORGE", true, func(_ *printer, m repository) string { return forgeText(m) }},
+			{"FOREIGN", true, func(_ *printer, m repository) string { return foreignPolicyText(m.GetForeignPolicy()) }},
 			{"CREATED", false, func(p *printer, m repository) string { return p.when(m.GetCreateTime()) }},
 		},
 		fresh: func() repository { return &catalogv1.Repository{} },
@@ -43,6 +45,7 @@ func (t *tow) repositories() noun[repository] {
 				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
 				signingFormat(fs), signingCredentials(fs), committerName(fs), committerEmail(fs),
 				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
+				foreignPolicyField(fs, "overwrite", func(m repository, v committerv1.ForeignPolicy) { m.ForeignPolicy = v }),
 			}, pullFields(fs)...)
 		},
 		create: func(ctx context.Context, c *client, name string, m repository) (repository, error) {

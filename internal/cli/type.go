@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 )
 
@@ -96,6 +97,7 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 		labels(fs, "label", "defaults.labels", "labels on every object",
 			func(m environmentType) map[string]string { return m.GetDefaults().GetLabels() },
 			func(m environmentType, v map[string]string) { defaults(m).Labels = v }),
+		foreignPolicyField(fs, "the repository's policy", func(m environmentType, v committerv1.ForeignPolicy) { m.ForeignPolicy = v }),
 		allowedKinds(fs, defaults),
 		t.guardrails(fs), typeWriteMode(fs),
 	}, append(guardFields(fs), secretFields(fs)...)...))

@@ -61,6 +61,7 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 			Name: c.site.target.GetName(), Engine: "native", Kubeconfig: c.site.target.GetKubeconfig(), Context: c.site.target.GetContext(),
 		},
 		Namespace: c.row.Msg.GetNamespace(), AutomaticSync: c.site.typ.GetAutomaticSync(), SelfHeal: c.site.typ.GetSelfHeal(),
+		ForeignPolicy: rules.ForeignPolicy(c.site.typ, c.site.repo),
 	}
 	s.byPullRequest(cmd, c, d)
 	switch d.GetKind() {

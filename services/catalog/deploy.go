@@ -78,8 +78,12 @@ func (s catalogServer) CreateDeployment(ctx context.Context, r *catalogv1.Create
 	if err != nil {
 		return nil, err
 	}
+	if draft := r.GetChange().GetDraft(); draft != "" {
+		defer s.sendDecisions(ctx, env)
+	}
 	return s.deploy(ctx, order{
 		env: env, kind: catalogv1.Deployment_KIND_CHANGE, message: r.GetMessage(), planHash: r.GetPlanHash(),
+		also:    func(tx *store.Tx) error { return s.allowAdopted(ctx, tx, env, r.GetChange().GetDraft()) },
 		request: request{"deployments/" + envKey(env), r.GetRequestId(), r}, decide: decide,
 	}, s.accept)
 }

@@ -21,7 +21,7 @@ const (
 	maxDrafts     = 500
 )
 
-var draftMutable = []string{"display_name", "base_set", "operations", "environment"}
+var draftMutable = []string{"display_name", "base_set", "operations", "environment", "overlay_operations", "variables"}
 
 // parseDraft takes applications/{application}/drafts/{draft} apart; id is that of the row.
 func parseDraft(field, name string) (app, id string, err error) {
@@ -62,6 +62,7 @@ func (s *Service) createDraft(ctx context.Context, app, id string, given *catalo
 	proto.Reset(out)
 	proto.Merge(out, &catalogv1.Draft{
 		DisplayName: given.GetDisplayName(), BaseSet: given.GetBaseSet(), Operations: given.GetOperations(), Environment: given.GetEnvironment(),
+		OverlayOperations: given.GetOverlayOperations(), Variables: given.GetVariables(),
 	})
 	s.stampNew(ctx, out, "applications/"+app+"/drafts/"+strings.TrimPrefix(id, app+"/"))
 	var tx store.Tx
@@ -125,6 +126,9 @@ func (s *Service) completeDraft(ctx context.Context, tx *store.Tx, app, id strin
 		if env != nil {
 			d.BaseSet = env.GetIntent().GetSet()
 		}
+	}
+	if err := s.checkDraftOverlay(ctx, app, d); err != nil {
+		return err
 	}
 	result, err := s.resultOf(ctx, d)
 	if err != nil {
@@ -343,13 +347,17 @@ func (s draftServer) DeployDraft(ctx context.Context, r *catalogv1.DeployDraftRe
 	if err != nil {
 		return nil, err
 	}
+	defer s.sendDecisions(ctx, env)
 	return s.deploy(ctx, order{
 		env: env, kind: catalogv1.Deployment_KIND_CHANGE, message: r.GetMessage(), planHash: r.GetPlanHash(), request: req,
 		decide: func(ctx context.Context, c current) (decision, error) {
 			if row, _, err = s.draftRow(ctx, "name", r.GetName()); err != nil {
 				return decision{}, err
 			}
-			decide, err := s.change(ctx, &catalogv1.Change{BaseSet: row.Msg.GetBaseSet(), SetOperations: row.Msg.GetOperations()})
+			if err := refuseElsewhere(row.Msg, env); err != nil {
+				return decision{}, err
+			}
+			decide, err := s.change(ctx, draftChange(row.Msg))
 			if err != nil {
 				return decision{}, err
 			}
@@ -362,7 +370,7 @@ func (s draftServer) DeployDraft(ctx context.Context, r *catalogv1.DeployDraftRe
 			} else {
 				tx.If(store.IfRev(drafts.Key(row.ID), row.Rev))
 			}
-			return nil
+			return s.allowAdopted(ctx, tx, env, r.GetName())
 		},
 	}, s.accept)
 }

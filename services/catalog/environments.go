@@ -144,6 +144,7 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 // withReport adds what is reported of an environment to its row.
 func withReport(e, live *catalogv1.Environment, now time.Time) *catalogv1.Environment {
 	e.Live, e.ActiveDeployment, e.Running = live.GetLive(), live.GetActiveDeployment(), live.GetRunning()
+	e.ForeignChanges = live.GetForeignChanges()
 	if !rules.LockHolds(e.GetLock(), now) { // the end of a lock is no write
 		e.Lock = nil
 	}

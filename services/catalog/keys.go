@@ -109,6 +109,9 @@ const (
 	// expiryPrefix + second of the expiry, 20 digits + / + an environment's id: when the sweeper has to look at it. Only for
 	// environments that are in use.
 	expiryPrefix = "expiries/"
+	// decisionPrefix + an environment's id + "/" + a folder's hash: a decision about a foreign change that the committer has not
+	// answered, as events.v1.ForeignDecision.
+	decisionPrefix = "foreignDecisions/"
 	// removalPrefix + an environment's id: it is being removed. What the sweeper looks after, however many environments there are.
 	removalPrefix = "removals/"
 	// accessPrefix is what decisions about access depend on.

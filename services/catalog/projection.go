@@ -59,9 +59,16 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 		if err := onDeployment(ctx, s, d, &eventsv1.DeploymentCommitted{}, rules.Commit); err != nil {
 			return err
 		}
+		if err := onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommittedOver); err != nil {
+			return err
+		}
 		return onEvent(ctx, s, d, &eventsv1.DeploymentCommitted{}, s.onCommitted)
 	case "deployment.pull_request":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentPullRequest{}, rules.Review)
+	case "repository.foreign_commit":
+		return onEvent(ctx, s, d, &eventsv1.ForeignCommit{}, s.onForeign)
+	case "repository.foreign_resolved":
+		return onEvent(ctx, s, d, &eventsv1.ForeignResolved{}, s.onForeignResolved)
 	case "deployment.cancelled":
 		return onDeployment(ctx, s, d, &eventsv1.DeploymentCancelled{}, rules.Withdrawn)
 	case "deployment.failed":

@@ -29,6 +29,8 @@ var eventBodies = map[string]func() proto.Message{
 	"drift.detected":            func() proto.Message { return &eventsv1.DriftDetected{} },
 	"drift.resolved":            func() proto.Message { return &eventsv1.DriftResolved{} },
 	"repository.foreign_commit": func() proto.Message { return &eventsv1.ForeignCommit{} },
+
+	"repository.foreign_resolved": func() proto.Message { return &eventsv1.ForeignResolved{} },
 }
 
 // WatchEvents streams events to those who do not subscribe over NATS.

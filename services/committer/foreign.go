@@ -35,6 +35,9 @@ func (l *lane) foreignChange(ctx context.Context, f *fold, t *task, before *rule
 	l.policies[t.dep.EnvironmentName()] = t.cmd.GetForeignPolicy()
 	if before != nil {
 		e.state.Decided = before.Decided
+		if before.Claims && before.Deployment == t.cmd.GetDeployment() { // what its claims have found is told with it
+			e.state.Overwrote = before.Overwrote
+		}
 	}
 	found, ok, err := l.findForeign(ctx, f, t, before, base)
 	if err != nil || !ok {

@@ -350,7 +350,7 @@ func TestWhatTheHostNoLongerHasCannotBePutBackAndItIsSaid(t *testing.T) {
 	w.svc.Notice(w.repo.GetUrl(), "main")
 	told := find(w, "repository.foreign_commit", dev, &eventsv1.ForeignCommit{})
 	w.decide("decision-1", &eventsv1.ForeignDecision{FoundTree: told.GetFoundTree(), Decision: eventsv1.ForeignDecision_DECISION_RESTORE})
-	got := w.resolved("not done: tree ")
+	got := w.resolved("not done: what Towpath wrote")
 	if !strings.Contains(got.GetHow(), "no longer in the repository") {
 		t.Errorf("it was told as %v", got)
 	}

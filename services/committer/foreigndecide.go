@@ -48,7 +48,7 @@ func (s *Service) decide(ctx context.Context, d events.Delivery) error {
 	}
 	switch {
 	case errors.Is(err, errNeedsBundle):
-		o.how = howNotDone + "tree " + o.state.Tree + " is no longer in the repository; make a deployment of the environment instead"
+		o.how = howNotDone + "what Towpath wrote is no longer in the repository; make a deployment of the environment instead"
 	case err != nil && permanent(err):
 		o.how = howNotDone + errs.Message(err)
 	case err != nil:

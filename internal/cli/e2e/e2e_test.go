@@ -47,6 +47,7 @@ func TestJourney(t *testing.T) {
 			e.Values[scriptTest{}] = e.T()
 			e.Setenv("SERVER", system.Endpoints.GRPC)
 			e.Setenv("HTTP", "http://"+system.Endpoints.HTTP)
+			e.Setenv("GIT", "http://tow:tow_admin@"+strings.TrimPrefix(system.Endpoints.HTTP, "http://")+"/git")
 			e.Setenv("SHOP", filepath.Join(wd, "..", "..", "..", "examples", "shop"))
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every process of a -race build sleeps a second at its end

@@ -4,6 +4,7 @@ import { busy, code, dialog, driftChip, empty, envHref, envID, exact, field, h, 
 import { mayChange } from "./session.js";
 import { failure, isFinal, planned, progress, review, title } from "./plan.js";
 import { drift } from "./drift.js";
+import { foreign } from "./foreign.js";
 import { workloads } from "./workloads.js";
 
 const sets = new Map(); // immutable, so read once
@@ -93,6 +94,7 @@ export function environment({ main, signal, name }) {
       h("p", { class: "sr", role: "status" }, view.latest ? `Deployment ${short(view.latest.name)}: ${word(view.latest.state, "STATE_")}` : ""),
       onItsWay(view.latest, env),
       Number(env.generation) ? [
+        foreign(view, act),
         drift(view, act),
         workloads(view, act),
         objects(view.status),

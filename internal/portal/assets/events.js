@@ -68,7 +68,8 @@ function sentence({ type, data: d }) {
     case "environment.removed": return n + "removed from the cluster";
     case "drift.detected": return `${field} ${word(f.kind, "KIND_")} by ${f.manager}${f.live === undefined ? "" : ": " + value(f.live).replace(/\s+/g, " ").slice(0, 80)}`;
     case "drift.resolved": return `${field} ${f.resolution || "gone"}`;
-    case "repository.foreign_commit": return `${d.path} changed by somebody else in ${(d.commit || "").slice(0, 8)}`;
+    case "repository.foreign_commit": return `${d.path} changed by ${d.author || "somebody else"} in ${(d.foreignCommit || d.commit || "").slice(0, 8)}`;
+    case "repository.foreign_resolved": return `foreign change of ${d.path}: ${d.how}`;
     default: return "";
   }
 }

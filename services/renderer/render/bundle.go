@@ -30,6 +30,9 @@ type files struct {
 	// repeated are objects that several resources may make, see addMade.
 	repeated map[string]repeatable
 	notes    []string
+	// patches are the overlay's changes of objects, nil for none; gone are the objects that it removes, by file.
+	patches *patches
+	gone    map[string]patch
 }
 
 // addResource adds an object that a definition made, with the namespace and the labels that every object gets.
@@ -82,6 +85,10 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 	if f.trace != nil {
 		o = f.trace.taken(o, workload, origin)
 	}
+	o, gone, err := f.patched(o)
+	if err != nil {
+		return err
+	}
 	meta, _ := o["metadata"].(map[string]any)
 	ref := &rendererv1.ObjectRef{Workload: workload}
 	ref.ApiVersion, _ = o["apiVersion"].(string)
@@ -91,6 +98,7 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s makes an object without apiVersion, kind or a valid name: %q %q %q", origin, ref.ApiVersion, ref.Kind, ref.Name)
 	}
 	ref.File = strings.ToLower(ref.Kind) + "-" + ref.Name + ".yaml"
+	f.noteGone(ref.File, targetOf(o), gone)
 	if err := f.check(o, ref, f.maker(origin)); err != nil {
 		return err
 	}

@@ -157,7 +157,7 @@ func TestRenderRefusesInput(t *testing.T) {
 		"a wrong resource": {func(in *rendererv1.RenderInput) { in.Resources = map[string]*structpb.Struct{"db": {}} },
 			errorsv1.Reason_REASON_INVALID_SCORE, "set resources.db.type: is required"},
 		"an overlay without action": {func(in *rendererv1.RenderInput) { in.Overlay = []*rendererv1.Operation{{Path: "/workloads/app"}} }, errorsv1.Reason_REASON_INVALID_FIELD, "input.overlay[0].action"},
-		"an overlay elsewhere":      {func(in *rendererv1.RenderInput) { in.Overlay = []*rendererv1.Operation{set("/other/x", 1)} }, errorsv1.Reason_REASON_INVALID_FIELD, "must point below /workloads or /resources"},
+		"an overlay elsewhere":      {func(in *rendererv1.RenderInput) { in.Overlay = []*rendererv1.Operation{set("/other/x", 1)} }, errorsv1.Reason_REASON_INVALID_FIELD, "must point below /workloads, /resources or /objects"},
 		"an overlay that removes nothing": {func(in *rendererv1.RenderInput) {
 			in.Overlay = []*rendererv1.Operation{set("/workloads/app/metadata/x", 1), {Action: rendererv1.Operation_ACTION_REMOVE, Path: "/workloads/app/service"}}
 		}, errorsv1.Reason_REASON_INVALID_FIELD, "input.overlay[1] /workloads/app/service: cannot be removed"},

@@ -9,6 +9,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/jsonptr"
 	"github.com/towpath-dev/towpath/internal/lazyre"
+	"github.com/towpath-dev/towpath/internal/manifest"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 	"github.com/towpath-dev/towpath/services/renderer/score"
 
@@ -72,6 +73,9 @@ func document(input *rendererv1.RenderInput) (map[string]any, error) {
 	}
 	doc := map[string]any{"workloads": workloads, "resources": resources}
 	for i, op := range input.GetOverlay() {
+		if manifest.IsPatch(op.GetPath()) { // of rendered objects, see patches
+			continue
+		}
 		var change jsonptr.Op
 		switch op.GetAction() {
 		case rendererv1.Operation_ACTION_SET:
@@ -82,7 +86,7 @@ func document(input *rendererv1.RenderInput) (map[string]any, error) {
 			return nil, errs.InvalidField(fmt.Sprintf("input.overlay[%d].action", i), "is %s: expected ACTION_SET or ACTION_REMOVE", op.GetAction())
 		}
 		if !strings.HasPrefix(op.GetPath(), "/workloads/") && !strings.HasPrefix(op.GetPath(), "/resources/") {
-			return nil, errs.InvalidField(fmt.Sprintf("input.overlay[%d] %s", i, op.GetPath()), "must point below /workloads or /resources, such as /workloads/api/containers/main/image")
+			return nil, errs.InvalidField(fmt.Sprintf("input.overlay[%d] %s", i, op.GetPath()), "must point below /workloads, /resources or /objects, such as /workloads/api/containers/main/image")
 		}
 		next, err := jsonptr.Apply(doc, change)
 		if err != nil {

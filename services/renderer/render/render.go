@@ -7,6 +7,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,6 +67,9 @@ func start(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *trac
 		Labels:   input.GetDefaults().GetLabels(),
 	}}
 	t.follow(r, doc)
+	if r.files.patches, err = newPatches(input.GetOverlay()); err != nil {
+		return nil, err
+	}
 	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
 	if r.secrets, err = secretsource.New(input.GetDefaults().GetSecrets(), input.GetNamespace(), input.GetSecretVariables()); err != nil {
 		return nil, err
@@ -102,6 +106,9 @@ func traced(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *tra
 		if err := r.claims.err(); err != nil { // after what else is wrong, which would be known too late else
 			return nil, err
 		}
+	}
+	if err := errors.Join(r.rest(), r.files.withoutGone(&r.claims)); err != nil {
+		return nil, err
 	}
 	bundle, err := r.files.bundle()
 	if err != nil {

@@ -327,7 +327,10 @@ type Change struct {
 	SecretVariables map[string]*v1.SecretReference `protobuf:"bytes,9,rep,name=secret_variables,json=secretVariables,proto3" json:"secret_variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The set that set_operations were made on. Where the environment's set is another one by now, they are rebased: ABORTED with
 	// the conflicting paths when both changed the same place.
-	BaseSet       string `protobuf:"bytes,10,opt,name=base_set,json=baseSet,proto3" json:"base_set,omitempty"`
+	BaseSet string `protobuf:"bytes,10,opt,name=base_set,json=baseSet,proto3" json:"base_set,omitempty"`
+	// applications/{application}/drafts/{draft} that it was made of. Where that draft adopts what somebody else changed in Git, the
+	// deployment may write over it.
+	Draft         string `protobuf:"bytes,11,opt,name=draft,proto3" json:"draft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +431,13 @@ func (x *Change) GetSecretVariables() map[string]*v1.SecretReference {
 func (x *Change) GetBaseSet() string {
 	if x != nil {
 		return x.BaseSet
+	}
+	return ""
+}
+
+func (x *Change) GetDraft() string {
+	if x != nil {
+		return x.Draft
 	}
 	return ""
 }
@@ -3256,7 +3266,7 @@ var File_towpath_catalog_v1_deployments_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\n" +
-	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a$towpath/committer/v1/committer.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xe8\x05\n" +
+	"$towpath/catalog/v1/deployments.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\x1a$towpath/committer/v1/committer.proto\x1a!towpath/renderer/v1/objects.proto\x1a\"towpath/renderer/v1/renderer.proto\"\x88\x06\n" +
 	"\x06Change\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x12A\n" +
 	"\x06scores\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.ScoreFileB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06scores\x12)\n" +
@@ -3268,7 +3278,8 @@ const file_towpath_catalog_v1_deployments_proto_rawDesc = "" +
 	"\x0evariable_drops\x18\b \x03(\tR\rvariableDrops\x12Z\n" +
 	"\x10secret_variables\x18\t \x03(\v2/.towpath.catalog.v1.Change.SecretVariablesEntryR\x0fsecretVariables\x12\x19\n" +
 	"\bbase_set\x18\n" +
-	" \x01(\tR\abaseSet\x1a<\n" +
+	" \x01(\tR\abaseSet\x12\x1e\n" +
+	"\x05draft\x18\v \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05draft\x1a<\n" +
 	"\x0eVariablesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1ah\n" +

@@ -44,6 +44,10 @@ type Draft struct {
 	Environment string `protobuf:"bytes,5,opt,name=environment,proto3" json:"environment,omitempty"`
 	// The set that comes out. It can be read and compared as long as a draft makes it, and is stored when it is deployed.
 	ResultSet string `protobuf:"bytes,6,opt,name=result_set,json=resultSet,proto3" json:"result_set,omitempty"`
+	// Operations on the overlay of `environment`, which the draft's deployment to it brings beside the set.
+	OverlayOperations []*v1.Operation `protobuf:"bytes,7,rep,name=overlay_operations,json=overlayOperations,proto3" json:"overlay_operations,omitempty"`
+	// Variables of `environment` that the draft's deployment to it sets.
+	Variables map[string]string `protobuf:"bytes,8,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -126,6 +130,20 @@ func (x *Draft) GetResultSet() string {
 		return x.ResultSet
 	}
 	return ""
+}
+
+func (x *Draft) GetOverlayOperations() []*v1.Operation {
+	if x != nil {
+		return x.OverlayOperations
+	}
+	return nil
+}
+
+func (x *Draft) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
 }
 
 func (x *Draft) GetEtag() string {
@@ -902,7 +920,7 @@ var File_towpath_catalog_v1_drafts_proto protoreflect.FileDescriptor
 
 const file_towpath_catalog_v1_drafts_proto_rawDesc = "" +
 	"\n" +
-	"\x1ftowpath/catalog/v1/drafts.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$towpath/catalog/v1/deployments.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xb9\x03\n" +
+	"\x1ftowpath/catalog/v1/drafts.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$towpath/catalog/v1/deployments.proto\x1a\"towpath/renderer/v1/renderer.proto\"\xa4\x05\n" +
 	"\x05Draft\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x19\n" +
@@ -912,13 +930,18 @@ const file_towpath_catalog_v1_drafts_proto_rawDesc = "" +
 	"operations\x12 \n" +
 	"\venvironment\x18\x05 \x01(\tR\venvironment\x12\"\n" +
 	"\n" +
-	"result_set\x18\x06 \x01(\tB\x03\xe0A\x03R\tresultSet\x12\x12\n" +
+	"result_set\x18\x06 \x01(\tB\x03\xe0A\x03R\tresultSet\x12X\n" +
+	"\x12overlay_operations\x18\a \x03(\v2\x1e.towpath.renderer.v1.OperationB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x11overlayOperations\x12Q\n" +
+	"\tvariables\x18\b \x03(\v2(.towpath.catalog.v1.Draft.VariablesEntryB\t\xbaH\x06\x9a\x01\x03\x10\xc8\x01R\tvariables\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"\xe8\x01\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe8\x01\n" +
 	"\x12CreateDraftRequest\x12@\n" +
 	"\bdraft_id\x18\x01 \x01(\tB%\xe0A\x02\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\adraftId\x12/\n" +
 	"\x05draft\x18\x02 \x01(\v2\x19.towpath.catalog.v1.DraftR\x05draft\x12'\n" +
@@ -996,7 +1019,7 @@ func file_towpath_catalog_v1_drafts_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_drafts_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_drafts_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_towpath_catalog_v1_drafts_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_towpath_catalog_v1_drafts_proto_goTypes = []any{
 	(*Draft)(nil),                 // 0: towpath.catalog.v1.Draft
 	(*CreateDraftRequest)(nil),    // 1: towpath.catalog.v1.CreateDraftRequest
@@ -1011,45 +1034,48 @@ var file_towpath_catalog_v1_drafts_proto_goTypes = []any{
 	(*DeployDraftRequest)(nil),    // 10: towpath.catalog.v1.DeployDraftRequest
 	(*DiffSetsRequest)(nil),       // 11: towpath.catalog.v1.DiffSetsRequest
 	(*DiffSetsResponse)(nil),      // 12: towpath.catalog.v1.DiffSetsResponse
-	(*v1.Operation)(nil),          // 13: towpath.renderer.v1.Operation
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 15: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 16: google.protobuf.Empty
-	(*Deployment)(nil),            // 17: towpath.catalog.v1.Deployment
+	nil,                           // 13: towpath.catalog.v1.Draft.VariablesEntry
+	(*v1.Operation)(nil),          // 14: towpath.renderer.v1.Operation
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 16: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 17: google.protobuf.Empty
+	(*Deployment)(nil),            // 18: towpath.catalog.v1.Deployment
 }
 var file_towpath_catalog_v1_drafts_proto_depIdxs = []int32{
-	13, // 0: towpath.catalog.v1.Draft.operations:type_name -> towpath.renderer.v1.Operation
-	14, // 1: towpath.catalog.v1.Draft.create_time:type_name -> google.protobuf.Timestamp
-	14, // 2: towpath.catalog.v1.Draft.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: towpath.catalog.v1.CreateDraftRequest.draft:type_name -> towpath.catalog.v1.Draft
-	0,  // 4: towpath.catalog.v1.ListDraftsResponse.drafts:type_name -> towpath.catalog.v1.Draft
-	0,  // 5: towpath.catalog.v1.UpdateDraftRequest.draft:type_name -> towpath.catalog.v1.Draft
-	15, // 6: towpath.catalog.v1.UpdateDraftRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 7: towpath.catalog.v1.WatchDraftsResponse.draft:type_name -> towpath.catalog.v1.Draft
-	13, // 8: towpath.catalog.v1.DiffSetsResponse.operations:type_name -> towpath.renderer.v1.Operation
-	1,  // 9: towpath.catalog.v1.DraftService.CreateDraft:input_type -> towpath.catalog.v1.CreateDraftRequest
-	2,  // 10: towpath.catalog.v1.DraftService.GetDraft:input_type -> towpath.catalog.v1.GetDraftRequest
-	3,  // 11: towpath.catalog.v1.DraftService.ListDrafts:input_type -> towpath.catalog.v1.ListDraftsRequest
-	5,  // 12: towpath.catalog.v1.DraftService.UpdateDraft:input_type -> towpath.catalog.v1.UpdateDraftRequest
-	6,  // 13: towpath.catalog.v1.DraftService.DeleteDraft:input_type -> towpath.catalog.v1.DeleteDraftRequest
-	7,  // 14: towpath.catalog.v1.DraftService.WatchDrafts:input_type -> towpath.catalog.v1.WatchDraftsRequest
-	9,  // 15: towpath.catalog.v1.DraftService.RebaseDraft:input_type -> towpath.catalog.v1.RebaseDraftRequest
-	10, // 16: towpath.catalog.v1.DraftService.DeployDraft:input_type -> towpath.catalog.v1.DeployDraftRequest
-	11, // 17: towpath.catalog.v1.DraftService.DiffSets:input_type -> towpath.catalog.v1.DiffSetsRequest
-	0,  // 18: towpath.catalog.v1.DraftService.CreateDraft:output_type -> towpath.catalog.v1.Draft
-	0,  // 19: towpath.catalog.v1.DraftService.GetDraft:output_type -> towpath.catalog.v1.Draft
-	4,  // 20: towpath.catalog.v1.DraftService.ListDrafts:output_type -> towpath.catalog.v1.ListDraftsResponse
-	0,  // 21: towpath.catalog.v1.DraftService.UpdateDraft:output_type -> towpath.catalog.v1.Draft
-	16, // 22: towpath.catalog.v1.DraftService.DeleteDraft:output_type -> google.protobuf.Empty
-	8,  // 23: towpath.catalog.v1.DraftService.WatchDrafts:output_type -> towpath.catalog.v1.WatchDraftsResponse
-	0,  // 24: towpath.catalog.v1.DraftService.RebaseDraft:output_type -> towpath.catalog.v1.Draft
-	17, // 25: towpath.catalog.v1.DraftService.DeployDraft:output_type -> towpath.catalog.v1.Deployment
-	12, // 26: towpath.catalog.v1.DraftService.DiffSets:output_type -> towpath.catalog.v1.DiffSetsResponse
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	14, // 0: towpath.catalog.v1.Draft.operations:type_name -> towpath.renderer.v1.Operation
+	14, // 1: towpath.catalog.v1.Draft.overlay_operations:type_name -> towpath.renderer.v1.Operation
+	13, // 2: towpath.catalog.v1.Draft.variables:type_name -> towpath.catalog.v1.Draft.VariablesEntry
+	15, // 3: towpath.catalog.v1.Draft.create_time:type_name -> google.protobuf.Timestamp
+	15, // 4: towpath.catalog.v1.Draft.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: towpath.catalog.v1.CreateDraftRequest.draft:type_name -> towpath.catalog.v1.Draft
+	0,  // 6: towpath.catalog.v1.ListDraftsResponse.drafts:type_name -> towpath.catalog.v1.Draft
+	0,  // 7: towpath.catalog.v1.UpdateDraftRequest.draft:type_name -> towpath.catalog.v1.Draft
+	16, // 8: towpath.catalog.v1.UpdateDraftRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 9: towpath.catalog.v1.WatchDraftsResponse.draft:type_name -> towpath.catalog.v1.Draft
+	14, // 10: towpath.catalog.v1.DiffSetsResponse.operations:type_name -> towpath.renderer.v1.Operation
+	1,  // 11: towpath.catalog.v1.DraftService.CreateDraft:input_type -> towpath.catalog.v1.CreateDraftRequest
+	2,  // 12: towpath.catalog.v1.DraftService.GetDraft:input_type -> towpath.catalog.v1.GetDraftRequest
+	3,  // 13: towpath.catalog.v1.DraftService.ListDrafts:input_type -> towpath.catalog.v1.ListDraftsRequest
+	5,  // 14: towpath.catalog.v1.DraftService.UpdateDraft:input_type -> towpath.catalog.v1.UpdateDraftRequest
+	6,  // 15: towpath.catalog.v1.DraftService.DeleteDraft:input_type -> towpath.catalog.v1.DeleteDraftRequest
+	7,  // 16: towpath.catalog.v1.DraftService.WatchDrafts:input_type -> towpath.catalog.v1.WatchDraftsRequest
+	9,  // 17: towpath.catalog.v1.DraftService.RebaseDraft:input_type -> towpath.catalog.v1.RebaseDraftRequest
+	10, // 18: towpath.catalog.v1.DraftService.DeployDraft:input_type -> towpath.catalog.v1.DeployDraftRequest
+	11, // 19: towpath.catalog.v1.DraftService.DiffSets:input_type -> towpath.catalog.v1.DiffSetsRequest
+	0,  // 20: towpath.catalog.v1.DraftService.CreateDraft:output_type -> towpath.catalog.v1.Draft
+	0,  // 21: towpath.catalog.v1.DraftService.GetDraft:output_type -> towpath.catalog.v1.Draft
+	4,  // 22: towpath.catalog.v1.DraftService.ListDrafts:output_type -> towpath.catalog.v1.ListDraftsResponse
+	0,  // 23: towpath.catalog.v1.DraftService.UpdateDraft:output_type -> towpath.catalog.v1.Draft
+	17, // 24: towpath.catalog.v1.DraftService.DeleteDraft:output_type -> google.protobuf.Empty
+	8,  // 25: towpath.catalog.v1.DraftService.WatchDrafts:output_type -> towpath.catalog.v1.WatchDraftsResponse
+	0,  // 26: towpath.catalog.v1.DraftService.RebaseDraft:output_type -> towpath.catalog.v1.Draft
+	18, // 27: towpath.catalog.v1.DraftService.DeployDraft:output_type -> towpath.catalog.v1.Deployment
+	12, // 28: towpath.catalog.v1.DraftService.DiffSets:output_type -> towpath.catalog.v1.DiffSetsResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_drafts_proto_init() }
@@ -1064,7 +1090,7 @@ func file_towpath_catalog_v1_drafts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_drafts_proto_rawDesc), len(file_towpath_catalog_v1_drafts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

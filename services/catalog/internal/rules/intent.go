@@ -14,6 +14,7 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/jsonptr"
+	"github.com/towpath-dev/towpath/internal/manifest"
 )
 
 // State is all that an environment is meant to be: the intent and the set that it names.
@@ -118,6 +119,9 @@ func applyOperation(doc Document, op *rendererv1.Operation, field string) (Docum
 func Effective(s State) (Document, error) {
 	doc := DocumentOf(s.Set)
 	for i, op := range s.Intent.GetOverlay() {
+		if manifest.IsPatch(op.GetPath()) { // of what is rendered of it
+			continue
+		}
 		var err error
 		if doc, err = applyOperation(doc, op, fmt.Sprintf("intent.overlay[%d]", i)); err != nil {
 			return nil, err
@@ -169,6 +173,12 @@ func checkOverlay(doc Document, overlay []*rendererv1.Operation, change *catalog
 		mine[op.GetPath()] = i
 	}
 	for _, op := range overlay {
+		if manifest.IsPatch(op.GetPath()) {
+			if err := checkPatch(op, fmt.Sprintf("change.overlay_operations[%d]", mine[op.GetPath()])); err != nil {
+				return err
+			}
+			continue
+		}
 		next, err := applyOperation(doc, op, "")
 		if err == nil {
 			doc = next
@@ -219,4 +229,25 @@ func thereAre[V any](m map[string]V) string {
 		names = append(names[:10], "…")
 	}
 	return "there are " + strings.Join(names, ", ")
+}
+
+// checkPatch checks a patch of rendered objects as far as that can be told without rendering.
+func checkPatch(op *rendererv1.Operation, field string) error {
+	target, steps, err := manifest.ParsePatch(op.GetPath())
+	if err != nil {
+		return at(err, field+".path")
+	}
+	if why := manifest.Protected(target, steps); why != "" {
+		return errs.InvalidField(field+".path", "%s %s", quote(op.GetPath()), why)
+	}
+	switch op.GetAction() {
+	case rendererv1.Operation_ACTION_REMOVE:
+	case rendererv1.Operation_ACTION_SET:
+		if op.GetValue() == nil {
+			return errs.InvalidField(field+".value", "is missing; give the value to set, or use ACTION_REMOVE")
+		}
+	default:
+		return errs.InvalidField(field+".action", "is not set; use ACTION_SET or ACTION_REMOVE")
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/jsonptr"
+	"github.com/towpath-dev/towpath/internal/manifest"
 	"github.com/towpath-dev/towpath/internal/secrets"
 )
 
@@ -33,7 +34,11 @@ func checkSecrets(change *catalogv1.Change, loaded map[string]*structpb.Struct) 
 	}
 	operations := func(field string, ops []*rendererv1.Operation) {
 		for i, op := range ops {
-			if what := secretIn(op.GetValue(), variableOf(op.GetPath())); what != "" {
+			what := secretIn(op.GetValue(), variableOf(op.GetPath()))
+			if _, steps, err := manifest.ParsePatch(op.GetPath()); err == nil && what == "" {
+				what = secretInObject(steps, op.GetValue().AsInterface())
+			}
+			if what != "" {
 				add(fmt.Sprintf("%s[%d].value", field, i), what)
 			}
 		}
