@@ -207,8 +207,7 @@ func (s *Service) current(ctx context.Context, env rules.Env) (current, error) {
 	if err != nil {
 		return current{}, err
 	}
-	var unused store.Tx // an existing environment keeps its site in place
-	p, err := s.siteOf(ctx, env, row.Msg.GetType(), &unused)
+	p, err := s.standing(ctx, env, row.Msg)
 	if err != nil {
 		return current{}, err
 	}
