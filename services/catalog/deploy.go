@@ -52,6 +52,8 @@ type current struct {
 	born func(tx *store.Tx, e *catalogv1.Environment) error
 	// kind is what is planned or deployed, for guardrails.
 	kind catalogv1.Deployment_Kind
+	// move is set for a move; site is then where it goes.
+	move *movement
 }
 
 // decision is what a deployment shall bring.
@@ -63,6 +65,8 @@ type decision struct {
 	rerender    *catalogv1.Deployment
 	// removal takes the environment away: nothing is rendered.
 	removal bool
+	// moves writes what stands in Git elsewhere: it was pinned then.
+	moves   bool
 	summary []string
 }
 
@@ -180,6 +184,9 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"%s is being removed by %s; wait for its end, then create it again", o.env.Name(), c.row.Msg.GetLatestDeployment()).With("state", "DELETING")
 	}
+	if err := s.refuseMoving(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := s.refuseHeld(c, o.kind); err != nil {
 		return nil, err
 	}
@@ -232,6 +239,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		Repository: c.site.repo.GetName(), Branch: c.site.repo.GetBranch(), Path: c.site.path, RequestId: o.request.id,
 		PromotionOf: next.promotionOf, Origin: o.origin,
 	}
+	c.pinIn(d)
 	sayWhatReturns(d, next)
 	if d.RequestId == "" {
 		d.RequestId = rand.Text()
@@ -261,6 +269,7 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	if err := s.enterLine(ctx, &tx, c, e, d, o.describe); err != nil {
 		return err
 	}
+	c.settleIn(&tx, e)
 	if err := c.bear(&tx, e); err != nil {
 		return err
 	}
