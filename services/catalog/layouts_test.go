@@ -381,3 +381,30 @@ func strip(t testing.TB, kv store.KV) {
 	_, err := kv.Commit(t.Context(), tx)
 	must(t, err)
 }
+
+func TestAPlanWarnsOfACrowdedDirectory(t *testing.T) {
+	w, _ := lightWorld(t, memkv.New())
+	w.app("shop")
+	warned := func(id string) bool {
+		t.Helper()
+		p, err := w.api.PlanDeployment(t.Context(), &catalogv1.PlanDeploymentRequest{
+			Parent:   "applications/shop/environments/" + id,
+			Creation: &catalogv1.NewEnvironment{Environment: &catalogv1.Environment{Type: "environmentTypes/development"}, Change: variable("A", "1")},
+		})
+		must(t, err)
+		return strings.Contains(strings.Join(p.GetWarnings(), "\n"), "{hash}")
+	}
+	for i := range 1000 {
+		if i == 999 && warned("new") {
+			t.Error("it warns too early")
+		}
+		w.env("shop", fmt.Sprintf("pr-%d", i))
+	}
+	if !warned("new") {
+		t.Error("nobody warns of the 1,001st entry")
+	}
+	must(t, w.updateRepo(&catalogv1.Repository{Name: "repositories/default", PathTemplate: "envs/{hash}/{environment}/{application}"}, "path_template"))
+	if warned("new") {
+		t.Error("it warns of a layout that is fanned out")
+	}
+}
