@@ -55,12 +55,16 @@ func TestCrowdedDirectoriesAreToldWithTheWayOut(t *testing.T) {
 		envs []environment
 		want int
 	}{
-		"as many as are fast":     {standing(1000, "envs/dev/app-#"), 0},
-		"one more":                {standing(1001, "envs/dev/app-#"), 1},
-		"each in its own branch":  {standing(1001, "envs/#/app"), 1},
-		"of another repository":   {nil, 0},
-		"below one entry":         {standing(5, "a/b/#/c"), 0},
-		"in a layout that is not": {func() []environment { e := standing(1001, "x/#"); e[0].LayoutPlace = standing(1, "y/z")[0].GetPlace(); return e }(), 0},
+		"as many as are fast":    {standing(1000, "envs/dev/app-#"), 0},
+		"one more":               {standing(1001, "envs/dev/app-#"), 1},
+		"each in its own branch": {standing(1001, "envs/#/app"), 1},
+		"of another repository":  {nil, 0},
+		"below one entry":        {standing(5, "a/b/#/c"), 0},
+		"in a layout that is not": {func() []environment {
+			e := standing(1001, "x/#")
+			e[0].LayoutPlace = standing(1, "y/z")[0].GetPlace()
+			return e
+		}(), 0},
 	} {
 		if got := crowds("repositories/all", tc.envs); len(got) != tc.want || tc.want > 0 && !strings.Contains(got[0], "{hash}") {
 			t.Errorf("%s: %q", name, got)
