@@ -16,9 +16,9 @@ on one area; a run replaces the figures of its area and leaves the others.
 Each figure comes with what an operator would use otherwise, its peer, measured in the same run on the same machine, where there is one.
 The ratio tells how many times better Towpath is; below 1 it is worse. A bar is what the design asks for on two cores.
 
-The git CLI as a peer is what a script in a pipeline does: it keeps a clone of a repository with 64 environments, writes one manifest, and runs
-git add, git commit and git push. Its server has fsync on for objects and references, as Towpath has: what is acknowledged is on disk. Its time
-contains starting the git processes, because that is what such a script pays.
+The git CLI as a peer is what a script in a pipeline does: it keeps a clone, writes one manifest, and runs git add with its path, git commit
+and git push. Its server has fsync on for objects and references, as Towpath has: what is acknowledged is on disk. Its time contains starting the
+git processes, because that is what such a script pays. Under deploy its repository has 64 environments; under git it is the one that Towpath writes.
 `
 
 var areaTitles = map[string]string{
@@ -60,15 +60,21 @@ func writeArea(b *strings.Builder, area string, all map[string]result) error {
 		if _, ok := figures[n]; !ok {
 			return fmt.Errorf("%s in %s is described nowhere: take it out of the file, or add it to bench/figures.go", n, resultsFile)
 		}
-		peers := ""
-		if v.PeerValue != 0 {
-			peers = number(v.PeerValue) + " " + v.Unit
+		fmt.Fprintf(b, "| %s | %s %s | %s | %s | %s | %s |\n", n, number(v.Value), v.Unit, figures[n].barText(v.Value), v.Peer, v.peerText(), v.ratio(n))
+		for _, o := range v.others() {
+			fmt.Fprintf(b, "| | | | %s | %s | %s |\n", o.Peer, o.peerText(), o.ratio(n))
 		}
-		fmt.Fprintf(b, "| %s | %s %s | %s | %s | %s | %s |\n", n, number(v.Value), v.Unit, figures[n].barText(v.Value), v.Peer, peers, v.ratio(n))
 	}
 	b.WriteByte('\n')
 	for _, n := range names {
 		fmt.Fprintf(b, "- **%s**: %s\n", n, figures[n].what)
 	}
 	return nil
+}
+
+func (v result) peerText() string {
+	if v.PeerValue == 0 {
+		return ""
+	}
+	return number(v.PeerValue) + " " + v.Unit
 }

@@ -17,9 +17,15 @@ type measured map[string]float64
 // goBench runs benchmarks of a package in go test's own way, and gives what they measured by their names without "Benchmark"
 // and without the number of cores at the end.
 func goBench(ctx context.Context, pkg, pattern string, args ...string) (map[string]measured, error) {
+	return goBenchWith(ctx, nil, pkg, pattern, args...)
+}
+
+// goBenchWith is goBench with further variables in the environment.
+func goBenchWith(ctx context.Context, env []string, pkg, pattern string, args ...string) (map[string]measured, error) {
 	args = append([]string{"test", "-run", "^$", "-bench", pattern, "-timeout", "10m"}, append(args, pkg)...)
 	fmt.Println("go", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Env = append(os.Environ(), env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -23,9 +23,17 @@ type result struct {
 	// Peer is what else would do the job, PeerValue its figure in the same unit and the same run.
 	Peer      string  `json:"peer,omitempty"`
 	PeerValue float64 `json:"peer_value,omitempty"`
+	// Others are further peers.
+	Others []peer `json:"others,omitempty"`
 	// Cores and OS are the machine's: a figure means nothing without them.
 	Cores int    `json:"cores"`
 	OS    string `json:"os"`
+}
+
+// peer is what else would do a job, and its figure.
+type peer struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
 }
 
 // report collects what one run measured.
@@ -41,6 +49,29 @@ func (r *report) add(name string, value float64, peer string, peerValue float64)
 		Value: rounded(value), Unit: f.unit, Peer: peer, PeerValue: rounded(peerValue),
 		Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH,
 	}
+}
+
+// addBeside is add for several peers.
+func (r *report) addBeside(name string, value float64, peers ...peer) {
+	if len(peers) == 0 {
+		r.add(name, value, "", 0)
+		return
+	}
+	r.add(name, value, peers[0].Name, peers[0].Value)
+	v := r.results[name]
+	for _, p := range peers[1:] {
+		v.Others = append(v.Others, peer{p.Name, rounded(p.Value)})
+	}
+	r.results[name] = v
+}
+
+// others gives one result for each further peer, to be shown like the first.
+func (v result) others() []result {
+	out := make([]result, 0, len(v.Others))
+	for _, p := range v.Others {
+		out = append(out, result{Value: v.Value, Unit: v.Unit, Peer: p.Name, PeerValue: p.Value})
+	}
+	return out
 }
 
 // rounded keeps three digits: more would be noise, and would change with every run.
@@ -61,6 +92,9 @@ func (r *report) print(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.results)) {
 		v := r.results[name]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, number(v.Value), v.Unit, figures[name].barText(v.Value), v.Peer, number(v.PeerValue), v.ratio(name))
+		for _, o := range v.others() {
+			fmt.Fprintf(t, "\t\t\t\t%s\t%s\t%s\n", o.Peer, number(o.PeerValue), o.ratio(name))
+		}
 	}
 	return t.Flush()
 }

@@ -35,6 +35,12 @@ type ConsumerConfig struct {
 	Durable string
 	// Filter limits the subjects. On StreamCommands the filters of different durables must not overlap.
 	Filter []string
+	// Epoch, where given, makes the durable one that only this process has, for as long as it holds a lease: its name is Durable
+	// with the epoch behind it. It takes the place of those with an earlier epoch, whose late acknowledgements then reach nothing,
+	// and is removed at the end. For StreamCommands only.
+	Epoch string
+	// Replaces names other durables that are removed where they stand in the way of one with an epoch.
+	Replaces []string
 	// NewOnly makes a durable that does not exist yet start with the next message instead of the first stored one.
 	NewOnly bool
 	// Lane names the lane of a message. Within a lane messages are handled one after the other in the stream's order; a lane
@@ -42,12 +48,16 @@ type ConsumerConfig struct {
 	Lane func(Envelope) string
 	// Parallel is how many handlers run at the same time. A lane that waits does not count. Default 16.
 	Parallel int
+	// Slots, where given, is what handlers of several consumers share instead of Parallel; its capacity is their number.
+	Slots chan struct{}
 	// AckWait is how long the server waits for a sign of life before it gives the message to somebody else; signs are sent
 	// every third of it. Default 30 s.
 	AckWait time.Duration
 	// MaxWaiting limits the messages taken from the server and not settled yet; one lane with that many waiting messages
 	// would hold up the others. Their bodies are not kept in memory. Default 10,000.
 	MaxWaiting int
+	// MaxResident limits the bodies kept in memory, in bytes. Default 32 MiB.
+	MaxResident int
 	// MaxFailures is the number of attempts with an internal error that make a dead letter. Default 5.
 	MaxFailures int
 	// Delays between attempts.
@@ -83,8 +93,17 @@ func (c ConsumerConfig) complete() (ConsumerConfig, error) {
 	if c.MaxWaiting <= 0 {
 		c.MaxWaiting = 10_000
 	}
+	if c.MaxResident <= 0 {
+		c.MaxResident = residentBytes
+	}
 	if c.MaxFailures <= 0 {
 		c.MaxFailures = 5
+	}
+	if c.Slots == nil {
+		c.Slots = make(chan struct{}, c.Parallel)
+	}
+	if err := c.checkEpoch(); err != nil {
+		return c, err
 	}
 	c.Delays = c.Delays.withDefaults()
 	return c, nil
@@ -105,7 +124,7 @@ func (b *Bus) Consume(ctx context.Context, cfg ConsumerConfig, handle Handler) e
 		return denied("consume", cfg.Stream, nil)
 	}
 	c := &consumption{
-		bus: b, cfg: cfg, handle: handle, slots: make(chan struct{}, cfg.Parallel),
+		bus: b, cfg: cfg, handle: handle, slots: cfg.Slots,
 		log:   b.log.With("stream", cfg.Stream, "durable", cfg.Durable),
 		items: map[place]*item{}, lanes: map[string]*lane{}, settled: map[place]struct{}{},
 	}
@@ -144,6 +163,10 @@ func (c *consumption) run(ctx context.Context) error {
 	cancel()
 	c.lanesG.Wait()
 	alive.Wait()
+	if c.cfg.Epoch != "" {
+		c.removeFenced()
+		return err
+	}
 	c.release()
 	return err
 }
@@ -191,6 +214,9 @@ func (c *consumption) open(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, mapErr(ctx, "open stream "+c.cfg.Stream, err)
 	}
 	resume := c.enter(stream.CachedInfo().Created.UnixNano())
+	if c.cfg.Epoch != "" {
+		return c.openFenced(ctx, stream)
+	}
 	want := jetstream.ConsumerConfig{Durable: c.cfg.Durable, AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: -1}
 	cons, err := stream.Consumer(ctx, c.cfg.Durable)
 	switch {
@@ -289,7 +315,7 @@ func (c *consumption) watchConsumer(ctx context.Context, cancel context.CancelCa
 		if c.bus.Wait(ctx) != nil {
 			return
 		}
-		_, err := c.bus.js.Consumer(ctx, c.cfg.Stream, c.cfg.Durable)
+		_, err := c.bus.js.Consumer(ctx, c.cfg.Stream, c.cfg.durable())
 		if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 			cancel(unavailable("find consumer "+c.cfg.Durable, err))
 			return
@@ -327,7 +353,7 @@ func (c *consumption) accept(ctx context.Context, msg jetstream.Msg) error {
 	}
 	l.insert(it)
 	c.resident += it.size
-	if len(l.queue) > residentPerLane || c.resident > residentBytes {
+	if len(l.queue) > residentPerLane || c.resident > c.cfg.MaxResident {
 		c.unload(it)
 	}
 	return nil

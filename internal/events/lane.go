@@ -21,7 +21,7 @@ import (
 const (
 	// residentPerLane messages of a lane keep their bodies in memory; the others are read again when their turn comes.
 	residentPerLane = 8
-	// residentBytes limits the bodies of all lanes together.
+	// residentBytes is ConsumerConfig.MaxResident's default: the bodies of all lanes together.
 	residentBytes = 32 << 20
 	// rememberSettled is how many settled messages are known, to answer late copies without handling them again.
 	rememberSettled = 4096

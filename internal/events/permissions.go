@@ -37,6 +37,8 @@ type grant struct {
 	reads []string
 	// create and update say whether it may create missing streams and change existing ones.
 	create, update bool
+	// shares says whether it shares work with other replicas by the bucket of leases.
+	shares bool
 }
 
 // grants is who may do what; everything else is refused by the server. Only the catalog publishes commands, so nothing
@@ -53,6 +55,7 @@ var grants = map[Role]grant{
 		durables: []string{StreamCommands, StreamEvents},
 		reads:    []string{StreamDesired},
 		create:   true,
+		shares:   true,
 	},
 	RoleDrift: {
 		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDeadLetter + ">"},
@@ -129,6 +132,9 @@ func permissions(r Role) permission {
 	}
 	if g.update {
 		pub = append(pub, "$JS.API.STREAM.MSG.DELETE."+StreamDeadLetters)
+	}
+	if g.shares {
+		pub = append(pub, shareSubjects()...)
 	}
 	p := permission{
 		Publish:   subjects{Allow: pub},

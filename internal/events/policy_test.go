@@ -68,7 +68,7 @@ func TestSubjectsTakeOnlyPlainTokens(t *testing.T) {
 	}
 	for _, token := range []string{"", "*", ">", "a.b", "a b", "a\n", "é", "$JS", strings.Repeat("a", maxToken+1)} {
 		for name, err := range map[string]error{
-			"repository":  second(CommandSubject(token, "a", "e")),
+			"shard":       second(CommandSubject(token, "a", "e")),
 			"application": second(EventSubject(token, "e", "t")),
 			"environment": second(DesiredSubject("a", token)),
 		} {

@@ -35,14 +35,26 @@ const NoToken = "_"
 // below what servers accept.
 const maxToken = 100
 
-// CommandSubject gives the subject of commands for one environment in a repository: towpath.cmd.commit.<repo>.<app>.<env>.
-// The arguments are ids ("shop"), not resource names. An id that does not fit in a subject is an Invalid error naming it.
-func CommandSubject(repo, app, env string) (string, error) {
-	if err := checkTokens("repository", repo, "application", app, "environment", env); err != nil {
+// CommandSubject gives the subject of commands for one environment in a shard: towpath.cmd.commit.<shard>.<app>.<env>.
+// The shard is Shard's, the others are ids ("shop"), not resource names. An id that does not fit in a subject is an Invalid error
+// naming it.
+func CommandSubject(shard, app, env string) (string, error) {
+	if err := checkTokens("shard", shard, "application", app, "environment", env); err != nil {
 		return "", err
 	}
-	return prefixCommand + "commit." + repo + "." + app + "." + env, nil
+	return prefixCommand + "commit." + shard + "." + app + "." + env, nil
 }
+
+// CommandFilter matches the commands for one environment, in whichever shard they are, for PendingCommand.
+func CommandFilter(app, env string) (string, error) {
+	if err := checkTokens("application", app, "environment", env); err != nil {
+		return "", err
+	}
+	return prefixCommand + "commit.*." + app + "." + env, nil
+}
+
+// ShardFilter matches all commands of a shard, for Consume.
+func ShardFilter(shard string) string { return prefixCommand + "commit." + shard + ".>" }
 
 // EventSubject gives the subject of one kind of event: towpath.evt.<app>.<env>.<type>. The type may have several tokens
 // ("deployment.committed"). Use NoToken for an event that belongs to no application or environment.

@@ -96,7 +96,7 @@ type Remote interface {
 }
 
 // Credentials gives the user and password (or token) for HTTP Basic authentication. It is asked once per request, so a
-// short-lived token may be renewed inside. Two empty strings mean no authentication.
+// short-lived token may be renewed inside. Two empty strings mean no authentication, an empty user a bearer token.
 type Credentials func(ctx context.Context) (user, password string, err error)
 
 // Hooks let the composition root stop the process at the boundaries of a push, to prove that nothing is lost there. Both
@@ -111,9 +111,10 @@ type Hooks struct {
 
 // Config says which repository to open and how.
 type Config struct {
-	// URL is embedded:///name (a repository of Repos; folders are allowed in the name), http://… or https://…. An http(s)
-	// URL must carry no credentials.
+	// URL is embedded:///name (a repository of Repos; folders are allowed in the name), http://…, https://…, ssh://user@host/…
+	// or user@host:…. It must carry no password, and an http(s) URL no user either.
 	URL string
+	ssh sshAddress // of an SSH URL, by Open
 	// Repos holds the embedded repositories. Needed for an embedded URL only.
 	Repos *Repos
 	// Dir is the folder for disposable mirrors of HTTP(S) remotes; each remote takes a folder of its own inside. One process
@@ -121,6 +122,8 @@ type Config struct {
 	Dir string
 	// Credentials may be nil: no authentication.
 	Credentials Credentials
+	// SSH is the login of an SSH URL; without it nobody gets in.
+	SSH SSHCredentials
 	// Client is the HTTP client; nil means a shared one with keep-alive. Its Timeout should be zero: contexts rule.
 	Client *http.Client
 	// Timeout is the deadline of one session (fetch or push) in addition to the context's. Zero means a minute.

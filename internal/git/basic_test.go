@@ -91,9 +91,12 @@ func mustPush(t testing.TB, r git.Remote, branch, message string, changes ...git
 	return h
 }
 
-func openHTTP(t testing.TB, s *gittest.Server, name string, set func(*git.Config)) git.Remote {
+func openHTTP(t testing.TB, s gittest.Host, name string, set func(*git.Config)) git.Remote {
 	t.Helper()
 	cfg := git.Config{URL: s.URL(name), Dir: t.TempDir(), Timeout: 20 * time.Second}
+	if over, ok := s.(*gittest.SSHServer); ok {
+		cfg.SSH = loginTo(t, over)
+	}
 	if set != nil {
 		set(&cfg)
 	}

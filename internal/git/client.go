@@ -36,12 +36,30 @@ var sharedClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{Transport: t}
 })
 
-// client speaks Git's smart HTTP protocol with one repository: upload-pack by version 2, or 0 where the host knows no other,
-// and receive-pack. Its methods are called by one goroutine at a time.
-type client struct {
+// wire carries requests to a host's upload-pack and receive-pack.
+type wire interface {
+	// advertise asks what a service can do, and for its references where it does not know version 2.
+	advertise(ctx context.Context, service string) (io.ReadCloser, error)
+	// request sends one request. sent says whether the host may have seen it. The caller closes the answer.
+	request(ctx context.Context, service string, body []byte) (answer io.ReadCloser, sent bool, err error)
+	close()
+}
+
+// httpWire is smart HTTP.
+type httpWire struct {
 	base  string
 	http  *http.Client
 	creds Credentials
+}
+
+// SharedClient is the HTTP client of repositories that are given none.
+func SharedClient() *http.Client { return sharedClient() }
+
+// client speaks Git's protocol with one repository: upload-pack by version 2, or 0 where the host knows no other,
+// and receive-pack. Its methods are called by one goroutine at a time.
+type client struct {
+	base string // for the log
+	wire wire
 
 	upload  *uploadCaps      // after the first discovery
 	receive *capability.List // after the first push
@@ -56,6 +74,9 @@ type uploadCaps struct {
 }
 
 func newClient(cfg Config) *client {
+	if cfg.ssh.host != "" {
+		return &client{base: cfg.URL, wire: newSSHWire(cfg)}
+	}
 	base := cfg.Client
 	if base == nil {
 		base = sharedClient()
@@ -68,7 +89,7 @@ func newClient(cfg Config) *client {
 		}
 		return nil
 	}
-	return &client{base: cfg.URL, http: &c, creds: cfg.Credentials}
+	return &client{base: cfg.URL, wire: &httpWire{base: cfg.URL, http: &c, creds: cfg.Credentials}}
 }
 
 // statusError is an answer with another status than 200.
@@ -83,7 +104,7 @@ func (e *statusError) Error() string {
 }
 
 // do sends one request. sent says whether a connection was had, so that the host may have seen it. The caller closes the body.
-func (c *client) do(ctx context.Context, method, path, service string, body []byte) (res *http.Response, sent bool, err error) {
+func (c *httpWire) do(ctx context.Context, method, path, service string, body []byte) (res *http.Response, sent bool, err error) {
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }}
 	var content io.Reader
 	if body != nil {
@@ -106,8 +127,11 @@ func (c *client) do(ctx context.Context, method, path, service string, body []by
 		if err != nil {
 			return nil, false, fmt.Errorf("credentials: %w", err)
 		}
-		if user != "" || password != "" {
+		switch {
+		case user != "":
 			req.SetBasicAuth(user, password)
+		case password != "":
+			req.Header.Set("Authorization", "Bearer "+password)
 		}
 	}
 	res, err = c.http.Do(req)
@@ -126,21 +150,41 @@ func (c *client) do(ctx context.Context, method, path, service string, body []by
 	return nil, sent, &statusError{status: res.StatusCode, words: text, retry: res.Header.Get("Retry-After")}
 }
 
+func (c *httpWire) advertise(ctx context.Context, service string) (io.ReadCloser, error) {
+	res, _, err := c.do(ctx, http.MethodGet, "/info/refs?service="+service, service, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.follow(res, service); err != nil {
+		res.Body.Close()
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+func (c *httpWire) request(ctx context.Context, service string, body []byte) (io.ReadCloser, bool, error) {
+	res, sent, err := c.do(ctx, http.MethodPost, "/"+service, service, body)
+	if err != nil {
+		return nil, sent, err
+	}
+	return res.Body, sent, nil
+}
+
+// close leaves the connections to the client, which others share.
+func (c *httpWire) close() {}
+
 // discover asks what the host's upload-pack can do, once; a version 0 host tells its references with it, so there it is
 // asked every time.
 func (c *client) discover(ctx context.Context) error {
 	if c.upload != nil && c.upload.v2 {
 		return nil
 	}
-	res, _, err := c.do(ctx, http.MethodGet, "/info/refs?service="+uploadPack, uploadPack, nil)
+	body, err := c.wire.advertise(ctx, uploadPack)
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	if err := c.follow(res, uploadPack); err != nil {
-		return err
-	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, 256<<20))
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, maxAdvertisement))
 	if err != nil {
 		return err
 	}
@@ -149,7 +193,7 @@ func (c *client) discover(ctx context.Context) error {
 }
 
 // follow takes over where a redirect of the discovery led to, on the same host.
-func (c *client) follow(res *http.Response, service string) error {
+func (c *httpWire) follow(res *http.Response, service string) error {
 	if t := res.Header.Get("Content-Type"); t != "application/x-"+service+"-advertisement" {
 		return fmt.Errorf("%w: the URL gives %q; is it a repository's?", errNotPkt, t)
 	}
@@ -228,12 +272,12 @@ func (c *client) tip(ctx context.Context, branch string) (Hash, error) {
 	writeDelim(&b)
 	writePkt(&b, "ref-prefix %s\n", ref)
 	writeFlush(&b)
-	res, _, err := c.do(ctx, http.MethodPost, "/"+uploadPack, uploadPack, b.Bytes())
+	answer, _, err := c.wire.request(ctx, uploadPack, b.Bytes())
 	if err != nil {
 		return ZeroHash, err
 	}
-	defer res.Body.Close()
-	p := newPktReader(res.Body)
+	defer answer.Close()
+	p := newPktReader(answer)
 	tip := ZeroHash
 	for {
 		kind, line, err := p.line()
@@ -241,7 +285,7 @@ func (c *client) tip(ctx context.Context, branch string) (Hash, error) {
 			return ZeroHash, fmt.Errorf("the list of references ends early: %w", err)
 		}
 		if kind != pktData {
-			return tip, drain(res.Body)
+			return tip, drain(answer)
 		}
 		if id, name, _ := strings.Cut(line, " "); name == ref {
 			tip = NewHash(id)
@@ -275,19 +319,19 @@ func (c *client) fetch(ctx context.Context, spec want, w io.Writer) (shallow []H
 	if c.upload.v2 {
 		body = c.fetchV2(spec)
 	}
-	res, _, err := c.do(ctx, http.MethodPost, "/"+uploadPack, uploadPack, body)
+	answer, _, err := c.wire.request(ctx, uploadPack, body)
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	p := newPktReader(res.Body)
+	defer answer.Close()
+	p := newPktReader(answer)
 	if shallow, err = c.fetchHeader(p, spec); err != nil {
 		return nil, err
 	}
 	if _, err := io.Copy(w, &bandReader{p: p}); err != nil {
 		return nil, fmt.Errorf("receive the pack: %w", err)
 	}
-	return shallow, drain(res.Body)
+	return shallow, drain(answer)
 }
 
 func (c *client) fetchV2(spec want) []byte {
@@ -380,9 +424,13 @@ func (c *client) fetchHeader(p *pktReader, spec want) (shallow []Hash, err error
 func hostError(err error) error {
 	var status *statusError
 	var ours *errs.Error
+	var no *sshRefusal
 	switch {
 	case errors.As(err, &ours) || errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &no):
+		return errs.New(errs.Denied, errorsv1.Reason_REASON_PERMISSION_DENIED,
+			"the Git host has no such repository for this key, or does not let it in: %s", no.words).Because(err)
 	case errors.As(err, &status):
 		switch status.status {
 		case http.StatusUnauthorized:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -31,16 +30,13 @@ func (c *client) receiveCaps(ctx context.Context) (*capability.List, error) {
 	if c.receive != nil {
 		return c.receive, nil
 	}
-	res, _, err := c.do(ctx, http.MethodGet, "/info/refs?service="+receivePack, receivePack, nil)
+	body, err := c.wire.advertise(ctx, receivePack)
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	if err := c.follow(res, receivePack); err != nil {
-		return nil, err
-	}
+	defer body.Close()
 	adv := packp.NewAdvRefs()
-	if err := adv.Decode(res.Body); err != nil && !errors.Is(err, packp.ErrEmptyAdvRefs) {
+	if err := adv.Decode(body); err != nil && !errors.Is(err, packp.ErrEmptyAdvRefs) {
 		return nil, fmt.Errorf("%w: %w", errNotPkt, err)
 	}
 	if !adv.Capabilities.Supports(capability.ReportStatus) {
@@ -56,7 +52,7 @@ func (c *client) push(ctx context.Context, ref string, old, new Hash, pack []byt
 	if err != nil {
 		return verdict{err: err}
 	}
-	res, sent, err := c.do(ctx, http.MethodPost, "/"+receivePack, receivePack, body)
+	answer, sent, err := c.wire.request(ctx, receivePack, body)
 	if err != nil {
 		v := verdict{sent: sent, err: err}
 		var status *statusError
@@ -65,11 +61,11 @@ func (c *client) push(ctx context.Context, ref string, old, new Hash, pack []byt
 		}
 		return v
 	}
-	defer res.Body.Close()
-	v := readReport(res.Body, ref, sideband)
+	defer answer.Close()
+	v := readReport(answer, ref, sideband)
 	v.sent = true
 	if v.err == nil {
-		_ = drain(res.Body) // the report is complete; what follows it changes nothing
+		_ = drain(answer) // the report is complete; what follows it changes nothing
 	}
 	return v
 }

@@ -28,7 +28,8 @@ var errCorrupt = errors.New("the data is damaged")
 type Refused struct {
 	// Words are the host's own: the reference's status and what it printed. They are for a person; nothing may depend on them.
 	Words string
-	// Status is the HTTP status when the host refused the request itself (401, 403, 404, 413), else zero.
+	// Status is the HTTP status when the host refused the request itself (401, 403, 404, 413), else zero. Over SSH it is 403
+	// when the host refused the session.
 	Status int
 }
 

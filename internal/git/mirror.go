@@ -20,7 +20,8 @@ const (
 	maxMirrorPacks = 30      // from here on, small packs are put together
 	maxMirrorBytes = 1 << 30 // by which a mirror may grow before it is fetched anew
 	maxShallows    = 256     // commits with cut history; from here on, the mirror is fetched anew
-	historyDepth   = 32      // commits fetched at once when somebody reads on behind the cut
+	historyDepth   = 32      // commits fetched when somebody reads on behind the cut, twice as many each further time
+	maxHistory     = 2048    // and at the most
 	blobBatch      = 1000    // files fetched in one session
 )
 
@@ -39,6 +40,7 @@ type mirror struct {
 	mu       sync.Mutex // one session at a time, and whatever replaces the store
 	tips     map[string]Hash
 	shallows []Hash
+	behind   int   // commits to fetch when somebody reads on behind the cut
 	fresh    int64 // size of the copy in bytes when it was last fetched anew
 
 	storeMu sync.RWMutex
@@ -143,7 +145,7 @@ func (m *mirror) rebuild() error {
 	}
 	m.setStore(st)
 	clear(m.tips)
-	m.shallows, m.fresh = nil, 0
+	m.shallows, m.behind, m.fresh = nil, 0, 0
 	return nil
 }
 
@@ -281,6 +283,10 @@ func (m *mirror) addShallows(ids []Hash) error {
 			m.shallows = append(m.shallows, h)
 		}
 	}
+	return m.saveShallows()
+}
+
+func (m *mirror) saveShallows() error {
 	var b strings.Builder
 	for _, h := range m.shallows {
 		b.WriteString(h.String() + "\n")
@@ -311,6 +317,7 @@ func (m *mirror) Close() error {
 		return nil
 	}
 	m.closed = true
+	m.client.wire.close()
 	m.store().close()
 	return m.lock.Close()
 }

@@ -137,6 +137,10 @@ func notLookedAt(status int) bool {
 // notSent maps a push that certainly did not happen.
 func (m *mirror) notSent(branch string, err error) error {
 	var status *statusError
+	var no *sshRefusal
+	if errors.As(err, &no) {
+		return refused(branch, &Refused{Words: no.words, Status: http.StatusForbidden})
+	}
 	if !errors.As(err, &status) {
 		return hostError(err)
 	}

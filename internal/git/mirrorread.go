@@ -41,7 +41,8 @@ func (m *mirror) getMissing(ctx context.Context, h Hash, typ plumbing.ObjectType
 	spec := want{ids: []Hash{h}}
 	switch typ {
 	case plumbing.CommitObject:
-		spec.depth, spec.haves, spec.shallows = historyDepth, m.haves(), m.shallows
+		m.behind = min(max(2*m.behind, historyDepth), maxHistory)
+		spec.depth, spec.haves, spec.shallows = m.behind, m.haves(), m.shallows
 	case plumbing.BlobObject:
 		spec.blobs = true
 	default: // a tree comes with the trees in it
@@ -49,6 +50,8 @@ func (m *mirror) getMissing(ctx context.Context, h Hash, typ plumbing.ObjectType
 	err := m.download(ctx, spec)
 	var theirs *remoteError
 	switch {
+	case err == nil && typ == plumbing.CommitObject:
+		return m.mendShallows(ctx)
 	case err == nil:
 		return nil
 	case errors.As(err, &theirs):
@@ -57,6 +60,21 @@ func (m *mirror) getMissing(ctx context.Context, h Hash, typ plumbing.ObjectType
 	default:
 		return hostError(err)
 	}
+}
+
+// mendShallows forgets the cuts behind which history goes on by now. Else each further step into the past would leave one more,
+// until there are so many that the mirror is fetched anew.
+func (m *mirror) mendShallows(ctx context.Context) error {
+	st := m.store()
+	left := slices.DeleteFunc(slices.Clone(m.shallows), func(h Hash) bool {
+		c, err := st.Commit(ctx, h)
+		return err == nil && !slices.ContainsFunc(c.Parents, func(p Hash) bool { return !st.has(p) })
+	})
+	if len(left) == len(m.shallows) {
+		return nil
+	}
+	m.shallows = left
+	return m.saveShallows()
 }
 
 // prefetchBlobs gets many files in few sessions.

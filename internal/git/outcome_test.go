@@ -82,7 +82,10 @@ func isRefused(status int) func(error) bool {
 }
 
 func TestALostAnswerWithAnotherPushOnTopIsUnknown(t *testing.T) {
-	s := gittest.NewServer(t)
+	overBoth(t, testALostAnswerWithAnotherPushOnTopIsUnknown)
+}
+
+func testALostAnswerWithAnotherPushOnTopIsUnknown(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	r := openHTTP(t, s, "app", nil)
 	mustPush(t, r, "main", "first", file("a", "1"))
@@ -99,8 +102,9 @@ func TestALostAnswerWithAnotherPushOnTopIsUnknown(t *testing.T) {
 	}
 }
 
-func TestAnOldTipIsMoved(t *testing.T) {
-	s := gittest.NewServer(t)
+func TestAnOldTipIsMoved(t *testing.T) { overBoth(t, testAnOldTipIsMoved) }
+
+func testAnOldTipIsMoved(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	r := openHTTP(t, s, "app", nil)
 	tip := mustPush(t, r, "main", "first", file("a", "1"))
@@ -122,8 +126,9 @@ func TestAnOldTipIsMoved(t *testing.T) {
 	bare.Fsck()
 }
 
-func TestAHooksWordsReachTheCaller(t *testing.T) {
-	s := gittest.NewServer(t)
+func TestAHooksWordsReachTheCaller(t *testing.T) { overBoth(t, testAHooksWordsReachTheCaller) }
+
+func testAHooksWordsReachTheCaller(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	r := openHTTP(t, s, "app", nil)
 	tip := mustPush(t, r, "main", "first", file("a", "1"))
@@ -142,7 +147,10 @@ func TestAHooksWordsReachTheCaller(t *testing.T) {
 }
 
 func TestASubtreeThatTheHostDoesNotHaveIsRefused(t *testing.T) {
-	s := gittest.NewServer(t)
+	overBoth(t, testASubtreeThatTheHostDoesNotHaveIsRefused)
+}
+
+func testASubtreeThatTheHostDoesNotHaveIsRefused(t *testing.T, s gittest.Host) {
 	s.Create("app")
 	lost := git.NewHash(strings.Repeat("12", 20))
 	for name, r := range map[string]git.Remote{
@@ -164,7 +172,10 @@ func TestASubtreeThatTheHostDoesNotHaveIsRefused(t *testing.T) {
 }
 
 func TestAPushOverTheCapIsRefusedBeforeItIsSent(t *testing.T) {
-	s := gittest.NewServer(t)
+	overBoth(t, testAPushOverTheCapIsRefusedBeforeItIsSent)
+}
+
+func testAPushOverTheCapIsRefusedBeforeItIsSent(t *testing.T, s gittest.Host) {
 	s.Create("app")
 	random := make([]byte, 200_000)
 	for i := range random {
@@ -205,8 +216,9 @@ func TestCredentialsAreSentAndNeverShown(t *testing.T) {
 	}
 }
 
-func TestAHostOfTheOldProtocolWorksToo(t *testing.T) {
-	s := gittest.NewServer(t)
+func TestAHostOfTheOldProtocolWorksToo(t *testing.T) { overBoth(t, testAHostOfTheOldProtocolWorksToo) }
+
+func testAHostOfTheOldProtocolWorksToo(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	bare.Git("config", "uploadpack.allowAnySHA1InWant", "true")
 	s.ForgetProtocol()
@@ -251,7 +263,10 @@ func checkSubtree(t *testing.T, r git.Remote, path string, want map[string]strin
 }
 
 func TestFilesAreFetchedWhenReadAndAllAtOnce(t *testing.T) {
-	s := gittest.NewServer(t)
+	overBoth(t, testFilesAreFetchedWhenReadAndAllAtOnce)
+}
+
+func testFilesAreFetchedWhenReadAndAllAtOnce(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	want := map[string]string{}
 	files := map[string][]byte{}
@@ -272,8 +287,9 @@ func TestFilesAreFetchedWhenReadAndAllAtOnce(t *testing.T) {
 	}
 }
 
-func TestADamagedMirrorIsFetchedAnew(t *testing.T) {
-	s := gittest.NewServer(t)
+func TestADamagedMirrorIsFetchedAnew(t *testing.T) { overBoth(t, testADamagedMirrorIsFetchedAnew) }
+
+func testADamagedMirrorIsFetchedAnew(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	bare.Commit("main", "theirs", map[string][]byte{"a/b": []byte("1"), "c": []byte("2")})
 	dir := t.TempDir()
@@ -325,7 +341,10 @@ func flipBits(path string) error {
 }
 
 func TestForeignHistoryIsFollowedHoweverItMoves(t *testing.T) {
-	s := gittest.NewServer(t)
+	overBoth(t, testForeignHistoryIsFollowedHoweverItMoves)
+}
+
+func testForeignHistoryIsFollowedHoweverItMoves(t *testing.T, s gittest.Host) {
 	bare := s.Create("app")
 	r := openHTTP(t, s, "app", nil)
 	mustPush(t, r, "main", "first", file("a/b", "1"), file("c/d", "2"))
@@ -392,8 +411,9 @@ func TestWritersOnOneBranchLoseNothing(t *testing.T) {
 	}
 }
 
-func TestHooksAreCalledAtTheBoundaries(t *testing.T) {
-	s := gittest.NewServer(t)
+func TestHooksAreCalledAtTheBoundaries(t *testing.T) { overBoth(t, testHooksAreCalledAtTheBoundaries) }
+
+func testHooksAreCalledAtTheBoundaries(t *testing.T, s gittest.Host) {
 	s.Create("app")
 	var calls []string
 	hooks := git.Hooks{
@@ -426,7 +446,21 @@ func TestURLsHaveOneSpelling(t *testing.T) {
 		"embedded://host/a":               "",
 		"embedded:///../a":                "",
 		"embedded:///a.git/b":             "",
-		"ssh://git@example.com/x":         "",
+		"ssh://git@example.com/x":         "ssh://git@example.com/x",
+		"git@Example.com:team/x.git":      "ssh://git@example.com/team/x.git",
+		"ssh://Example.com:22/team/x/":    "ssh://git@example.com/team/x",
+		"SSH://bot@example.com:2222/x":    "ssh://bot@example.com:2222/x",
+		"bot@[::1]:x":                     "ssh://bot@[::1]/x",
+		"ssh://git@[::1]:2222/x":          "ssh://git@[::1]:2222/x",
+		"git@example.com:~me/x":           "ssh://git@example.com/~me/x",
+		"ssh://git@example.com/~me/x":     "ssh://git@example.com/~me/x",
+		"ssh://git:hunter2@example.com/x": "",
+		"git:hunter2@example.com:x":       "",
+		"git@example.com:":                "",
+		"git@example.com:--upload-pack=x": "",
+		"ssh://-oProxyCommand=x/x":        "",
+		"ssh://git@example.com/":          "",
+		"ssh://git@example.com/x?y=z":     "",
 		"/a/path":                         "",
 		"https://example.com/x?token=abc": "",
 		"https:///x":                      "",

@@ -89,7 +89,8 @@ func TestCommittersAnswerDecidesWhatACancellationComesTo(t *testing.T) {
 				return nil
 			})
 			m := b.cancels()[0]
-			if cmd := b.lastCommand(t); m.Subject != "towpath.cmd.commit.default.shop.dev.cancel" || m.Body.(*eventsv1.CancelRequested).GetRequestId() != cmd.GetRequestId() {
+			shard := events.Shard(b.lastCommand(t).GetRepository().GetUrl(), b.lastCommand(t).GetRepository().GetBranch())
+			if cmd := b.lastCommand(t); m.Subject != "towpath.cmd.commit."+shard+".shop.dev.cancel" || m.Body.(*eventsv1.CancelRequested).GetRequestId() != cmd.GetRequestId() {
 				t.Errorf("request to withdraw: %v", m)
 			}
 			must(t, handle(t.Context(), tc.answer))

@@ -24,13 +24,14 @@ func repositoryRef(r *catalogv1.Repository) *committerv1.RepositoryRef {
 	}
 }
 
-func commandSubject(env rules.Env, repository string) (string, error) {
-	return events.CommandSubject(strings.TrimPrefix(repository, "repositories/"), env.App, env.ID)
+// commandSubject is where the committer that writes the branch listens.
+func commandSubject(env rules.Env, ref *committerv1.RepositoryRef) (string, error) {
+	return events.CommandSubject(events.Shard(ref.GetUrl(), ref.GetBranch()), env.App, env.ID)
 }
 
 // cancelSubject is where the committer is asked to withdraw a deployment: beside its command, not behind it.
-func cancelSubject(env rules.Env, repository string) (string, error) {
-	subject, err := commandSubject(env, repository)
+func cancelSubject(env rules.Env, ref *committerv1.RepositoryRef) (string, error) {
+	subject, err := commandSubject(env, ref)
 	return subject + ".cancel", err
 }
 

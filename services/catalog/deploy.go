@@ -38,6 +38,8 @@ type order struct {
 	current func(ctx context.Context) (current, error)
 	// origin says by which way it came; told from the call when empty.
 	origin string
+	// byItself tells that no person named the environment: then it is refused while a rollback holds it.
+	byItself bool
 	// also adds to the transaction what happens together with the deployment; nil for nothing.
 	also func(tx *store.Tx) error
 }
@@ -187,7 +189,7 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 	if err := s.refuseMoving(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := s.refuseHeld(c, o.kind); err != nil {
+	if err := errors.Join(refuseHeldByRollback(o, c), s.refuseHeld(c, o.kind)); err != nil {
 		return nil, err
 	}
 	next, err := s.decided(ctx, c, o.decide)

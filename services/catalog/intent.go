@@ -38,6 +38,7 @@ func (s *Service) goAhead(ctx context.Context, tx *store.Tx, env rules.Env, e *c
 		return err
 	}
 	e.Intent = d.GetIntent()
+	settleHold(e, d)
 	if d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
 		beginRemoval(tx, envKey(env), e)
 	}
@@ -99,6 +100,7 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 		return err
 	}
 	e.Intent = carrier.GetIntent()
+	settleHold(e, carrier)
 	if carrier == nil {
 		e.Intent = rules.EmptyState().Intent
 	}

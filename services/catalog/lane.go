@@ -199,7 +199,7 @@ func (o *outbox) message(ctx context.Context, env rules.Env, d *catalogv1.Deploy
 	if err != nil {
 		return events.Message{}, err
 	}
-	subject, err := commandSubject(env, d.GetRepository())
+	subject, err := commandSubject(env, cmd.GetRepository())
 	return events.Message{
 		Subject: subject, ID: repeated(d.GetName()+"@1"+rules.ClaimsRound(d), repeat), Type: typePrefix + "deployment.requested", Source: source,
 		Resource: d.GetName(), Time: d.GetCreateTime().AsTime(), Body: cmd,
@@ -215,10 +215,6 @@ func repeated(id string, repeat int) string {
 
 // cancel asks the committer to withdraw a deployment that it has.
 func (o *outbox) cancel(l *lane, d *catalogv1.Deployment, repeat int) error {
-	subject, err := cancelSubject(l.env, d.GetRepository())
-	if err != nil {
-		return err
-	}
 	l.cancelling, l.cancels = d.GetGeneration(), repeat
 	l.expect(o.cfg.RepublishAfter << min(repeat, 10))
 	name := d.GetName()
@@ -230,12 +226,14 @@ func (o *outbox) cancel(l *lane, d *catalogv1.Deployment, repeat int) error {
 		if err != nil {
 			return events.Message{}, err
 		}
+		ref := repositoryRef(c.site.repo)
+		subject, err := cancelSubject(l.env, ref)
 		return events.Message{
 			Subject: subject, ID: repeated(name+"/cancel@1", repeat), Type: typePrefix + "deployment.cancel", Source: source, Resource: name,
 			Time: d.GetCancellation().GetTime().AsTime(), Body: &eventsv1.CancelRequested{
-				Deployment: name, Generation: d.GetGeneration(), Repository: repositoryRef(c.site.repo), Path: d.GetPath(), RequestId: commandID(d),
+				Deployment: name, Generation: d.GetGeneration(), Repository: ref, Path: d.GetPath(), RequestId: commandID(d),
 			},
-		}, nil
+		}, err
 	}})
 	return nil
 }

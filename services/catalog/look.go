@@ -8,6 +8,7 @@ import (
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
@@ -100,7 +101,7 @@ func (o *outbox) lookAtHeld(ctx context.Context, all bool) error {
 
 // lost reports whether the event server no longer has the command. During an outage nobody can tell, so it is not lost.
 func (o *outbox) lost(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (bool, error) {
-	subject, err := commandSubject(env, d.GetRepository())
+	subject, err := events.CommandFilter(env.App, env.ID) // wherever it was sent: its repository may have another address by now
 	if err != nil {
 		return false, err
 	}
@@ -108,11 +109,11 @@ func (o *outbox) lost(ctx context.Context, env rules.Env, d *catalogv1.Deploymen
 }
 
 func (o *outbox) cancelLost(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (bool, error) {
-	subject, err := cancelSubject(env, d.GetRepository())
+	subject, err := events.CommandFilter(env.App, env.ID)
 	if err != nil {
 		return false, err
 	}
-	return o.notPending(ctx, subject)
+	return o.notPending(ctx, subject+".cancel")
 }
 
 func (o *outbox) notPending(ctx context.Context, subject string) (bool, error) {

@@ -127,6 +127,9 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 	if err := checkCloneURL(rules.Sample(msg.GetUrl())); err != nil {
 		return err
 	}
+	if err := checkRepositoryAccess(msg); err != nil {
+		return err
+	}
 	if err := rules.CheckBranchTemplate("repository.branch", msg.GetBranch()); err != nil {
 		return err
 	}
@@ -145,6 +148,9 @@ func checkCloneURL(raw string) error {
 	if raw == "" {
 		return errs.InvalidField(field, "is empty; give a clone URL such as https://git.example.com/team/deployments.git, or embedded:///deployments")
 	}
+	if _, ssh, err := sshURL(raw); ssh {
+		return err
+	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
@@ -156,7 +162,7 @@ func checkCloneURL(raw string) error {
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.RawQuery == "" && u.Fragment == "":
 		return nil
 	}
-	return errs.InvalidField(field, "cannot be used; give an http or https clone URL, or embedded:///{name} with lower-case letters, digits, \".\", \"_\" and \"-\"")
+	return errs.InvalidField(field, "cannot be used; give an http, https or ssh clone URL (git@host:path too), or embedded:///{name} with lower-case letters, digits, \".\", \"_\" and \"-\"")
 }
 
 // environmentOf names an environment of the application, "" when it has none.

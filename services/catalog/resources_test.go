@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -151,11 +152,24 @@ func TestRepositoriesAreChecked(t *testing.T) {
 		repo  *catalogv1.Repository
 		field string
 	}{
-		"a password in the URL":  {&catalogv1.Repository{Url: "https://u:p@git.example.com/x.git"}, "repository.url"},
-		"a scheme nobody serves": {&catalogv1.Repository{Url: "ftp://git.example.com/x"}, "repository.url"},
-		"a path out of the data": {&catalogv1.Repository{Url: "embedded:///../x"}, "repository.url"},
-		"a broken branch":        {&catalogv1.Repository{Url: "embedded:///x", Branch: "a b"}, "repository.branch"},
-		"an unknown placeholder": {&catalogv1.Repository{Url: "embedded:///x", PathTemplate: "{owner}"}, "repository.path_template"},
+		"a password in the URL":                    {&catalogv1.Repository{Url: "https://u:p@git.example.com/x.git"}, "repository.url"},
+		"a password in an SSH URL":                 {&catalogv1.Repository{Url: "ssh://git:p@git.example.com/x.git", Credentials: "key"}, "repository.url"},
+		"a password in the short form":             {&catalogv1.Repository{Url: "git:p@git.example.com:x.git", Credentials: "key"}, "repository.url"},
+		"an SSH URL without a path":                {&catalogv1.Repository{Url: "ssh://git@git.example.com", Credentials: "key"}, "repository.url"},
+		"SSH without credentials":                  {&catalogv1.Repository{Url: "git@git.example.com:x.git"}, "repository.credentials"},
+		"credentials that are a path":              {&catalogv1.Repository{Url: "embedded:///x", Credentials: "../key"}, "repository.credentials"},
+		"credentials that are a user and password": {&catalogv1.Repository{Url: "embedded:///x", Credentials: "bot:hunter2"}, "repository.credentials"},
+		"a path as the forge's credentials":        {&catalogv1.Repository{Url: "embedded:///x", Forge: &committerv1.Forge{Credentials: "a/b"}}, "repository.forge.credentials"},
+		"a path as the webhook's credentials":      {&catalogv1.Repository{Url: "embedded:///x", Forge: &committerv1.Forge{WebhookCredentials: "a/b"}}, "repository.forge.webhook_credentials"},
+		"a signature without a key":                {&catalogv1.Repository{Url: "embedded:///x", Signing: &committerv1.Signing{Format: committerv1.Signing_FORMAT_SSH}}, "repository.signing.credentials"},
+		"a key without a format":                   {&catalogv1.Repository{Url: "embedded:///x", Signing: &committerv1.Signing{Credentials: "key"}}, "repository.signing.format"},
+		"a key that is a path":                     {&catalogv1.Repository{Url: "embedded:///x", Signing: &committerv1.Signing{Format: committerv1.Signing_FORMAT_GPG, Credentials: "/etc/key"}}, "repository.signing.credentials"},
+		"a committer with angle brackets":          {&catalogv1.Repository{Url: "embedded:///x", Signing: &committerv1.Signing{CommitterName: "a <b>"}}, "repository.signing.committer_name"},
+		"a committer without an address":           {&catalogv1.Repository{Url: "embedded:///x", Signing: &committerv1.Signing{CommitterEmail: "nobody"}}, "repository.signing.committer_email"},
+		"a scheme nobody serves":                   {&catalogv1.Repository{Url: "ftp://git.example.com/x"}, "repository.url"},
+		"a path out of the data":                   {&catalogv1.Repository{Url: "embedded:///../x"}, "repository.url"},
+		"a broken branch":                          {&catalogv1.Repository{Url: "embedded:///x", Branch: "a b"}, "repository.branch"},
+		"an unknown placeholder":                   {&catalogv1.Repository{Url: "embedded:///x", PathTemplate: "{owner}"}, "repository.path_template"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.api.CreateRepository(t.Context(), &catalogv1.CreateRepositoryRequest{RepositoryId: "repo", Repository: tc.repo})

@@ -181,7 +181,7 @@ func (s *Service) changeApplicationVariable(ctx context.Context, o variableOrder
 	}
 	out := &catalogv1.SetVariableResponse{Variable: v}
 	if o.rollout == catalogv1.Rollout_ROLLOUT_ALL {
-		out.Deployments, err = s.rollOut(ctx, o, v)
+		out.Deployments, out.HeldEnvironments, err = s.rollOut(ctx, o, v)
 	}
 	return out, err
 }
@@ -272,7 +272,7 @@ func (s *Service) readers(ctx context.Context, o variableOrder) ([]rules.Env, er
 
 // checkRollout refuses a variable with which an environment could not be rendered, before anything is written.
 func (s *Service) checkRollout(ctx context.Context, o variableOrder, v *catalogv1.Variable) error {
-	envs, err := s.readers(ctx, o)
+	envs, _, err := s.rolloutTargets(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -309,11 +309,11 @@ func inEnvironment(env rules.Env, err error) error {
 
 // rollOut makes a deployment for every environment that reads the variable. Each has a request id of its own that follows from the
 // call's, so that a call that is repeated goes on where the first one was interrupted. Without a request id there is nothing to
-// repeat.
-func (s *Service) rollOut(ctx context.Context, o variableOrder, v *catalogv1.Variable) ([]*catalogv1.Deployment, error) {
-	envs, err := s.readers(ctx, o)
+// repeat. Environments that a rollback holds are left out, and told.
+func (s *Service) rollOut(ctx context.Context, o variableOrder, v *catalogv1.Variable) ([]*catalogv1.Deployment, []string, error) {
+	envs, held, err := s.rolloutTargets(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id := o.request.id
 	if id == "" {
@@ -321,16 +321,20 @@ func (s *Service) rollOut(ctx context.Context, o variableOrder, v *catalogv1.Var
 	}
 	decide, err := s.change(ctx, &catalogv1.Change{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var out []*catalogv1.Deployment
 	var missed []string
 	var first error
 	for _, env := range envs {
 		d, err := s.deploy(ctx, order{
-			env: env, kind: catalogv1.Deployment_KIND_CHANGE, message: o.message, decide: decide,
+			env: env, kind: catalogv1.Deployment_KIND_CHANGE, message: o.message, decide: decide, byItself: true,
 			request: request{"deployments/" + envKey(env), id + "#rollout", o.request.content},
 		}, s.accept)
+		if errs.ReasonOf(err) == errorsv1.Reason_REASON_HELD_BY_ROLLBACK { // rolled back just now
+			held = append(held, env.Name())
+			continue
+		}
 		if err != nil {
 			missed = append(missed, env.Name())
 			first = errors.Join(first, err)
@@ -339,14 +343,14 @@ func (s *Service) rollOut(ctx context.Context, o variableOrder, v *catalogv1.Var
 		out = append(out, d)
 	}
 	if len(missed) == 0 {
-		return out, nil
+		return out, held, nil
 	}
 	var e *errs.Error
 	if !errors.As(first, &e) {
-		return nil, first
+		return nil, nil, first
 	}
 	said := *e
 	said.Msg = v.GetName() + " is changed and " + itoa(len(out)) + " of " + itoa(len(envs)) + " environments get it, but not " +
 		strings.Join(missed, ", ") + ": " + e.Msg + "; repeat the call with the same request_id, or deploy there"
-	return nil, (&said).With("environments", strings.Join(missed, ","))
+	return nil, nil, (&said).With("environments", strings.Join(missed, ","))
 }

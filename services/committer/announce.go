@@ -57,11 +57,18 @@ func (s *Service) announce(ctx context.Context, t *task, o outcome) error {
 			return err
 		}
 	}
+	o, err := s.leavePlaces(ctx, t, o)
+	if err != nil {
+		return err
+	}
 	return s.announceCommitted(ctx, t, o)
 }
 
 // announceCommitted tells of the commit alone.
 func (s *Service) announceCommitted(ctx context.Context, t *task, o outcome) error {
+	if err := s.overwritten(ctx, t, o); err != nil {
+		return err
+	}
 	if err := s.publish(ctx, t.dep, typeCommitted, t.cmd.GetDeployment()+"/committed", t.cmd.GetDeployment(), committed(t, o)); err != nil {
 		return err
 	}
@@ -74,7 +81,8 @@ func (s *Service) announceCommitted(ctx context.Context, t *task, o outcome) err
 func desired(t *task, o outcome) *eventsv1.DesiredState {
 	return &eventsv1.DesiredState{
 		Environment: t.dep.EnvironmentName(), Deployment: t.cmd.GetDeployment(), Generation: o.state.Generation,
-		Repository: t.cmd.GetRepository(), Path: o.state.Path, Commit: o.commit.String(), Tree: o.state.Tree, Removed: o.state.Removed,
+		Repository: t.cmd.GetRepository(), Path: o.state.Path, Commit: o.commit.String(), Tree: o.tree(), Removed: o.state.Removed,
+		Parts: o.parts, MainTree: o.mainTree(),
 		Target: t.cmd.GetTarget(), Namespace: t.cmd.GetNamespace(), AutomaticSync: t.cmd.GetAutomaticSync(), SelfHeal: t.cmd.GetSelfHeal(),
 	}
 }
@@ -82,8 +90,9 @@ func desired(t *task, o outcome) *eventsv1.DesiredState {
 func committed(t *task, o outcome) *eventsv1.DeploymentCommitted {
 	return &eventsv1.DeploymentCommitted{
 		Deployment: t.cmd.GetDeployment(), Generation: o.state.Generation, Repository: t.cmd.GetRepository().GetName(),
-		Branch: t.cmd.GetRepository().GetBranch(), Path: o.state.Path, Commit: o.commit.String(), Tree: o.state.Tree,
-		Sha256: o.state.SHA256, Unchanged: o.state.Unchanged, RendererVersion: o.state.RendererVersion, FilesChanged: o.state.FilesChanged,
+		Branch: t.cmd.GetRepository().GetBranch(), Path: o.state.Path, Commit: o.commit.String(), Tree: o.tree(),
+		Parts: o.committedParts(), MainTree: o.mainTree(), Warnings: o.warnings,
+		Sha256: o.state.SHA256, Unchanged: o.unchanged(), RendererVersion: o.state.RendererVersion, FilesChanged: o.state.FilesChanged,
 		RenderStartTime: timestamppb.New(t.renderStart), CommitStartTime: timestamppb.New(t.commitStart), CommitEndTime: timestamppb.New(o.end),
 	}
 }
@@ -140,6 +149,10 @@ func (s *Service) wait(ctx context.Context, t *task, d events.Delivery, stage st
 func (s *Service) deadLetter(ctx context.Context, d events.Delivery, dead events.DeadLetter) {
 	if d.Type == typePrefix+typeCancel { // the deployment goes on as if nobody had asked; the catalog asks again
 		s.log.Error("a request to withdraw a deployment was given up", "deployment", d.Resource, "reason", dead.Reason)
+		return
+	}
+	if d.Type == typePrefix+typeForeignDecision { // the catalog asks again
+		s.log.Error("a decision about a foreign change was given up", "environment", d.Resource, "reason", dead.Reason)
 		return
 	}
 	dep, err := rules.ParseDeployment(d.Resource)

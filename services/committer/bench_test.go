@@ -2,10 +2,15 @@ package committer_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 )
 
 // bundle is what a small service needs: six manifests of about a kilobyte.
@@ -61,4 +66,74 @@ func BenchmarkHundredAtOnce(b *testing.B) {
 		w, _ := remote(b)
 		run(b, w)
 	})
+}
+
+// at gives a world whose repository is where TOWPATH_BENCH_GIT says, so that bench can let others write the same one; without it, an
+// empty one behind a server of its own.
+func at(b *testing.B) *world {
+	url := os.Getenv("TOWPATH_BENCH_GIT")
+	if url == "" {
+		w, _ := remote(b)
+		return w
+	}
+	return newWorld(b, []option{func(w *world) { w.repo.Url = url }})
+}
+
+// benchFolder is in the middle of the folders of such a repository.
+const benchFolder = "apps/team-000/app-000/prod"
+
+// round deploys once and gives the time from before the command is published until its commit is durable.
+func round(w *world, cmd *eventsv1.DeploymentRequested) time.Duration {
+	start := time.Now()
+	w.send(cmd)
+	return w.committed(cmd.GetDeployment()).GetCommitEndTime().AsTime().Sub(start)
+}
+
+func reportPercentiles(b *testing.B, times []time.Duration) {
+	slices.Sort(times)
+	for _, p := range []int{50, 99} {
+		b.ReportMetric(float64(times[(len(times)*p+99)/100-1].Microseconds())/1000, fmt.Sprintf("ms-p%d", p))
+	}
+}
+
+// generation tells the runs against one repository apart: what an earlier one has committed is in Git.
+func generation() int { return int(time.Now().Unix()-1_700_000_000) * 1000 }
+
+func inBenchFolder(cmd *eventsv1.DeploymentRequested) {
+	cmd.Path, cmd.RequestTime = benchFolder, timestamppb.Now()
+}
+
+// BenchmarkSingle measures one deployment after the other, from the request to the durable commit at the host.
+func BenchmarkSingle(b *testing.B) {
+	w := at(b)
+	n := generation()
+	b.ReportMetric(float64(round(w, w.change("prod", n, bundle(n), inBenchFolder)).Microseconds())/1000, "ms-cold")
+	for range 3 {
+		n++
+		round(w, w.change("prod", n, bundle(n), inBenchFolder))
+	}
+	var times []time.Duration
+	for b.Loop() {
+		n++
+		times = append(times, round(w, w.change("prod", n, bundle(n), inBenchFolder)))
+	}
+	reportPercentiles(b, times)
+}
+
+// BenchmarkRollback measures putting back the folder of the deployment before the last, by its tree id.
+func BenchmarkRollback(b *testing.B) {
+	w := at(b)
+	n := generation()
+	trees := [2]string{}
+	for i := range trees {
+		n++
+		w.send(w.change("prod", n, bundle(n), inBenchFolder))
+		trees[i] = w.committed(name("prod", n)).GetTree()
+	}
+	var times []time.Duration
+	for b.Loop() {
+		n++
+		times = append(times, round(w, w.change("prod", n, bundle(0), inBenchFolder, restore(trees[n%2]))))
+	}
+	reportPercentiles(b, times)
 }

@@ -34,7 +34,7 @@ func (s *Service) announceClaims(ctx context.Context, t *task, o outcome) error 
 		return err
 	}
 	err = s.publish(ctx, t.dep, typeClaims, t.cmd.GetRequestId()+"/claims", t.cmd.GetDeployment(), &eventsv1.ClaimsCommitted{
-		Deployment: t.cmd.GetDeployment(), Generation: o.state.Generation, Commit: o.commit.String(), Tree: o.state.Tree,
+		Deployment: t.cmd.GetDeployment(), Generation: o.state.Generation, Commit: o.commit.String(), Tree: o.tree(),
 	})
 	if err != nil {
 		return err

@@ -16,11 +16,13 @@ import (
 )
 
 // bus is what the committer needs of JetStream: to store events, to get commands one at a time per environment, again and
-// again until the handler answers nil or an error that says that it never will, and to see whether one is still there.
+// again until the handler answers nil or an error that says that it never will, to see whether one is still there, and to share
+// the commands with other replicas.
 type bus interface {
 	Publish(ctx context.Context, m events.Message) error
 	Consume(ctx context.Context, cfg events.ConsumerConfig, handle events.Handler) error
 	PendingCommand(ctx context.Context, subject string) (bool, error)
+	Share(ctx context.Context, cfg events.ShareConfig) error
 }
 
 var _ bus = (*events.Bus)(nil)
@@ -40,9 +42,11 @@ type Config struct {
 	Repos *git.Repos
 	// Dir is the folder for mirrors of remote repositories. What is in it can be deleted while nothing runs.
 	Dir string
-	// CredentialsDir is the folder with one file per credentials name, holding "username:password" or a token. Files are read
-	// at each use, so a credential can be changed without a restart. Empty: no credentials.
+	// CredentialsDir is the folder with one file per credentials name, holding "username:password" or a token, or a folder per
+	// name. They are read at each use, so a credential can be changed without a restart. Empty: no credentials.
 	CredentialsDir string
+	// Secrets gives credentials that are not in the folder: Kubernetes Secrets. Nil for none.
+	Secrets secretSource
 	// Committer signs off the commits beside their author. Default: Towpath <towpath@localhost>.
 	Committer git.Person
 	// HTTPClient is for HTTP(S) remotes. Default: internal/git's.
@@ -59,6 +63,10 @@ type Config struct {
 	MaxBatch int
 	// Workers is the number of commands in work at the same time. Default 256.
 	Workers int
+	// LeaseTTL is after how long without a sign of life another replica takes over. Default 10 s.
+	LeaseTTL time.Duration
+	// Replica is this process's name among the replicas, for people. Default: the host and the process id.
+	Replica string
 	// TreeCacheBytes bounds the files kept for GetTree. Default 64 MiB.
 	TreeCacheBytes int64
 	// Delays are the waits between attempts to bring a deployment into Git. Default: internal/events's.

@@ -81,6 +81,11 @@ func errBusy(cause error) error {
 		"others push to the branch all the time, so that no push of ours got through yet; it is tried again").Because(cause)
 }
 
+// isStateFile tells a state file that somebody damaged.
+func isStateFile(err error) bool {
+	return errs.ReasonOf(err) == errorsv1.Reason_REASON_WRONG_STATE && !errors.Is(err, rules.ErrNewerState)
+}
+
 func errStateFile(path string, cause error) error {
 	return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 		"%s in the repository is not readable, so nobody knows which deployment is in Git; restore it from the branch's history",

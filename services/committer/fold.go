@@ -27,8 +27,12 @@ type fold struct {
 	entries   []*entry
 	byRequest map[string]*entry
 	owners    rules.Owners
+	// wrote are the environments whose state file is this fold's own.
+	wrote map[string]bool
 	// rest is what did not fit any more.
 	rest []*task
+	// sign is set with the first commit that is to be signed.
+	sign signature
 }
 
 // entry is one commit of a fold.
@@ -40,6 +44,8 @@ type entry struct {
 	// assigned tells that the tree was put there by its id alone, trusting that the remote has it.
 	assigned bool
 	foreign  *eventsv1.ForeignCommit
+	// spread is what the commit does at several places; nil for a deployment that has one.
+	spread *spreadEntry
 }
 
 // fold builds the commits for the tasks. Tasks that need none, or may not have one, get their result at once. An error is
@@ -55,7 +61,7 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 		if t.finished {
 			continue
 		}
-		if e := f.byRequest[t.key()]; e != nil {
+		if e := f.byRequest[t.foldKey()]; e != nil {
 			e.tasks = append(e.tasks, t)
 			continue
 		}
@@ -64,6 +70,8 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 		case err == nil:
 		case errors.Is(err, errNeedsBundle):
 			t.fail(err)
+		case isForeign(err):
+			l.hold(t, err)
 		case errors.Is(err, errStale) || outage(err):
 			return nil, err
 		case errors.Is(err, git.ErrMissing) || !permanent(err):
@@ -81,7 +89,13 @@ func (l *lane) fold(ctx context.Context, tasks []*task) (*fold, error) {
 
 // add puts one deployment on top of the fold, or finishes it without.
 func (l *lane) add(ctx context.Context, f *fold, t *task) error {
-	state, err := readState(ctx, f.reader, f.root, t.dep)
+	if t.decision != nil {
+		return l.addDecision(ctx, f, t)
+	}
+	if t.group != nil {
+		return l.addGroup(ctx, f, t)
+	}
+	state, err := l.stateOf(ctx, f, t)
 	if err != nil {
 		return err
 	}
@@ -118,8 +132,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	if err := t.checkPromises(); err != nil {
 		return err
 	}
-	e.foreign, err = l.foreignChange(ctx, f, t, before)
-	if err != nil {
+	if err := l.foreignChange(ctx, f, t, before, base, e); err != nil {
 		return err
 	}
 	changes := append(l.leave(t, before), change...)
@@ -133,7 +146,7 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 		}
 	}
 	tree := t.newTree()
-	e.state = newState(t)
+	e.state = withForeign(newState(t), e.state)
 	e.state.Unchanged = base == tree
 	if e.state.FilesChanged, err = countChanges(ctx, f.reader, base, tree); err != nil {
 		return err
@@ -143,12 +156,17 @@ func (l *lane) write(ctx context.Context, f *fold, t *task, before *rules.State,
 	if err != nil {
 		return fmt.Errorf("splice the state file: %w", err)
 	}
-	if e.commit, err = git.NewCommit(f.objs, l.commitSpec(t, f.tip, root)); err != nil {
+	spec := l.commitSpec(t, f.tip, root)
+	if err := l.sign(ctx, f, &spec); err != nil {
+		return err
+	}
+	if e.commit, err = git.NewCommit(f.objs, spec); err != nil {
 		return err
 	}
 	f.tip, f.root = e.commit, root
 	f.entries = append(f.entries, e)
-	f.byRequest[t.key()] = e
+	f.byRequest[t.foldKey()] = e
+	f.note(e)
 	if !t.removes() {
 		f.owners.Set(t.dep.EnvironmentName(), t.cmd.GetPath())
 	}
@@ -198,7 +216,7 @@ func beside(path string, files map[string][]byte) []git.Change {
 // leave removes the folder where the environment was before, when it moves to another one and nobody else lives there.
 func (l *lane) leave(t *task, before *rules.State) []git.Change {
 	if before == nil || before.Removed || before.Path == t.cmd.GetPath() || git.ValidatePath(before.Path) != nil ||
-		l.index.owners.Check(t.dep.EnvironmentName(), before.Path) != nil {
+		l.index.owners.Check(t.dep.PlaceName(), before.Path) != nil {
 		return nil
 	}
 	return []git.Change{{Path: before.Path, Delete: true}}

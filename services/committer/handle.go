@@ -36,12 +36,12 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 	stage := stageCommit
 	var o outcome
 	if err == nil {
-		o, stage, err = s.perform(ctx, t, d)
+		o, stage, err = s.perform(ctx, t)
 	}
 	if err != nil {
 		err = s.conclude(ctx, t, d, stage, err)
-	} else {
-		err = s.announce(ctx, t, o)
+	} else if err = s.announce(ctx, t, o); isLeftover(err) {
+		s.wait(ctx, t, d, stageCommit, err)
 	}
 	if err == nil {
 		s.watchAcknowledgement(ctx, d.Subject)
@@ -50,14 +50,20 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 }
 
 // perform renders where that is needed and commits. The stage says where an error comes from.
-func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o outcome, stage string, err error) {
+func (s *Service) perform(ctx context.Context, t *task) (o outcome, stage string, err error) {
+	if t.spread() {
+		return s.performPlaces(ctx, t)
+	}
 	if s.withdrawn(t) { // an earlier attempt may have put it into Git
 		o, err = s.lanes.submit(ctx, t)
 		return o, stageCommit, err
 	}
+	if err := s.holdings.answer(laneKey(t.cmd.GetRepository()), t.key()); err != nil {
+		return outcome{}, stageCommit, err
+	}
 	if t.cmd.GetMode() == eventsv1.DeploymentRequested_MODE_RENDER || t.claims() {
 		if err := s.render(ctx, t); err != nil {
-			o, found := s.lookUp(ctx, t, d, err)
+			o, found := s.lookUp(ctx, t, err)
 			if found {
 				return o, stageCommit, nil
 			}
@@ -78,10 +84,10 @@ func (s *Service) perform(ctx context.Context, t *task, d events.Delivery) (o ou
 	return o, stageCommit, err
 }
 
-// lookUp asks Git for the outcome of a redelivered command that does not render any more: another version of the renderer may
-// refuse today what is committed since yesterday.
-func (s *Service) lookUp(ctx context.Context, t *task, d events.Delivery, cause error) (outcome, bool) {
-	if d.Delivered < 2 && d.Attempt < 2 || !permanent(cause) {
+// lookUp asks Git for the outcome of a command that does not render: it may have come before, to another replica, and another
+// version of the renderer may refuse today what is committed since yesterday.
+func (s *Service) lookUp(ctx context.Context, t *task, cause error) (outcome, bool) {
+	if !permanent(cause) {
 		return outcome{}, false
 	}
 	o, err := s.lanes.submit(ctx, t)
@@ -110,6 +116,7 @@ func (s *Service) render(ctx context.Context, t *task) error {
 		return err
 	}
 	t.bundle = &bundle{files: files, tree: tree, sha256: answer.GetBundle().GetSha256(), version: answer.GetRendererVersion(), claims: answer.GetClaims()}
+	t.bundle.objects = answer.GetBundle().GetObjects()
 	t.commitStart = time.Now()
 	s.failpoint("rendered")
 	return nil

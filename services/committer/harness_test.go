@@ -30,6 +30,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(replicaEnv); config != "" {
+		os.Exit(replicaMain(config)) // this process is a committer that a test started
+	}
 	goleak.VerifyTestMain(m,
 		// Connections that a shared HTTP client keeps for later, and the server's own log rotation.
 		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
@@ -65,6 +68,7 @@ type world struct {
 	t       testing.TB
 	cfg     committer.Config
 	svc     *committer.Service
+	server  *events.Server
 	catalog *events.Bus
 	repo    *committerv1.RepositoryRef
 	bare    *gittest.Bare
@@ -114,7 +118,7 @@ func newWorld(t testing.TB, opts []option) *world {
 	t.Helper()
 	server := eventstest.Start(t)
 	w := &world{
-		t: t, more: make(chan struct{}), end: func() {},
+		t: t, server: server, more: make(chan struct{}), end: func() {},
 		repo: &committerv1.RepositoryRef{Name: "repositories/deploy", Branch: "main"},
 		cfg: committer.Config{
 			Renderer: files{}, Dir: t.TempDir(), TipInterval: time.Hour, PushDeadline: 10 * time.Second,
@@ -333,7 +337,7 @@ func restore(tree string) func(*eventsv1.DeploymentRequested) {
 func (w *world) send(cmd *eventsv1.DeploymentRequested) {
 	w.t.Helper()
 	parts := strings.Split(cmd.GetDeployment(), "/")
-	subject, err := events.CommandSubject("deploy", parts[1], parts[3])
+	subject, err := events.CommandSubject(events.Shard(cmd.GetRepository().GetUrl(), cmd.GetRepository().GetBranch()), parts[1], parts[3])
 	if err == nil {
 		w.mu.Lock()
 		id := fmt.Sprintf("%s@%d", cmd.GetDeployment(), time.Now().UnixNano())

@@ -15,8 +15,8 @@ import (
 // did others change. It is read again only where the fan-out folders differ from the last time.
 type index struct {
 	fans   map[string]git.Hash    // fan-out folder -> tree id that was read
-	states map[string]rules.State // environment -> state
-	where  map[string]string      // environment -> fan-out folder
+	states map[string]rules.State // place of an environment -> state
+	where  map[string]string      // place of an environment -> fan-out folder
 	owners rules.Owners
 }
 
@@ -105,6 +105,7 @@ func (x *index) read(fan, name string, data []byte, log *slog.Logger) {
 		return
 	}
 	dep, err := rules.ParseDeployment(state.Deployment)
+	dep.Part = state.Part
 	if err != nil || dep.StatePath() != rules.StateRoot+"/"+fan+"/"+name {
 		log.Warn("a state file is not where it belongs", "file", rules.StateRoot+"/"+fan+"/"+name)
 		return
@@ -114,7 +115,7 @@ func (x *index) read(fan, name string, data []byte, log *slog.Logger) {
 
 // put records a state that was read, or that a push of ours has made.
 func (x *index) put(dep rules.Deployment, state rules.State) {
-	environment := dep.EnvironmentName()
+	environment := dep.PlaceName()
 	fan, _, _ := strings.Cut(strings.TrimPrefix(dep.StatePath(), rules.StateRoot+"/"), "/")
 	x.states[environment], x.where[environment] = state, fan
 	if state.Removed {

@@ -7,8 +7,11 @@ import (
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
+	"github.com/towpath-dev/towpath/services/committer/internal/rules"
 )
 
 // lane is the one writer of a branch. All it knows can be read again from the remote, and is thrown away at any anomaly.
@@ -16,6 +19,10 @@ type lane struct {
 	svc *Service
 	key string
 	log *slog.Logger
+	// shard is what the lane belongs to, and moves with to another replica; cancel ends the lane, ended is closed then.
+	shard  string
+	cancel context.CancelFunc
+	ended  chan struct{}
 	// wake is signalled when there is something in the queue, or a look at the tip was asked for.
 	wake chan struct{}
 
@@ -35,15 +42,19 @@ type lane struct {
 	suspect bool
 	// scanDue tells that the tip has moved by somebody else and the owned folders were not compared since.
 	scanDue bool
-	// reported is the foreign tree last told of, by environment.
-	reported map[string]git.Hash
+	// reported is the foreign change last told of, by environment; wrote, what Towpath is known to have written; policies, what
+	// the newest command said of foreign changes.
+	reported map[string]*eventsv1.ForeignCommit
+	wrote    map[string]rules.State
+	policies map[string]committerv1.ForeignPolicy
 	// nextPush is when the push budget allows the next one.
 	nextPush time.Time
 }
 
 func newLane(svc *Service, key string, ref *committerv1.RepositoryRef) *lane {
 	return &lane{
-		svc: svc, key: key, ref: ref, wake: make(chan struct{}, 1), index: newIndex(), reported: map[string]git.Hash{},
+		svc: svc, key: key, ref: ref, shard: events.Shard(ref.GetUrl(), ref.GetBranch()), ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		index: newIndex(), reported: map[string]*eventsv1.ForeignCommit{}, wrote: map[string]rules.State{}, policies: map[string]committerv1.ForeignPolicy{},
 		log: svc.log.With("repository", ref.GetName(), "branch", ref.GetBranch()),
 	}
 }
@@ -66,7 +77,7 @@ func (l *lane) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			for _, t := range l.svc.lanes.abandon(l) {
-				t.fail(context.Canceled)
+				t.fail(errLaneMoved)
 			}
 			return
 		case <-l.wake:
@@ -153,6 +164,7 @@ func (l *lane) moveTo(ctx context.Context, tip git.Hash) error {
 		root = c.Tree
 	}
 	l.known = false
+	l.svc.holdings.release(l.key)
 	if err := l.index.refresh(ctx, l.remote, root, l.log); err != nil {
 		return err
 	}
@@ -162,6 +174,7 @@ func (l *lane) moveTo(ctx context.Context, tip git.Hash) error {
 
 // drop forgets all that the lane knows.
 func (l *lane) drop() {
+	l.svc.holdings.release(l.key)
 	if l.remote != nil {
 		if err := l.remote.Close(); err != nil {
 			l.log.Warn("a repository was not closed properly", "error", err)

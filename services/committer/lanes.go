@@ -94,7 +94,13 @@ func (ls *lanes) open(key string, ref *committerv1.RepositoryRef) *lane {
 		l = newLane(ls.svc, key, ref)
 		ls.byKey[key] = l
 		ls.svc.metrics.lanes.Inc()
-		ls.alive.Go(func() { l.run(ls.ctx) })
+		ctx, cancel := context.WithCancel(ls.ctx)
+		l.cancel = cancel
+		ls.alive.Go(func() {
+			defer close(l.ended)
+			defer cancel()
+			l.run(ctx)
+		})
 	}
 	l.used = true
 	return l

@@ -125,13 +125,16 @@ func (l *lane) succeed(f *fold) {
 	now := time.Now()
 	l.tip, l.root = f.tip, f.root
 	for _, e := range f.entries {
-		l.index.put(e.tasks[0].dep, e.state)
-		delete(l.reported, e.tasks[0].dep.EnvironmentName())
+		for _, w := range e.written() {
+			l.index.put(w.dep, w.state)
+		}
+		l.forgetForeign(e)
 	}
+	l.svc.holdings.release(l.key)
 	l.svc.views.moved(l.ref)
 	for _, e := range f.entries {
 		for _, t := range e.tasks {
-			t.finish(result{outcome: outcome{commit: e.commit, state: e.state, end: now}})
+			t.finish(result{outcome: e.outcome(now)})
 		}
 	}
 	l.log.Info("pushed", "commits", len(f.entries), "tip", f.tip.String(), "objects", f.objs.Len(), "bytes", f.objs.Bytes())
@@ -181,11 +184,15 @@ func tasksOf(entries []*entry) []*task {
 // abort gives all tasks the same error. What is neither an outage nor a definite no is an anomaly: the lane's knowledge may be
 // wrong, so it is read again next time.
 func (l *lane) abort(ctx context.Context, tasks []*task, err error) {
+	err = l.svc.credentials.retryRenewed(ctx, l.ref.GetCredentials(), err)
 	err = hostError(ctx, err, l.svc.credentials.secrets(l.ref.GetCredentials()))
 	if errors.Is(err, git.ErrMissing) {
 		err = internal(err)
 	}
-	if !outage(err) && !permanent(err) {
+	if errors.Is(err, context.Canceled) {
+		err = errLaneMoved
+	}
+	if !outage(err) && !permanent(err) && !errors.Is(err, errLaneMoved) {
 		l.log.Warn("the lane begins anew after an error", "error", err)
 		l.suspect = true
 	}

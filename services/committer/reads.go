@@ -152,8 +152,9 @@ func (s *Service) files(ctx context.Context, v *view, tree git.Hash, namesOnly b
 	return files, nil
 }
 
-// ListCommits lists a branch's commits, newest first, along first parents. Where a host's older history is not mirrored, the
-// listing ends there. Errors: those of GetHead, INVALID_ARGUMENT with INVALID_PAGE_TOKEN.
+// ListCommits lists a branch's commits, newest first, along first parents. Older history is fetched from the host in steps as the
+// listing goes back; it ends early only where the host gives no older commits. A page may hold fewer commits than asked for, also
+// none, and be followed by more: so many commits were looked at that did not change the path. Errors: those of GetHead, INVALID_ARGUMENT with INVALID_PAGE_TOKEN.
 func (s *Service) ListCommits(ctx context.Context, req *committerv1.ListCommitsRequest) (*committerv1.ListCommitsResponse, error) {
 	if req.GetPath() != "" {
 		if err := git.ValidatePath(req.GetPath()); err != nil {
@@ -194,11 +195,12 @@ func commitMessage(c git.Commit) *committerv1.Commit {
 	subject, _, _ := strings.Cut(c.Message, "\n")
 	m := &committerv1.Commit{
 		Id: c.Hash.String(), Tree: c.Tree.String(), Author: c.Author.Name + " <" + c.Author.Email + ">",
-		Time: timestamppb.New(c.AuthorTime), Subject: strings.ToValidUTF8(subject, "\uFFFD"), Trailers: map[string]string{},
+		Time: timestamppb.New(c.AuthorTime), Subject: clip(subject, maxSubject), Trailers: map[string]string{},
+		Committer: clip(c.Committer.Name+" <"+c.Committer.Email+">", maxSubject), Signature: signatureFormat(c),
 	}
-	m.Author = strings.ToValidUTF8(m.Author, "\uFFFD")
+	m.Author = clip(m.Author, maxSubject)
 	for _, t := range git.ParseTrailers(c.Message) {
-		m.Trailers[t.Key] = strings.ToValidUTF8(t.Value, "\uFFFD")
+		m.Trailers[clip(t.Key, maxSubject)] = clip(t.Value, maxSubject)
 	}
 	for _, p := range c.Parents {
 		m.Parents = append(m.Parents, p.String())

@@ -15,11 +15,8 @@ import (
 	"github.com/towpath-dev/towpath/internal/git"
 )
 
-// durable is the name of the position in the command stream that all committers share.
+// durable begins the names of the positions in the command stream, one for each shard.
 const durable = "committer"
-
-// commands are the commands that are for the committer.
-const commands = "towpath.cmd.commit.>"
 
 // Service is the committer. Its RPCs work from New on, commands are handled while Run runs.
 type Service struct {
@@ -29,12 +26,14 @@ type Service struct {
 	log         *slog.Logger
 	metrics     *metrics
 	committer   git.Person
-	credentials credentials
+	credentials *credentials
 	lanes       *lanes
 	views       *views
 	trees       *treeCache
 	waiting     reasons
 	withdrawals withdrawals
+	holdings    holdings
+	holders     holders
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -49,9 +48,11 @@ func New(cfg Config) (*Service, error) {
 	cfg = cfg.withDefaults()
 	s := &Service{
 		cfg: cfg, log: cfg.Log.With("service", "committer"), metrics: newMetrics(cfg.Metrics), committer: cfg.Committer,
-		credentials: credentials{dir: cfg.CredentialsDir}, trees: newTreeCache(cfg.TreeCacheBytes),
+		trees:     newTreeCache(cfg.TreeCacheBytes),
 		failpoint: cfg.Failpoint, failpoints: failpoints,
 	}
+	s.credentials = newCredentials(cfg)
+	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})
 	s.lanes = &lanes{svc: s}
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
@@ -69,15 +70,18 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.background.Wait()
 	defer s.lanes.stop()
 	defer cancel()
-	return s.cfg.Bus.Consume(ctx, events.ConsumerConfig{
-		Stream: events.StreamCommands, Durable: durable, Filter: []string{commands}, Parallel: s.cfg.Workers,
-		Delays: s.cfg.Delays, OnDeadLetter: s.deadLetter,
-	}, func(ctx context.Context, d events.Delivery) error {
-		if d.Type == typePrefix+typeCancel {
-			return s.withdraw(ctx, d)
-		}
-		return s.handle(ctx, d)
-	})
+	return s.share(ctx)
+}
+
+// dispatch handles one command.
+func (s *Service) dispatch(ctx context.Context, d events.Delivery) error {
+	switch d.Type {
+	case typePrefix + typeCancel:
+		return s.withdraw(ctx, d)
+	case typePrefix + typeForeignDecision:
+		return s.decide(ctx, d)
+	}
+	return s.handle(ctx, d)
 }
 
 // Notice tells that a branch may have moved, as a host's webhook or an embedded repository says. It returns at once; foreign
@@ -104,8 +108,8 @@ func laneKey(ref *committerv1.RepositoryRef) string {
 // open opens a repository for one purpose. Lanes and readers have mirrors of their own, so that neither waits for the other.
 func (s *Service) open(ctx context.Context, ref *committerv1.RepositoryRef, purpose string, hooks git.Hooks) (git.Remote, error) {
 	remote, err := git.Open(ctx, git.Config{
-		URL: ref.GetUrl(), Repos: s.cfg.Repos, Dir: filepath.Join(s.cfg.Dir, purpose), Client: s.cfg.HTTPClient,
-		Credentials: s.credentials.source(ref.GetCredentials()), Hooks: hooks, Log: s.log,
+		URL: ref.GetUrl(), Repos: s.cfg.Repos, Dir: filepath.Join(s.cfg.Dir, purpose), Client: s.credentials.client(ref.GetCredentials(), s.cfg.HTTPClient),
+		Credentials: s.credentials.source(ref.GetCredentials()), SSH: s.credentials.ssh(ref.GetCredentials()), Hooks: hooks, Log: s.log,
 	})
 	if errs.Is(err, errs.Unavailable) {
 		return nil, redacted(err, s.credentials.secrets(ref.GetCredentials()))

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -23,6 +24,8 @@ type bundle struct {
 	version string
 	// claims are those that the objects are, for drift to watch.
 	claims []*rendererv1.ClaimRef
+	// objects tell what the files hold, for sharing them out to several places.
+	objects []*rendererv1.ObjectRef
 }
 
 // task is one deployment on its way through a lane.
@@ -37,8 +40,12 @@ type task struct {
 	// done takes exactly one result; finished tells the lane that it has it.
 	done     chan result
 	finished bool
+	// decision is set for what is no deployment but a decision about a foreign change.
+	decision *eventsv1.ForeignDecision
 	// union is the tree with the claims beside what stood there, once it was made.
 	union git.Hash
+	// group is what one lane does of a deployment with several places; nil for a deployment that has one.
+	group *group
 }
 
 // outcome is a deployment that is in Git.
@@ -49,6 +56,16 @@ type outcome struct {
 	end time.Time
 	// overtaken tells that a newer generation is in Git as well: the desired state is no longer this deployment's.
 	overtaken bool
+	// placed, parts, whole and warnings are of a deployment with several places: what stands where, without and with the main place,
+	// the tree of all files together, and what a person should see to.
+	placed   []placed
+	parts    []*committerv1.CommittedPart
+	whole    string
+	warnings []string
+	// later are the places to be left when all of this is told.
+	later []*task
+	// how says what became of a decision that needed no commit.
+	how string
 }
 
 type result struct {
@@ -90,7 +107,7 @@ func (t *task) check() error {
 	case eventsv1.DeploymentRequested_MODE_RENDER, eventsv1.DeploymentRequested_MODE_CLAIMS:
 		wrong(cmd.GetInput() == nil, "input", "is missing")
 	case eventsv1.DeploymentRequested_MODE_RESTORE:
-		wrong(!isTreeID(cmd.GetRestoreTree()), "restore_tree", "is not a tree id of 40 hexadecimal digits")
+		wrong(!isTreeID(cmd.GetRestoreTree()) && (len(cmd.GetParts()) == 0 || cmd.GetRestoreTree() != ""), "restore_tree", "is not a tree id of 40 hexadecimal digits")
 	case eventsv1.DeploymentRequested_MODE_REMOVE:
 	default:
 		wrong(true, "mode", "is unknown")
@@ -108,7 +125,10 @@ func (t *task) check() error {
 		return err
 	}
 	// The folders of nobody: whoever owns .towpath could forge state files.
-	return new(rules.Owners).Check(t.dep.EnvironmentName(), cmd.GetPath())
+	if err := new(rules.Owners).Check(t.dep.EnvironmentName(), cmd.GetPath()); err != nil {
+		return err
+	}
+	return t.checkPlaces()
 }
 
 // isTreeID accepts an object id in the only spelling that Git itself writes, so that ids can be compared as text.

@@ -17,7 +17,7 @@ import (
 func (w *world) cancel(cmd *eventsv1.DeploymentRequested) {
 	w.t.Helper()
 	parts := strings.Split(cmd.GetDeployment(), "/")
-	subject, err := events.CommandSubject("deploy", parts[1], parts[3])
+	subject, err := events.CommandSubject(events.Shard(cmd.GetRepository().GetUrl(), cmd.GetRepository().GetBranch()), parts[1], parts[3])
 	if err == nil {
 		err = w.catalog.Publish(context.Background(), events.Message{
 			Subject: subject + ".cancel", ID: fmt.Sprintf("%s/cancel@%d", cmd.GetDeployment(), time.Now().UnixNano()),

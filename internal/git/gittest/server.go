@@ -1,6 +1,8 @@
 package gittest
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/http/cgi"
@@ -28,6 +30,8 @@ const (
 	ResetAfter
 	// ResetBefore reads the request and cuts the connection without processing.
 	ResetBefore
+	// Late reads the request, answers nothing, and processes it after Server.Release, also when the client went away long ago.
+	Late
 	// EmptyAfter processes the request and answers 200 without a body.
 	EmptyAfter
 	// TruncateAfter processes the request and sends half of the answer.
@@ -154,6 +158,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.cgi.ServeHTTP(w, r)
 		return
 	}
+	if fault.Kind == Late {
+		s.late(r, fault)
+		panic(http.ErrAbortHandler)
+	}
 	answer := httptest.NewRecorder()
 	if fault.processes() {
 		s.cgi.ServeHTTP(answer, r)
@@ -178,6 +186,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(answer.Body.Bytes()[:answer.Body.Len()/2])
 	case EmptyAfter:
 	}
+}
+
+// late keeps a whole request and processes it after Release.
+func (s *Server) late(r *http.Request, fault Fault) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	if fault.Then != nil {
+		fault.Then()
+	}
+	<-s.released
+	again := r.Clone(context.WithoutCancel(r.Context()))
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	s.cgi.ServeHTTP(httptest.NewRecorder(), again)
 }
 
 func (f Fault) processes() bool {

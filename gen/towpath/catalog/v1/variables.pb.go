@@ -478,9 +478,11 @@ type SetVariableResponse struct {
 	// The variable as it is now.
 	Variable *Variable `protobuf:"bytes,1,opt,name=variable,proto3" json:"variable,omitempty"`
 	// The deployments; for an environment's variable always one.
-	Deployments   []*Deployment `protobuf:"bytes,2,rep,name=deployments,proto3" json:"deployments,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Deployments []*Deployment `protobuf:"bytes,2,rep,name=deployments,proto3" json:"deployments,omitempty"`
+	// Environments that a rollback holds, and that a rollout therefore left out: applications/{application}/environments/{environment}.
+	HeldEnvironments []string `protobuf:"bytes,3,rep,name=held_environments,json=heldEnvironments,proto3" json:"held_environments,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SetVariableResponse) Reset() {
@@ -523,6 +525,13 @@ func (x *SetVariableResponse) GetVariable() *Variable {
 func (x *SetVariableResponse) GetDeployments() []*Deployment {
 	if x != nil {
 		return x.Deployments
+	}
+	return nil
+}
+
+func (x *SetVariableResponse) GetHeldEnvironments() []string {
+	if x != nil {
+		return x.HeldEnvironments
 	}
 	return nil
 }
@@ -1144,10 +1153,11 @@ const file_towpath_catalog_v1_variables_proto_rawDesc = "" +
 	"\arollout\x18\x02 \x01(\x0e2\x1b.towpath.catalog.v1.RolloutB\b\xbaH\x05\x82\x01\x02\x10\x01R\arollout\x12\"\n" +
 	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x12'\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"\x91\x01\n" +
+	"request_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\"\xbe\x01\n" +
 	"\x13SetVariableResponse\x128\n" +
 	"\bvariable\x18\x01 \x01(\v2\x1c.towpath.catalog.v1.VariableR\bvariable\x12@\n" +
-	"\vdeployments\x18\x02 \x03(\v2\x1e.towpath.catalog.v1.DeploymentR\vdeployments\"\x93\x02\n" +
+	"\vdeployments\x18\x02 \x03(\v2\x1e.towpath.catalog.v1.DeploymentR\vdeployments\x12+\n" +
+	"\x11held_environments\x18\x03 \x03(\tR\x10heldEnvironments\"\x93\x02\n" +
 	"\x15DeleteVariableRequest\x12X\n" +
 	"\x04name\x18\x01 \x01(\tBD\xe0A\x02\xbaH>r<2:^applications/[^/]+(/environments/[^/]+)?/variables/[^/]+$R\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12?\n" +

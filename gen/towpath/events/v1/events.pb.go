@@ -1865,7 +1865,9 @@ type DeploymentCommitted struct {
 	// Tree id at path where there are parts; empty when there is nothing.
 	MainTree string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
 	// The commit came by a pull request.
-	PullRequest   *DeploymentPullRequest `protobuf:"bytes,17,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
+	PullRequest *DeploymentPullRequest `protobuf:"bytes,17,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
+	// What a person should see to, one line each: an old place that could not be removed because its repository refuses it.
+	Warnings      []string `protobuf:"bytes,18,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2015,6 +2017,13 @@ func (x *DeploymentCommitted) GetMainTree() string {
 func (x *DeploymentCommitted) GetPullRequest() *DeploymentPullRequest {
 	if x != nil {
 		return x.PullRequest
+	}
+	return nil
+}
+
+func (x *DeploymentCommitted) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -2889,7 +2898,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"deployment\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1a\n" +
-	"\battempts\x18\x04 \x01(\x05R\battempts\"\xcc\x05\n" +
+	"\battempts\x18\x04 \x01(\x05R\battempts\"\xe8\x05\n" +
 	"\x13DeploymentCommitted\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2914,7 +2923,8 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\rfiles_changed\x18\x0e \x01(\x05R\ffilesChanged\x129\n" +
 	"\x05parts\x18\x0f \x03(\v2#.towpath.committer.v1.CommittedPartR\x05parts\x12\x1b\n" +
 	"\tmain_tree\x18\x10 \x01(\tR\bmainTree\x12K\n" +
-	"\fpull_request\x18\x11 \x01(\v2(.towpath.events.v1.DeploymentPullRequestR\vpullRequest\"\x9a\x01\n" +
+	"\fpull_request\x18\x11 \x01(\v2(.towpath.events.v1.DeploymentPullRequestR\vpullRequest\x12\x1a\n" +
+	"\bwarnings\x18\x12 \x03(\tR\bwarnings\"\x9a\x01\n" +
 	"\x10DeploymentFailed\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +

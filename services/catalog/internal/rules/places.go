@@ -83,7 +83,7 @@ func NormalURL(raw string) string {
 		return raw
 	}
 	u.Scheme, u.Host, u.User, u.RawQuery, u.Fragment = strings.ToLower(u.Scheme), strings.ToLower(u.Host), nil, "", ""
-	if u.Scheme == "ssh" {
+	if u.Scheme == "ssh" || u.Scheme == "git+ssh" {
 		u.Scheme, u.Host = "https", u.Hostname()
 	}
 	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")

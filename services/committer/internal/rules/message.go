@@ -79,6 +79,9 @@ func Person(name, email, fallback string) (cleanName, cleanEmail string) {
 // Line gives one line of text for a trailer: control characters become spaces.
 func Line(s string) string { return cut(cleanLine(s), maxSubject) }
 
+// Signature is who wrote a commit, as "Name <address>", in one line that can be shown.
+func Signature(name, email string) string { return Line(name) + " <" + Line(email) + ">" }
+
 func cleanLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {

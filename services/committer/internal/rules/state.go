@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -56,7 +57,25 @@ type State struct {
 	// Claims tells that the commit brought the claims of the deployment beside what stood there. The deployment's own commit, of
 	// the same generation, is to follow.
 	Claims bool `json:"claims,omitempty"`
+	// Part is the part of the environment that stands at Path; empty for its main place, which has a state file of its own.
+	Part string `json:"part,omitempty"`
+	// Whole names the rendering that the deployment brought to all places, where the environment is split: the tree id of all files
+	// together. Places of one deployment that differ in it were rendered by different versions and are brought together.
+	Whole string `json:"whole,omitempty"`
+	// Parts tells where the rest of a split environment stands; in the main place's file only.
+	Parts []PartState `json:"parts,omitempty"`
+	// MovedTo tells where an environment that left the branch went. It is removed here, and the file fences off late commands.
+	MovedTo string `json:"moved_to,omitempty"`
+	// Allowed is the foreign tree at Path that somebody decided may be written over, Absent for a removed folder; empty otherwise.
+	Allowed string `json:"allowed,omitempty"`
+	// Decided is the request id of the last decision about a foreign change, so that none is carried out twice.
+	Decided string `json:"decided,omitempty"`
+	// Overwrote is the foreign tree that the deployment replaced, Absent for a removed folder; empty when there was none.
+	Overwrote string `json:"overwrote,omitempty"`
 }
+
+// ErrNewerState means that a newer Towpath wrote the state file: nobody damaged it, and nothing may be written over it.
+var ErrNewerState = errors.New("the state file is of a newer Towpath")
 
 // EncodeState gives the bytes of a state file: the same state always gives the same bytes.
 func EncodeState(s State) []byte {
@@ -78,8 +97,11 @@ func DecodeState(data []byte) (State, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return State{}, fmt.Errorf("the state file is not readable: %w", err)
 	}
-	if s.Version < 1 || s.Version > stateVersion {
-		return State{}, fmt.Errorf("the state file has version %d and this Towpath reads up to %d", s.Version, stateVersion)
+	if s.Version > stateVersion {
+		return State{}, fmt.Errorf("%w: it has version %d and this Towpath reads up to %d", ErrNewerState, s.Version, stateVersion)
+	}
+	if s.Version < 1 {
+		return State{}, errors.New("the state file names no version")
 	}
 	if s.Deployment == "" {
 		return State{}, fmt.Errorf("the state file names no deployment")
@@ -91,6 +113,8 @@ func DecodeState(data []byte) (State, error) {
 type Deployment struct {
 	// Application, Environment and Number are the ids in the name.
 	Application, Environment, Number string
+	// Part is the id of the part that this is about; empty for the environment's main place.
+	Part string
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
@@ -118,8 +142,12 @@ func (d Deployment) EnvironmentName() string {
 }
 
 // StatePath is where the environment's state file is. The two hexadecimal digits keep folders small: a repository of
-// thousands of environments would pay for one large folder with every commit.
+// thousands of environments would pay for one large folder with every commit. A part's file stands beside the main place's.
 func (d Deployment) StatePath() string {
 	sum := sha256.Sum256([]byte(d.Application + "/" + d.Environment))
-	return StateRoot + "/" + hex.EncodeToString(sum[:1]) + "/" + d.Application + "/" + d.Environment
+	file := StateRoot + "/" + hex.EncodeToString(sum[:1]) + "/" + d.Application + "/" + d.Environment
+	if d.Part != "" {
+		file += "@" + d.Part
+	}
+	return file
 }
