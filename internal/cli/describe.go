@@ -53,7 +53,7 @@ alone, and its newest deployments. ` + "`tow status`" + ` shows how it is.`,
 func (p *printer) environment(m environment, set *catalogv1.Set) error {
 	return p.fields(
 		"Environment", short(m.GetName()), "Title", m.GetDisplayName(), "Type", short(m.GetType()), "Namespace", m.GetNamespace(),
-		"State", envState(m.GetState()), "Labels", labelText(m.GetLabels()),
+		"State", envState(m.GetState()), "Stands in", placeText(m.GetPlace()), "Layout", layoutText(m), "Labels", labelText(m.GetLabels()),
 		"Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Held", heldText(m),
 		"Workloads", orNone(workloadLines(set)), "Variables", strings.Join(variableLines(m.GetIntent().GetVariables()), "\n"),
 		"Overlay", strings.Join(overlayLines(m.GetIntent().GetOverlay()), "\n"),

@@ -30,6 +30,7 @@ func (t *tow) environments() noun[environment] {
 			{"SINCE", false, func(p *printer, m environment) string { return p.when(m.GetRunning().GetSince()) }},
 			{"EXPIRES", false, func(p *printer, m environment) string { return p.when(m.GetExpireTime()) }},
 			{"LOCK", false, func(_ *printer, m environment) string { return heldBy(m) }},
+			{"FOLDER", true, func(_ *printer, m environment) string { return folderText(m) }},
 			{"DEPLOYMENT", true, func(_ *printer, m environment) string { return deploymentNumber(m.GetLatestDeployment()) }},
 			{"MESSAGE", true, func(_ *printer, m environment) string { return m.GetRunning().GetMessage() }},
 			{"FROM", true, func(_ *printer, m environment) string { return originText(m.GetOrigin()) }},
@@ -87,7 +88,7 @@ func (t *tow) envCmd() *cobra.Command {
 	create, update := t.createEnvCmd(), n.updateCmd(t)
 	completeFlag("type", t.environmentTypes().completer(t), create, update)
 	return n.groupOf(t, "An environment is one running copy of an application: a folder in a repository and a namespace in a cluster.",
-		create, n.getCmd(t), t.listEnvsCmd(), update, t.extendEnvCmd(), t.keepEnvCmd(), t.deleteEnvCmd(), t.describeEnvCmd(), t.pinCmd(), t.unpinCmd())
+		create, n.getCmd(t), t.listEnvsCmd(), update, t.extendEnvCmd(), t.keepEnvCmd(), t.moveEnvCmd(), t.deleteEnvCmd(), t.describeEnvCmd(), t.pinCmd(), t.unpinCmd())
 }
 
 // originText tells in short where an environment came from.

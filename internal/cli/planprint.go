@@ -48,7 +48,7 @@ func (p *printer) plan(env string, plan *catalogv1.Plan) error {
 	if _, err := io.WriteString(p.out, b.String()); err != nil {
 		return fmt.Errorf("print the plan: %w", err)
 	}
-	return p.fields("tree", treeChange(plan), "plan hash", plan.GetPlanHash())
+	return p.fields("from", placeText(plan.GetFromPlace()), "to", planPlace(plan), "tree", treeChange(plan), "plan hash", plan.GetPlanHash())
 }
 
 // quoteText gives a text that can be told from nothing in a line, and is not too long for it.

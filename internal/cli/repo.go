@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +18,7 @@ type repository = *catalogv1.Repository
 func (t *tow) repositories() noun[repository] {
 	return noun[repository]{
 		use: "repo", title: "repository", plural: "repositories", arg: "NAME", id: "deployments",
-		what:        "It is a Git remote that environments are written to. Credentials are a name that\nthe committer resolves; secrets are never given here.",
+		what:        "It is a Git remote that environments are written to. Credentials are a name that\nthe committer resolves; secrets are never given here." + layoutHelp,
 		createFlags: " --url https://git.example.com/shop/deployments.git --credentials shop-deploy", updateFlags: " --push-budget 6",
 		columns: []column[repository]{
 			{"NAME", false, func(_ *printer, m repository) string { return short(m.GetName()) }},
@@ -25,6 +26,7 @@ func (t *tow) repositories() noun[repository] {
 			{"URL", false, func(_ *printer, m repository) string { return m.GetUrl() }},
 			{"BRANCH", false, func(_ *printer, m repository) string { return m.GetBranch() }},
 			{"PATH", false, func(_ *printer, m repository) string { return m.GetPathTemplate() }},
+			{"SPLITS", true, func(_ *printer, m repository) string { return strings.Join(splitLines(m), " ") }},
 			{"CREDENTIALS", true, func(_ *printer, m repository) string { return m.GetCredentials() }},
 			{"SIGNING", true, func(_ *printer, m repository) string { return signingSummary(m) }},
 			{"PUSHES/MIN", true, func(_ *printer, m repository) string { return pushBudget(m.GetPushBudget()) }},
@@ -38,14 +40,15 @@ func (t *tow) repositories() noun[repository] {
 		fields: func(fs *pflag.FlagSet) []field[repository] {
 			return append([]field[repository]{
 				text(fs, "display-name", "display_name", "name for people", func(m repository, v string) { m.DisplayName = v }),
-				text(fs, "url", "url", "clone URL: http, https, or embedded:///NAME for one that towpathd keeps", func(m repository, v string) { m.Url = v }),
-				text(fs, "branch", "branch", "the branch (default main)", func(m repository, v string) { m.Branch = v }),
+				text(fs, "url", "url", "clone URL, which may have placeholders in its path: http, https, or embedded:///NAME for one that towpathd keeps", func(m repository, v string) { m.Url = v }),
+				text(fs, "branch", "branch", "the branch, which may have placeholders (default main)", func(m repository, v string) { m.Branch = v }),
 				text(fs, "path-template", "path_template", "folder of an environment (default environments/{environment}/{application})",
 					func(m repository, v string) { m.PathTemplate = v }),
 				text(fs, "credentials", "credentials", "name of the credentials on the server", func(m repository, v string) { m.Credentials = v }),
 				signingFormat(fs), signingCredentials(fs), committerName(fs), committerEmail(fs),
 				number(fs, "push-budget", "push_budget", "pushes a minute at the most; 0 for no limit", func(m repository, v int32) { m.PushBudget = v }),
 				foreignPolicyField(fs, "overwrite", func(m repository, v committerv1.ForeignPolicy) { m.ForeignPolicy = v }),
+				splits(fs),
 			}, pullFields(fs)...)
 		},
 		create: func(ctx context.Context, c *client, name string, m repository) (repository, error) {
@@ -55,7 +58,11 @@ func (t *tow) repositories() noun[repository] {
 			return c.GetRepository(ctx, &catalogv1.GetRepositoryRequest{Name: name})
 		},
 		update: func(ctx context.Context, c *client, m repository, mask *fieldmaskpb.FieldMask) (repository, error) {
-			return c.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{Repository: m, UpdateMask: mask})
+			changed, err := c.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{Repository: m, UpdateMask: mask})
+			if err == nil {
+				t.tellLayout(ctx, changed)
+			}
+			return changed, err
 		},
 		remove: func(ctx context.Context, c *client, name string) error {
 			_, err := c.DeleteRepository(ctx, &catalogv1.DeleteRepositoryRequest{Name: name})
@@ -79,7 +86,7 @@ func pushBudget(n int32) string {
 }
 
 func (t *tow) repoCmd() *cobra.Command {
-	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.cloneURLCmd())
+	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.describeRepoCmd(), t.cloneURLCmd())
 	completePull(g.Commands()...)
-	return g
+	return completeSigning(g)
 }

@@ -25,6 +25,7 @@ func (t *tow) environmentTypes() noun[environmentType] {
 			{"NAME", false, func(_ *printer, m environmentType) string { return short(m.GetName()) }},
 			{"TITLE", true, func(_ *printer, m environmentType) string { return m.GetDisplayName() }},
 			{"TARGET", false, func(_ *printer, m environmentType) string { return short(m.GetTarget()) }},
+			{"REPOSITORY", true, func(_ *printer, m environmentType) string { return orDash(short(m.GetRepository())) }},
 			{"SYNC", false, func(_ *printer, m environmentType) string { return syncMode(m) }},
 			{"SELF-HEAL", false, func(_ *printer, m environmentType) string { return yesNo(m.GetSelfHeal()) }},
 			{"REPLICAS", false, func(_ *printer, m environmentType) string { return itoa(max(m.GetDefaults().GetReplicas(), 1)) }},
@@ -83,6 +84,8 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 	return besideFile(fs, append([]field[environmentType]{
 		text(fs, "display-name", "display_name", "name for people", func(m environmentType, v string) { m.DisplayName = v }),
 		reference(fs, "target", "target", "the cluster that its environments run on", targetName, func(m environmentType, v string) { m.Target = v }),
+		reference(fs, "repository", "repository", "the repository that its environments are written to, instead of the application's; \"\" for the application's", repoName,
+			func(m environmentType, v string) { m.Repository = v }),
 		choice(fs, "automatic-sync", "automatic_sync", "apply a commit by itself; else tow sync does", true,
 			func(m environmentType, v bool) { m.AutomaticSync = v }),
 		choice(fs, "self-heal", "self_heal", "revert findings of drift by itself", false, func(m environmentType, v bool) { m.SelfHeal = v }),
@@ -108,5 +111,6 @@ func (t *tow) typeCmd() *cobra.Command {
 	completeFlag("secret-strategy", cobra.FixedCompletions(strategies, cobra.ShellCompDirectiveNoFileComp), g.Commands()...)
 	completePull(g.Commands()...)
 	completeFlag("target", t.targets().completer(t), g.Commands()...)
+	completeFlag("repository", t.repositories().completer(t), g.Commands()...)
 	return g
 }

@@ -68,7 +68,7 @@ reads.`,
 			rules = append(rules, g.GetName()+": "+g.GetMessage())
 		}
 		return p.fields(
-			"Environment type", short(m.GetName()), "Title", m.GetDisplayName(), "Target", short(m.GetTarget()), "Sync", syncMode(m),
+			"Environment type", short(m.GetName()), "Title", m.GetDisplayName(), "Target", short(m.GetTarget()), "Repository", short(m.GetRepository()), "Sync", syncMode(m),
 			"Self-heal", yesNo(m.GetSelfHeal()), "Writes", writeModeText(m.GetWriteMode()), "Approvals", itoa(m.GetApprovals().GetRequired()), "Freezes", freezeText(m),
 			"Guardrails", strings.Join(rules, "\n"), "Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Defaults", defaults)
 	})

@@ -41,7 +41,8 @@ func (s *Service) holdTo(d *catalogv1.Deployment, p planned) {
 	if len(p.awaited) > 0 {
 		return // what comes out hangs on what the cluster says, and claims are committed before it
 	}
-	d.PlannedBaseTree = p.parts.BaseTree
+	d.PlannedBaseTree = p.base
+	p.pinBases(d)
 	if d.GetKind() != catalogv1.Deployment_KIND_REMOVAL {
 		d.PlannedTree = p.parts.Tree
 	}
@@ -61,6 +62,11 @@ func (s catalogServer) ApproveDeployment(ctx context.Context, r *catalogv1.Appro
 		}
 		if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
 			return wrongState(d, "approved", "its environment is being removed")
+		}
+		if d.GetKind() != catalogv1.Deployment_KIND_MOVE {
+			if err := s.refuseMoving(ctx, c); err != nil {
+				return err
+			}
 		}
 		if by, err := s.underWay(ctx, c.env); err != nil || by != "" {
 			return errors.Join(err, inTheWay(d, by))
@@ -84,13 +90,17 @@ func (s catalogServer) ApproveDeployment(ctx context.Context, r *catalogv1.Appro
 
 // RejectDeployment ends a deployment that waits for approval.
 func (s catalogServer) RejectDeployment(ctx context.Context, r *catalogv1.RejectDeploymentRequest) (*catalogv1.Deployment, error) {
-	return s.vote(ctx, r.GetName(), "rejected", func(_ current, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+	return s.vote(ctx, r.GetName(), "rejected", func(c current, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
 		now, by := s.now(), actor(ctx)
-		return s.moved(tx, row, func(d *catalogv1.Deployment) {
+		reject := func(d *catalogv1.Deployment) {
 			rules.Vote(d, by, false, r.GetComment(), now)
 			d.WaitingReason = ""
 			rules.Reject(d, now)
-		})
+		}
+		if err := s.moved(tx, row, reject); err != nil {
+			return err
+		}
+		return s.settleIntent(ctx, tx, c.env, row.Msg, reject)
 	})
 }
 
@@ -166,6 +176,8 @@ func (s *Service) replan(ctx context.Context, c current, d *catalogv1.Deployment
 	}
 	next := decision{state: mine, summary: d.GetSummary()}
 	switch {
+	case d.GetKind() == catalogv1.Deployment_KIND_MOVE:
+		c, next, err = s.redecidedMove(ctx, c, d)
 	case d.GetKind() == catalogv1.Deployment_KIND_REMOVAL:
 		next.removal = true
 	case d.GetKind() == catalogv1.Deployment_KIND_ROLLBACK && !d.GetRerender():

@@ -45,6 +45,9 @@ func (s *Service) bootstrap(ctx context.Context) error {
 	if err := s.migrate(ctx, migrations); err != nil {
 		return err
 	}
+	if err := s.pinPlaces(ctx); err != nil {
+		return err
+	}
 	if _, err := s.cfg.KV.Get(ctx, keyBootstrap); errors.Is(err, store.ErrNotFound) {
 		if err := s.makeFirst(ctx); err != nil {
 			return err

@@ -139,8 +139,12 @@ func (s catalogServer) RetryDeployment(ctx context.Context, r *catalogv1.RetryDe
 		o.message = of.GetMessage()
 	}
 	accept := s.accept
-	if of.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+	switch of.GetKind() {
+	case catalogv1.Deployment_KIND_REMOVAL:
 		accept = s.acceptRemoval
+	case catalogv1.Deployment_KIND_MOVE:
+		accept, o.decide = s.acceptMove, s.relocation
+		o.current = func(ctx context.Context) (current, error) { return s.moving(ctx, env) }
 	}
 	return s.deploy(ctx, o, func(ctx context.Context, o order) (*catalogv1.Deployment, error) {
 		if err := s.mayRetry(ctx, env, of); err != nil {

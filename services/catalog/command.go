@@ -44,6 +44,9 @@ func commandID(d *catalogv1.Deployment) string {
 // intent, place and plan, its set is immutable.
 func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deployment) (*eventsv1.DeploymentRequested, error) {
 	c, err := s.current(ctx, env)
+	if err == nil {
+		c, err = s.at(ctx, c, d)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +67,9 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		ForeignPolicy: rules.ForeignPolicy(c.site.typ, c.site.repo),
 	}
 	s.byPullRequest(cmd, c, d)
+	if err := s.commandParts(ctx, c, d, cmd); err != nil {
+		return nil, err
+	}
 	switch d.GetKind() {
 	case catalogv1.Deployment_KIND_REMOVAL:
 		cmd.Mode = eventsv1.DeploymentRequested_MODE_REMOVE
@@ -76,8 +82,8 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		if err != nil {
 			return nil, err
 		}
-		cmd.Mode, cmd.RestoreTree = eventsv1.DeploymentRequested_MODE_RESTORE, to.GetTree()
-	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE, catalogv1.Deployment_KIND_PROMOTION:
+		restoreIn(cmd, c.site.place, to)
+	case catalogv1.Deployment_KIND_UNSPECIFIED, catalogv1.Deployment_KIND_CHANGE, catalogv1.Deployment_KIND_PROMOTION, catalogv1.Deployment_KIND_MOVE:
 	}
 	if rules.ClaimsRound(d) != "" {
 		cmd.Mode = eventsv1.DeploymentRequested_MODE_CLAIMS

@@ -151,7 +151,11 @@ func (s *Service) unborn(ctx context.Context, b birth) (current, error) {
 	if err := s.expires(b, c.site.typ, e); err != nil {
 		return c, err
 	}
-	if err := s.own(ctx, &with, b.env, c.site, e.GetNamespace()); err != nil {
+	e.Place = c.site.place
+	if err := s.own(ctx, &with, b.env, rules.Locations(c.site.place)); err != nil {
+		return c, err
+	}
+	if err := s.ownNamespace(ctx, &with, b.env, c.site, e.GetNamespace()); err != nil {
 		return c, err
 	}
 	if err := s.checkPins(ctx, &with, nil, e); err != nil {

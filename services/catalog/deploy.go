@@ -54,6 +54,8 @@ type current struct {
 	born func(tx *store.Tx, e *catalogv1.Environment) error
 	// kind is what is planned or deployed, for guardrails.
 	kind catalogv1.Deployment_Kind
+	// move is set for a move; site is then where it goes.
+	move *movement
 }
 
 // decision is what a deployment shall bring.
@@ -65,6 +67,8 @@ type decision struct {
 	rerender    *catalogv1.Deployment
 	// removal takes the environment away: nothing is rendered.
 	removal bool
+	// moves writes what stands in Git elsewhere: it was pinned then.
+	moves   bool
 	summary []string
 }
 
@@ -186,6 +190,9 @@ func (s *Service) accept(ctx context.Context, o order) (*catalogv1.Deployment, e
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
 			"%s is being removed by %s; wait for its end, then create it again", o.env.Name(), c.row.Msg.GetLatestDeployment()).With("state", "DELETING")
 	}
+	if err := s.refuseMoving(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := errors.Join(refuseHeldByRollback(o, c), s.refuseHeld(c, o.kind)); err != nil {
 		return nil, err
 	}
@@ -213,8 +220,7 @@ func (s *Service) current(ctx context.Context, env rules.Env) (current, error) {
 	if err != nil {
 		return current{}, err
 	}
-	var unused store.Tx // an existing environment keeps its site in place
-	p, err := s.siteOf(ctx, env, row.Msg.GetType(), &unused)
+	p, err := s.standing(ctx, env, row.Msg)
 	if err != nil {
 		return current{}, err
 	}
@@ -239,6 +245,7 @@ func (s *Service) draft(ctx context.Context, o order, c current, next decision) 
 		Repository: c.site.repo.GetName(), Branch: c.site.repo.GetBranch(), Path: c.site.path, RequestId: o.request.id,
 		PromotionOf: next.promotionOf, Origin: o.origin,
 	}
+	c.pinIn(d)
 	sayWhatReturns(d, next)
 	if d.RequestId == "" {
 		d.RequestId = rand.Text()
@@ -268,6 +275,7 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	if err := s.enterLine(ctx, &tx, c, e, d, o.describe); err != nil {
 		return err
 	}
+	c.settleIn(&tx, e)
 	if err := c.bear(&tx, e); err != nil {
 		return err
 	}

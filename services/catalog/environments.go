@@ -9,23 +9,24 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
 
-// site is where an environment is written and run. It stays the same for an environment's whole life: whatever would move it is
-// refused while the environment exists, else its old folder and objects would be left behind by nobody's decision.
+// site is where an environment is written and run. Its place stays as it was pinned, whatever becomes of the layout, until a
+// deployment moves it.
 type site struct {
 	app    *catalogv1.Application
 	typ    *catalogv1.EnvironmentType
-	repo   *catalogv1.Repository
+	place  *catalogv1.Place
+	repo   *catalogv1.Repository   // of the main place, with URL and branch as the place has them and the rest as it is now
+	parts  []*catalogv1.Repository // of the place's parts, likewise
 	target *catalogv1.Target
 	path   string
 }
 
-// siteOf reads what an environment's site is made of. It adds to tx that all of it stays as it is and has a user.
+// siteOf reads where the layout of now puts an environment. It adds to tx that all of it stays as it is and has a user.
 func (s *Service) siteOf(ctx context.Context, env rules.Env, typeName string, tx *store.Tx) (site, error) {
 	var p site
 	app, err := applications.Get(ctx, s.cfg.KV, env.App)
@@ -38,77 +39,11 @@ func (s *Service) siteOf(ctx context.Context, env rules.Env, typeName string, tx
 	if p.typ, err = refer(ctx, s, tx, environmentTypes, "environmentTypes", "environment.type", typeName); err != nil {
 		return p, err
 	}
-	if p.repo, err = refer(ctx, s, tx, repositories, "repositories", "application.repository", p.app.GetRepository()); err != nil {
+	if err := s.layOut(ctx, env, &p, tx); err != nil {
 		return p, err
 	}
-	if p.target, err = refer(ctx, s, tx, targets, "targets", "environment_type.target", p.typ.GetTarget()); err != nil {
-		return p, err
-	}
-	p.path = rules.EnvironmentPath(p.repo.GetPathTemplate(), env.App, env.ID, typeID(typeName))
-	return p, nil
-}
-
-// own makes the environment the owner of its folder and namespace, or names who owns them or a folder above or below.
-func (s *Service) own(ctx context.Context, tx *store.Tx, env rules.Env, p site, namespace string) error {
-	key := ownerPathKey(p.repo, p.path)
-	// Of two new folders that contain one another, neither sees the other. The inner one tells all folders above it, by their
-	// guards, and demands that nobody owns them; the outer one demands that nobody has told it anything since it looked. So
-	// any number of environments of one branch can be made at a time.
-	told, err := s.cfg.KV.Get(ctx, guard(key))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	tx.If(store.IfRev(guard(key), told.Rev))
-	for _, above := range rules.Ancestors(p.path) {
-		if err := s.unowned(ctx, ownerPathKey(p.repo, above), env, p, above); err != nil {
-			return err
-		}
-		tx.If(store.IfAbsent(ownerPathKey(p.repo, above))).Put(guard(ownerPathKey(p.repo, above)), nil)
-	}
-	if err := s.unowned(ctx, key, env, p, p.path); err != nil {
-		return err
-	}
-	below, err := s.cfg.KV.Scan(ctx, store.ScanRange{Prefix: key + "/", Limit: 1})
-	if err != nil {
-		return err
-	}
-	if len(below) > 0 {
-		return pathOwned(env, p, string(below[0].Value), p.path)
-	}
-	ns := ownerNamespaceKey(p.target.GetName(), namespace)
-	switch e, err := s.cfg.KV.Get(ctx, ns); {
-	case err == nil:
-		return errs.New(errs.Precondition, errorsv1.Reason_REASON_IN_USE,
-			"namespace %s of %s belongs to %s; give another in environment.namespace", namespace, p.target.GetName(), e.Value).
-			With("used_by", string(e.Value))
-	case !errors.Is(err, store.ErrNotFound):
-		return err
-	}
-	tx.If(store.IfAbsent(key), store.IfAbsent(ns)).Put(key, []byte(env.Name())).Put(ns, []byte(env.Name()))
-	return nil
-}
-
-func (s *Service) unowned(ctx context.Context, key string, env rules.Env, p site, path string) error {
-	e, err := s.cfg.KV.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return pathOwned(env, p, string(e.Value), path)
-}
-
-func pathOwned(env rules.Env, p site, owner, path string) error {
-	e := errs.New(errs.Invalid, errorsv1.Reason_REASON_INVALID_PATH,
-		"%s would be written to %s, branch %s, folder %s, and %s belongs to %s; change the path template of the repository or use another repository",
-		env.Name(), p.repo.GetName(), p.repo.GetBranch(), p.path, path, owner)
-	return e.With("owner", owner).With("path", p.path)
-}
-
-// disown adds to tx that nobody owns the environment's folder and namespace any more.
-func disown(tx *store.Tx, p site, namespace string) {
-	tx.Delete(ownerPathKey(p.repo, p.path)).Delete(ownerNamespaceKey(p.target.GetName(), namespace))
+	p.target, err = refer(ctx, s, tx, targets, "targets", "environment_type.target", p.typ.GetTarget())
+	return p, err
 }
 
 // GetEnvironment gives an environment.
@@ -138,7 +73,7 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 	if err != nil {
 		return nil, err
 	}
-	return withReport(out, live.Msg, s.now()), nil
+	return s.newLayoutView().show(ctx, env, withReport(out, live.Msg, s.now())), nil
 }
 
 // withReport adds what is reported of an environment to its row.
@@ -214,9 +149,10 @@ func (s catalogServer) ListEnvironments(ctx context.Context, r *catalogv1.ListEn
 	if err != nil {
 		return nil, err
 	}
+	view := s.newLayoutView()
 	for _, row := range rows {
 		row.Msg.Etag = store.Etag(row.Rev)
-		out.Environments = append(out.Environments, withReport(row.Msg, reported[row.ID], s.now()))
+		out.Environments = append(out.Environments, view.show(ctx, envOfKey(row.ID), withReport(row.Msg, reported[row.ID], s.now())))
 	}
 	return out, nil
 }
@@ -248,7 +184,7 @@ func (s catalogServer) UpdateEnvironment(ctx context.Context, r *catalogv1.Updat
 		}
 		if !proto.Equal(next, row.Msg) {
 			var tx store.Tx
-			if err := s.sameSite(ctx, &tx, env, row.Msg.GetType(), next.GetType()); err != nil {
+			if err := s.sameSite(ctx, &tx, env, row.Msg, next.GetType()); err != nil {
 				return err
 			}
 			if err := s.checkPins(ctx, &tx, row.Msg, next); err != nil {
@@ -269,25 +205,25 @@ func (s catalogServer) UpdateEnvironment(ctx context.Context, r *catalogv1.Updat
 	return out, err
 }
 
-// sameSite refuses a new type that would move the environment.
-func (s *Service) sameSite(ctx context.Context, tx *store.Tx, env rules.Env, before, after string) error {
-	if before == after {
+// sameSite refuses a new type whose environments run on another cluster. One with another layout does not move the environment:
+// it stays where it is until somebody moves it.
+func (s *Service) sameSite(ctx context.Context, tx *store.Tx, env rules.Env, row *catalogv1.Environment, after string) error {
+	if row.GetType() == after {
 		return nil
 	}
-	var unused store.Tx
-	old, err := s.siteOf(ctx, env, before, &unused)
+	old, err := s.standing(ctx, env, row)
 	if err != nil {
 		return err
 	}
-	now, err := s.siteOf(ctx, env, after, tx)
+	typ, err := refer(ctx, s, tx, environmentTypes, "environmentTypes", "environment.type", after)
 	if err != nil {
 		return err
 	}
-	if old.path != now.path || old.target.GetName() != now.target.GetName() {
-		return errs.InvalidField("environment.type", "would move %s from folder %s on %s to folder %s on %s; create another environment of that type instead",
-			env.Name(), old.path, old.target.GetName(), now.path, now.target.GetName())
+	if old.target.GetName() != typ.GetTarget() {
+		return errs.InvalidField("environment.type", "would move %s from %s to %s; create another environment of that type instead",
+			env.Name(), old.target.GetName(), typ.GetTarget())
 	}
-	return nil
+	return checkPartsByPush(env.Name(), old.place, typ, old.repo)
 }
 
 func typeID(name string) string {

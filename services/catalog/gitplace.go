@@ -5,8 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -34,21 +32,15 @@ func (s *Service) placeOf(ctx context.Context, env rules.Env, part string) (gitP
 	if err != nil {
 		return gitPlace{}, err
 	}
-	var unused store.Tx
-	site, err := s.siteOf(ctx, env, row.Msg.GetType(), &unused)
+	site, err := s.standing(ctx, env, row.Msg)
 	if err != nil {
 		return gitPlace{}, err
 	}
-	p := gitPlace{ref: repositoryRef(site.repo), folder: site.path, env: env.Name()}
-	pinned := row.Msg.GetPlace()
 	if part == "" {
-		if pinned != nil {
-			return s.pinnedPlace(ctx, env, pinned.GetRepository(), pinned.GetUrl(), pinned.GetBranch(), pinned.GetPath())
-		}
-		return p, nil
+		return gitPlace{ref: repositoryRef(site.repo), folder: site.path, env: env.Name()}, nil
 	}
 	var known []string
-	for _, pp := range pinned.GetParts() {
+	for _, pp := range site.place.GetParts() {
 		if pp.GetId() == part {
 			return s.pinnedPlace(ctx, env, pp.GetRepository(), pp.GetUrl(), pp.GetBranch(), pp.GetPath())
 		}
@@ -104,8 +96,7 @@ func (s *Service) lastPlaceOf(ctx context.Context, env rules.Env, gone error) (g
 
 // ownedByOthers reports whether the folder of an environment that is gone is another one's now, or has one above or below it.
 func (s *Service) ownedByOthers(ctx context.Context, repo *catalogv1.Repository, d *catalogv1.Deployment) (bool, error) {
-	at := proto.CloneOf(repo)
-	at.Branch = d.GetBranch()
+	at := rules.Location{URL: repo.GetUrl(), Branch: d.GetBranch()}
 	for _, path := range append(rules.Ancestors(d.GetPath()), d.GetPath()) {
 		_, err := s.cfg.KV.Get(ctx, ownerPathKey(at, path))
 		if err == nil || !errors.Is(err, store.ErrNotFound) {

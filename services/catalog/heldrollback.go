@@ -21,8 +21,12 @@ func refuseHeldByRollback(o order, c current) error {
 	return nil
 }
 
-// settleHold notes in an environment's row whether a rollback holds it, by the newest deployment that is in Git or on its way.
+// settleHold notes in an environment's row whether a rollback holds it, by the newest deployment that is in Git or on its way. A move
+// changes nothing of what runs.
 func settleHold(e *catalogv1.Environment, newest *catalogv1.Deployment) {
+	if newest.GetKind() == catalogv1.Deployment_KIND_MOVE {
+		return
+	}
 	e.HeldByRollback = rules.RollbackHold(newest)
 }
 

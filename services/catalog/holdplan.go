@@ -23,6 +23,8 @@ func (s *Service) hold(ctx context.Context, o order, c current, next decision, d
 		return s.holdToPlan(ctx, o, c, next, d)
 	case o.kind == catalogv1.Deployment_KIND_REMOVAL:
 		return nil
+	case next.moves:
+		return s.holdMove(ctx, c, next, d)
 	case next.restore != nil: // the tree is there already; its set may be one that today's renderer would refuse
 		verdicts, _, err := s.judgeRestored(ctx, c, next)
 		if err != nil {

@@ -60,6 +60,9 @@ func (s *Service) goAhead(ctx context.Context, tx *store.Tx, env rules.Env, e *c
 		if err := s.moved(tx, row, func(d *catalogv1.Deployment) { rules.Overtake(d, at) }); err != nil {
 			return err
 		}
+		if row.Msg.GetKind() == catalogv1.Deployment_KIND_MOVE {
+			giveBack(tx, rules.Without(rules.Locations(e.GetLayoutPlace()), rules.Locations(e.GetPlace())))
+		}
 	}
 	return nil
 }
@@ -72,7 +75,8 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 	move(after)
 	withdrawn := after.GetKind() == catalogv1.Deployment_KIND_REMOVAL &&
 		(after.GetState() == catalogv1.Deployment_STATE_CANCELLED || after.GetState() == catalogv1.Deployment_STATE_REJECTED) && before.GetState() != after.GetState()
-	if rules.Carries(before) == rules.Carries(after) && !withdrawn {
+	settles := rules.Settles(before, after)
+	if rules.Carries(before) == rules.Carries(after) && !withdrawn && !settles {
 		return nil
 	}
 	row, err := environments.Get(ctx, s.cfg.KV, envKey(env))
@@ -102,6 +106,11 @@ func (s *Service) settleIntent(ctx context.Context, tx *store.Tx, env rules.Env,
 	}
 	if withdrawn && e.GetGeneration() == after.GetGeneration() {
 		e.State = catalogv1.Environment_STATE_ACTIVE
+	}
+	if settles {
+		if err := s.settleMove(ctx, tx, e, after); err != nil {
+			return err
+		}
 	}
 	if proto.Equal(e, row.Msg) {
 		return nil

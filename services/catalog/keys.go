@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -22,6 +21,7 @@ import (
 //   - etag is empty, the row's revision is it; deployments use the field as told at markChanged.
 //   - Environment.live and .active_deployment are in liveEnvironments, because reports of a cluster come all the time and
 //     must not move the etag that a person holds.
+//   - Environment.layout_place is where the newest move goes or went that is not in Git; see settleMove.
 const (
 	keySchema    = "meta/schema"
 	keyBootstrap = "meta/bootstrapped"
@@ -32,6 +32,8 @@ const (
 	keyPosition = "outbox/position"
 	// keyTimes is there when all deployments are in deploymentTimes.
 	keyTimes = "meta/byTime"
+	// keyPlaces is there when all environments have their place in their row, see pinPlaces.
+	keyPlaces = "meta/places"
 
 	// keyMigration is there while a migration is under way, see progress.
 	keyMigration = "meta/migration"
@@ -40,7 +42,7 @@ const (
 	// keyBackupMark is there for a moment while a backup is made of an engine that knows no snapshots.
 	keyBackupMark = "meta/backup-mark"
 
-	schemaVersion = "2"
+	schemaVersion = "3"
 )
 
 var (
@@ -144,27 +146,14 @@ func envOfDepKey(id string) (rules.Env, int64, bool) {
 
 // branchPlace gives the id of a branch of a remote repository. Two repository resources of the same remote and branch have
 // the same, so that their environments cannot own the same folder.
-func branchPlace(r *catalogv1.Repository) string {
-	sum := sha256.Sum256([]byte(normalURL(r.GetUrl()) + "\x00" + r.GetBranch()))
+func branchPlace(url, branch string) string {
+	sum := sha256.Sum256([]byte(rules.NormalURL(url) + "\x00" + branch))
 	return hex.EncodeToString(sum[:16])
 }
 
-// normalURL gives one spelling of the usual ones of a clone URL.
-func normalURL(raw string) string {
-	if normal, ssh, err := sshURL(raw); ssh && err == nil {
-		raw = normal
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return raw
-	}
-	u.Scheme, u.Host, u.User, u.RawQuery, u.Fragment = strings.ToLower(u.Scheme), strings.ToLower(u.Host), nil, "", ""
-	u.Path = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), ".git")
-	return u.String()
-}
-
-func ownerPathKey(r *catalogv1.Repository, path string) string {
-	return ownerPathPrefix + branchPlace(r) + "/" + path
+// ownerPathKey is of a folder as any file system sees it.
+func ownerPathKey(l rules.Location, path string) string {
+	return ownerPathPrefix + branchPlace(l.URL, l.Branch) + "/" + rules.Fold(path)
 }
 
 func ownerNamespaceKey(target, namespace string) string {

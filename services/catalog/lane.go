@@ -228,6 +228,9 @@ func (o *outbox) cancel(l *lane, d *catalogv1.Deployment, repeat int) error {
 	name := d.GetName()
 	o.post(l.env, post{resource: name, build: func(ctx context.Context) (events.Message, error) {
 		c, err := o.current(ctx, l.env)
+		if err == nil {
+			c, err = o.at(ctx, c, d)
+		}
 		if err != nil {
 			return events.Message{}, err
 		}

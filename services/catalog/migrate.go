@@ -32,6 +32,7 @@ type migration struct {
 // migrations are all there are, in their order. schemaVersion is the version after the last.
 var migrations = []migration{
 	{to: 2, what: "old history may be in segments; a towpathd that does not know them would take it for lost, and use numbers of deployments again"},
+	{to: 3, what: "environments stay at the place in their row when their layout changes; a towpathd that does not know that would write them elsewhere"},
 }
 
 // progress is the row that tells how far a migration has come. It is written with what the migration changes, so that each row goes

@@ -15,7 +15,6 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/manifest"
-	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
 )
 
@@ -28,6 +27,8 @@ type planned struct {
 	verdicts []*rendererv1.Verdict
 	refs     []*rendererv1.ObjectRef
 	awaited  []string // resources whose outputs have to come first; after then has their claims
+	base     string   // the tree that stands in the main folder
+	partly   partly
 }
 
 // PlanDeployment tells what a change, rollback, promotion, removal or new environment would do.
@@ -41,6 +42,9 @@ func (s catalogServer) PlanDeployment(ctx context.Context, r *catalogv1.PlanDepl
 	}
 	if r.GetCreation() != nil {
 		return s.planCreation(ctx, env, r.GetCreation())
+	}
+	if r.GetMove() {
+		return s.planMoving(ctx, env)
 	}
 	kind, decide, err := s.planDecision(ctx, r)
 	if err != nil {
@@ -71,6 +75,8 @@ func onePlan(r *catalogv1.PlanDeploymentRequest) error {
 	}
 	slices.Sort(asked)
 	switch {
+	case r.GetMove() && len(asked) > 0:
+		return errs.InvalidField("move", "is given beside %s; plan one or the other", asked[0])
 	case len(asked) > 1:
 		return errs.InvalidField(asked[1], "is given beside %s; plan one or the other", asked[0])
 	case r.GetRerender() && r.GetRollbackTo() == "":
@@ -87,14 +93,12 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 	if next.rerender != nil {
 		p.parts.RollbackOf = next.rerender.GetName() + " rendered again"
 	}
-	p.parts.Place = strings.Join([]string{c.site.repo.GetUrl(), c.site.repo.GetBranch(), c.site.path, c.site.target.GetName(), c.row.Msg.GetNamespace()}, "\n")
-	base, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{Repository: repositoryRef(c.site.repo), Path: c.site.path})
-	if err != nil {
-		return p, rpc.FromStatus(err)
+	p.parts.Place = strings.Join([]string{c.site.repo.GetUrl(), c.site.repo.GetBranch(), c.site.path, c.site.target.GetName(), c.row.Msg.GetNamespace()}, "\n") + c.placeRest()
+	if err := s.planBases(ctx, c, &p); err != nil {
+		return p, err
 	}
-	p.before, p.parts.BaseTree = files(base), base.GetTree()
-	if p.parts.BaseTree == "" {
-		p.parts.BaseTree = rules.Absent
+	if next.moves {
+		return p, s.planMove(ctx, c, next, &p)
 	}
 	if next.removal {
 		p.parts.Tree, p.warnings = rules.Absent, removalWarnings(p.before)
@@ -119,17 +123,15 @@ func (s *Service) plan(ctx context.Context, c current, next decision) (planned, 
 
 // planRestore plans putting a tree back; false when Git no longer has it.
 func (s *Service) planRestore(ctx context.Context, c current, next decision, p *planned) (bool, error) {
-	tree, err := s.cfg.Committer.GetTree(ctx, &committerv1.GetTreeRequest{
-		Repository: repositoryRef(c.site.repo), Tree: next.restore.GetTree(), Commit: next.restore.GetCommit(),
-	})
-	if err = rpc.FromStatus(err); errs.Is(err, errs.NotFound) {
+	after, err := s.planTrees(ctx, c, next.restore, p)
+	if errs.Is(err, errs.NotFound) {
 		p.warnings = append(p.warnings, "Git no longer has the tree of "+next.restore.GetName()+"; it is rendered again and must come out the same")
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	p.after, p.parts.Tree, p.parts.SHA256 = files(tree), next.restore.GetTree(), next.restore.GetSha256()
+	p.after, p.parts.Tree, p.parts.SHA256 = after, next.restore.GetTree(), next.restore.GetSha256()
 	if today, err := s.pin(ctx, c, next.state); err == nil {
 		p.warnings = append(p.warnings, rules.MovedOn(next.state.Intent, today)...)
 	}

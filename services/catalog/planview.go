@@ -13,8 +13,11 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 	if err != nil {
 		return nil, err
 	}
-	files, err := fileChanges(p.before, p.after)
+	files, err := p.fileChanges(c)
 	if err != nil {
+		return nil, err
+	}
+	if p.warnings, err = s.warnOfCrowd(ctx, c, p.warnings); err != nil {
 		return nil, err
 	}
 	live, err := s.live(ctx, c.env)
@@ -30,7 +33,7 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 		p.warnings = append(p.warnings, "there are more differences than are told field by field; the files have all of them")
 	}
 	out := &catalogv1.Plan{
-		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.parts.BaseTree),
+		Intent: next.state.Intent, Summary: next.summary, Files: files, BaseTree: withoutAbsent(p.base),
 		Tree: withoutAbsent(p.parts.Tree), Sha256: p.parts.SHA256, Warnings: p.warnings, PlanHash: s.plans.remember(p.parts),
 		OpenFindings: live.Msg.GetLive().GetFindings(), Objects: diff.Objects, Fields: diff.Fields, Text: diff.Text, Verdicts: p.verdicts, Drift: drift,
 		Hold: s.holdReason(c), AwaitedOutputs: p.awaited,
@@ -39,6 +42,10 @@ func (s *Service) planOf(ctx context.Context, c current, next decision) (*catalo
 		out.SetOperations = rules.Diff(rules.DocumentOf(c.state.Set), rules.DocumentOf(next.state.Set))
 	}
 	out.WriteMode = rules.WriteModeOf(c.site.typ, c.site.repo)
+	out.Place = c.site.place
+	if c.move != nil {
+		out.FromPlace = c.move.from.place
+	}
 	out.ApprovalsRequired = c.site.typ.GetApprovals().GetRequired()
 	return out, nil
 }

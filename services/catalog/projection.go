@@ -180,14 +180,19 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 		if err != nil {
 			return err
 		}
-		err = s.moved(tx, row, func(d *catalogv1.Deployment) {
+		move := func(d *catalogv1.Deployment) {
 			rules.Sync(d, e, at)
 			if next != nil { // late: another has taken its place already, and overtook it if it had not ended
 				rules.Succeed(d, next)
 			}
-		})
-		if err != nil {
+		}
+		if err := s.moved(tx, row, move); err != nil {
 			return err
+		}
+		if row.Msg.GetKind() == catalogv1.Deployment_KIND_MOVE { // its commit may be told later
+			if err := s.settleIntent(ctx, tx, env, row.Msg, move); err != nil {
+				return err
+			}
 		}
 		if err := s.overtake(ctx, tx, env, synced.GetGeneration(), synced); err != nil {
 			return err

@@ -23,7 +23,7 @@ func checkRepositoryAccess(old, msg *catalogv1.Repository) error {
 			return err
 		}
 	}
-	if _, ssh, err := sshURL(msg.GetUrl()); ssh && err == nil && msg.GetCredentials() == "" {
+	if _, ssh, err := sshURL(rules.Sample(msg.GetUrl())); ssh && err == nil && msg.GetCredentials() == "" {
 		return errs.InvalidField("repository.credentials",
 			"is empty, and a repository over SSH needs a private key and the host's keys; name the credentials that hold identity and known_hosts")
 	}

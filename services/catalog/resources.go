@@ -34,12 +34,8 @@ var applicationKind = collection[*catalogv1.Application]{
 		if msg.GetRepository() == old.GetRepository() {
 			return nil
 		}
-		if _, err := refer(ctx, s, tx, repositories, "repositories", "application.repository", msg.GetRepository()); err != nil || old == nil {
-			return err
-		}
-		id := strings.TrimPrefix(msg.GetName(), "applications/")
-		return s.refuseWhileUsed(ctx, tx, applications.Key(id), msg.GetName(), "moved to another repository",
-			func() (string, error) { return s.environmentOf(ctx, id) })
+		_, err := refer(ctx, s, tx, repositories, "repositories", "application.repository", msg.GetRepository())
+		return err
 	},
 	usedBy: func(ctx context.Context, s *Service, name string) (string, error) {
 		id := strings.TrimPrefix(name, "applications/")
@@ -73,6 +69,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 			return err
 		}
 		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
+			return err
+		}
+		if err := checkTypeLayout(ctx, s, old, msg, tx); err != nil {
 			return err
 		}
 		if msg.GetTarget() == old.GetTarget() {
@@ -112,7 +111,7 @@ var repositoryKind = collection[*catalogv1.Repository]{
 	mutable:  []string{"display_name", "url", "branch", "path_template", "credentials", "push_budget", "write_mode", "forge", "signing", "foreign_policy", "splits"},
 	complete: completeRepository,
 	usedBy: func(ctx context.Context, s *Service, name string) (string, error) {
-		return find(ctx, s, applications, func(a *catalogv1.Application) bool { return a.GetRepository() == name })
+		return s.repositoryUser(ctx, name)
 	},
 }
 
@@ -125,15 +124,17 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 	if msg.GetPathTemplate() == "" {
 		msg.PathTemplate = rules.DefaultPathTemplate
 	}
-	if err := checkCloneURL(msg.GetUrl()); err != nil {
+	if err := rules.CheckURLTemplate("repository.url", msg.GetUrl()); err != nil {
+		return err
+	}
+	if err := checkCloneURL(rules.Sample(msg.GetUrl())); err != nil {
 		return err
 	}
 	if err := checkRepositoryAccess(old, msg); err != nil {
 		return err
 	}
-	if strings.ContainsAny(msg.GetBranch(), " ~^:?*[\\\x7f") || strings.HasPrefix(msg.GetBranch(), "-") ||
-		strings.HasPrefix(msg.GetBranch(), "/") || strings.HasSuffix(msg.GetBranch(), "/") || strings.Contains(msg.GetBranch(), "..") {
-		return errs.InvalidField("repository.branch", "%q is no name for a Git branch", msg.GetBranch())
+	if err := rules.CheckBranchTemplate("repository.branch", msg.GetBranch()); err != nil {
+		return err
 	}
 	if err := rules.CheckPathTemplate("repository.path_template", msg.GetPathTemplate()); err != nil {
 		return err
@@ -144,21 +145,7 @@ func completeRepository(ctx context.Context, s *Service, old, msg *catalogv1.Rep
 	if msg.GetPushBudget() < 0 {
 		return errs.InvalidField("repository.push_budget", "is negative; give pushes a minute, or 0 for no limit")
 	}
-	moved := old != nil && (old.GetUrl() != msg.GetUrl() || old.GetBranch() != msg.GetBranch() || old.GetPathTemplate() != msg.GetPathTemplate())
-	if !moved {
-		return nil
-	}
-	key := repositories.Key(strings.TrimPrefix(msg.GetName(), "repositories/"))
-	return s.refuseWhileUsed(ctx, tx, key, msg.GetName(), "moved", func() (string, error) {
-		return find(ctx, s, environments, func(e *catalogv1.Environment) bool {
-			env, err := rules.ParseEnv("", e.GetName())
-			if err != nil {
-				return false
-			}
-			app, err := applications.Get(ctx, s.cfg.KV, env.App)
-			return err == nil && app.Msg.GetRepository() == msg.GetName()
-		})
-	})
+	return checkLayout(ctx, s, old, msg, tx)
 }
 
 // checkCloneURL checks what a committer can reach. Credentials in it would be a secret in the catalog.

@@ -49,7 +49,10 @@ func (a accessServer) Restore(stream grpc.ClientStreamingServer[catalogv1.Restor
 		if err := s.checkUntouched(ctx); err != nil {
 			return err
 		}
-		return r.write(ctx)
+		if err := r.write(ctx); err != nil {
+			return err
+		}
+		return s.pinPlaces(ctx) // of a backup from before
 	})
 	if err != nil {
 		return err

@@ -171,6 +171,9 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 			return d, err
 		}
 	}
+	if err := s.refuseMoving(ctx, c); err != nil {
+		return nil, err
+	}
 	if err := s.refuseHeld(c, o.kind); err != nil {
 		return nil, err
 	}

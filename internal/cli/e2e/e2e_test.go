@@ -49,6 +49,7 @@ func TestJourney(t *testing.T) {
 			e.Setenv("HTTP", "http://"+system.Endpoints.HTTP)
 			e.Setenv("GIT", "http://tow:tow_admin@"+strings.TrimPrefix(system.Endpoints.HTTP, "http://")+"/git")
 			e.Setenv("SHOP", filepath.Join(wd, "..", "..", "..", "examples", "shop"))
+			e.Setenv("GIT", "http://tow:tow_admin@"+system.Endpoints.HTTP+"/git")
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every process of a -race build sleeps a second at its end
 			return os.WriteFile(filepath.Join(e.WorkDir, "token"), []byte("tow_admin\n"), 0o600)

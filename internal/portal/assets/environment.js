@@ -141,6 +141,8 @@ function facts({ env, status, active, statusError }) {
       Number(env.generation) ? [fact("Sync", syncChip(now.sync)), fact("Health", healthChip(now.health)), fact("Drift", driftChip(now.findings, now.sync))] : null,
       fact("Type", short(env.type)),
       fact("Namespace", h("code", null, env.namespace)),
+      env.place ? fact("In Git", h("code", { title: `${env.place.url}, branch ${env.place.branch}` }, env.place.path), " of ", short(env.place.repository),
+        env.place.parts?.length ? ` and ${env.place.parts.length} more` : "", env.layoutPlace ? " (the layout says elsewhere)" : "") : null,
       status?.commit && Number(env.generation) ? fact("Commit", h("a", { href: envHref(env.name) + "/git?commit=" + status.commit }, h("code", { title: status.commit }, status.commit.slice(0, 8)))) : null,
       status?.syncTime && Number(env.generation) ? fact("Synced", when(status.syncTime)) : null),
     now.message ? h("p", { class: "note" }, now.message) : null,

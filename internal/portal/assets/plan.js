@@ -123,4 +123,4 @@ export const failure = (d) => (d.error ? h("div", { class: "problem" },
   h("p", null, h("strong", null, "Failed at " + (d.error.stage || "some stage")), ": ", d.error.message), h("p", { class: "quiet" }, d.error.reason)) : null);
 
 export const title = (d) => h("span", null, h("strong", null, "#" + short(d.name)),
-  d.kind === "KIND_ROLLBACK" ? " rollback to #" + short(d.rollbackOf) : d.kind === "KIND_REMOVAL" ? " removal" : "");
+  d.kind === "KIND_ROLLBACK" ? " rollback to #" + short(d.rollbackOf) : d.kind === "KIND_REMOVAL" ? " removal" : d.kind === "KIND_MOVE" ? " move" : "");

@@ -25,10 +25,10 @@ type ending struct {
 	bad bool
 }
 
-// Add takes in a deployment. Removals do not count, nor does what has not ended.
+// Add takes in a deployment. Removals and moves do not count, nor does what has not ended.
 func (f *Delivery) Add(d *catalogv1.Deployment) {
 	env, _, ok := EnvOfDeployment(d.GetName())
-	if !ok || d.GetKind() == catalogv1.Deployment_KIND_REMOVAL {
+	if !ok || d.GetKind() == catalogv1.Deployment_KIND_REMOVAL || d.GetKind() == catalogv1.Deployment_KIND_MOVE {
 		return
 	}
 	if f.ended == nil {

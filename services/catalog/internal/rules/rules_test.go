@@ -282,18 +282,12 @@ func TestSecretsAreRefusedWhereverTheyStand(t *testing.T) {
 func TestPathTemplates(t *testing.T) {
 	for template, ok := range map[string]bool{
 		rules.DefaultPathTemplate: true, "{environment_type}/{application}/{environment}": true, "clusters/prod": true, "a-{application}.x": true,
-		"": false, "/abs": false, "a/": false, "a//b": false, "../x": false, "a/../b": false, ".": false, "{team}/x": false, "{application": false,
+		"": false, "/abs": false, "a/": false, "a//b": false, "../x": false, "a/../b": false, ".": false, "{owner}/x": false, "{team}/x": true, "{hash}/{environment}": true, "x./y": false, "git~1/x": false, "e\u0301/x": false, "{application": false,
 		"}x": false, ".git/x": false, "x/.GIT": false, ".towpath/state": false, "a b": false, "a\\b": false, "a:b": false,
 	} {
 		if err := rules.CheckPathTemplate("repository.path_template", template); (err == nil) != ok {
 			t.Errorf("%q: error = %v, want ok %v", template, err, ok)
 		}
-	}
-	if got := rules.EnvironmentPath("", "shop", "dev", "development"); got != "environments/dev/shop" {
-		t.Errorf("path = %s", got)
-	}
-	if got := rules.EnvironmentPath("{environment_type}/{environment}/{application}", "shop", "dev", "development"); got != "development/dev/shop" {
-		t.Errorf("path = %s", got)
 	}
 	if diff := cmp.Diff([]string{"a", "a/b"}, rules.Ancestors("a/b/c")); diff != "" {
 		t.Error(diff)

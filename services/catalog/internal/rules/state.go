@@ -138,6 +138,7 @@ func Commit(d *catalogv1.Deployment, e *eventsv1.DeploymentCommitted, at time.Ti
 	// A tree that was put back was not rendered: what the deployment says already, of the one that it restores, stays.
 	d.Commit, d.Tree, d.Sha256 = e.GetCommit(), e.GetTree(), cmp.Or(e.GetSha256(), d.GetSha256())
 	d.RendererVersion, d.FilesChanged = cmp.Or(e.GetRendererVersion(), d.GetRendererVersion()), e.GetFilesChanged()
+	commitParts(d, e)
 	end := cmp.Or(e.GetCommitEndTime(), timestamppb.New(at))
 	begin := cmp.Or(e.GetCommitStartTime(), end)
 	place(d, rendering, cmp.Or(e.GetRenderStartTime(), begin))
