@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -244,12 +246,17 @@ func TestTheFolderOfAnEnvironmentThatIsGoneIsItsNextOwners(t *testing.T) {
 	_, err := w.api.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: devEnv})
 	must(t, err)
 	eventually(t, func() error {
-		_, err := w.api.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{
-			Repository: &catalogv1.Repository{Name: "repositories/default", PathTemplate: "environments/{environment}/shop"},
-			UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"path_template"}},
-		})
-		return err
+		_, err := w.api.GetEnvironment(ctx, &catalogv1.GetEnvironmentRequest{Name: devEnv})
+		if status.Code(err) != codes.NotFound {
+			return fmt.Errorf("the environment is still there: %v", err)
+		}
+		return nil
 	})
+	_, err = w.api.UpdateRepository(ctx, &catalogv1.UpdateRepositoryRequest{
+		Repository: &catalogv1.Repository{Name: "repositories/default", PathTemplate: "environments/{environment}/shop"},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"path_template"}},
+	})
+	must(t, err)
 	g.pages = []*committerv1.ListCommitsResponse{{}}
 	_, err = api.ListCommits(ctx, &catalogv1.ListCommitsRequest{Parent: devEnv})
 	must(t, err)

@@ -151,7 +151,7 @@ func TestLayoutsAreCheckedWhenWritten(t *testing.T) {
 	w, _ := lightWorld(t, memkv.New())
 	w.repo("infra", &catalogv1.Repository{Url: "embedded:///infra"})
 	w.repo("split", &catalogv1.Repository{Url: "embedded:///main", Splits: []*catalogv1.Split{databases()}})
-	w.repo("reviewed", &catalogv1.Repository{Url: "https://git.example.com/r.git", WriteMode: committerv1.WriteMode_WRITE_MODE_PULL_REQUEST, Forge: &committerv1.Forge{Kind: committerv1.Forge_KIND_GITEA}})
+	w.repo("reviewed", &catalogv1.Repository{Url: "https://git.example.com/team/r.git", WriteMode: committerv1.WriteMode_WRITE_MODE_PULL_REQUEST, Forge: &committerv1.Forge{Kind: committerv1.Forge_KIND_GITEA}})
 	one := func(id, repo string, s *committerv1.FileSelector) []*catalogv1.Split {
 		return []*catalogv1.Split{{Id: id, Repository: repo, Select: s}}
 	}

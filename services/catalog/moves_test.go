@@ -449,7 +449,7 @@ func TestAMoveIsRefused(t *testing.T) {
 		}, codes.FailedPrecondition, "NOT_EMPTY"},
 		"by pull requests": {func(m *movers) {
 			must(m.t, m.updateRepo(&catalogv1.Repository{
-				Name: "repositories/default", WriteMode: committerv1.WriteMode_WRITE_MODE_PULL_REQUEST, Url: "https://git.example.com/shop.git",
+				Name: "repositories/default", WriteMode: committerv1.WriteMode_WRITE_MODE_PULL_REQUEST, Url: "https://git.example.com/team/shop.git",
 				Forge: &committerv1.Forge{Kind: committerv1.Forge_KIND_GITEA},
 			}, "write_mode", "url", "forge"))
 		}, codes.FailedPrecondition, "PULL_REQUEST"},

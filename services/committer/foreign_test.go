@@ -31,7 +31,7 @@ func (w *world) decide(id string, d *eventsv1.ForeignDecision) {
 		d.Path = "environments/dev/shop"
 	}
 	d.Author = &eventsv1.Author{Subject: "users/grace"}
-	subject, err := events.CommandSubject("deploy", "shop", "dev")
+	subject, err := events.CommandSubject(events.Shard(w.repo.GetUrl(), w.repo.GetBranch()), "shop", "dev")
 	if err == nil {
 		err = w.catalog.Publish(context.Background(), events.Message{
 			Subject: subject + ".foreign", ID: fmt.Sprintf("%s@%d", id, time.Now().UnixNano()), Type: "dev.towpath.environment.foreign_decision",

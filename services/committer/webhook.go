@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"slices"
@@ -48,10 +47,6 @@ var forgeKinds = map[committerv1.Forge_Kind]forge.Kind{
 // repositories from the last desired state of every environment, which JetStream keeps, and from the commands and reads that
 // name them. A webhook that comes before is answered and does nothing; the first look at a branch finds everything anyway.
 type hooks struct {
-	// pullRequests is told of a pull request that changed, by the branch that it comes from; nil for nobody. It must not block,
-	// and it asks the host itself: a webhook can be old.
-	pullRequests func(ref *committerv1.RepositoryRef, head string)
-
 	once    sync.Once
 	limiter *ratelimit.Limiter
 	turns   chan struct{}
@@ -237,9 +232,7 @@ func (s *Service) heed(name string, e *webhook.Event) {
 	case webhook.PullRequest:
 		refs, _ := s.hooks.meant(name, e, e.Base)
 		for _, ref := range refs {
-			if s.hooks.pullRequests != nil {
-				s.hooks.pullRequests(ref, e.Head)
-			}
+			s.pulls.notice(repositoryKey(ref.GetUrl()))
 			if e.State == forge.Merged {
 				s.news(ref, e.Base)
 			}
@@ -256,21 +249,10 @@ func (s *Service) news(ref *committerv1.RepositoryRef, branch string) {
 	s.Notice(ref.GetUrl(), branch)
 }
 
-// desiredStates is what learnHooks needs of JetStream.
-type desiredStates interface {
-	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
-}
-
-var _ desiredStates = (*events.Bus)(nil)
-
 // learnHooks follows the desired states of all environments until ctx ends, also those that other committers bring about: a
 // webhook comes to any of them.
 func (s *Service) learnHooks(ctx context.Context) {
-	bus, ok := s.cfg.Bus.(desiredStates)
-	if !ok {
-		return // a bus that a test has put together
-	}
-	for d, err := range bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
+	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		want := new(eventsv1.DesiredState)
 		if err == nil {
 			err = d.Decode(want)

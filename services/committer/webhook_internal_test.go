@@ -59,24 +59,36 @@ func TestWhoIsMeantByAWebhook(t *testing.T) {
 	}
 }
 
-func TestAPullRequestIsToldOfByItsBranch(t *testing.T) {
-	var told []string
+func TestAnEventOfAPullRequestHasTheRepositorysOnesLookedAt(t *testing.T) {
 	s := &Service{views: newViews(nil, 0)}
 	s.lanes = &lanes{svc: s}
-	s.hooks.pullRequests = func(ref *committerv1.RepositoryRef, head string) {
-		told = append(told, ref.GetUrl()+" "+ref.GetBranch()+" "+head)
-	}
+	s.pulls = newPulls(s)
 	r := &committerv1.RepositoryRef{
 		Name: "repositories/deploy", Url: "https://git.example.com/team/one.git", Branch: "main",
 		Forge: &committerv1.Forge{Kind: committerv1.Forge_KIND_GITLAB, WebhookCredentials: "hooks"},
 	}
+	here := &watcher{repository: repositoryKey(r.GetUrl()), wake: make(chan struct{}, 1)}
+	elsewhere := &watcher{repository: repositoryKey("https://git.example.com/team/two.git"), wake: make(chan struct{}, 1)}
+	s.pulls.watchers = map[string]*watcher{"here": here, "elsewhere": elsewhere}
 	s.hooks.learn(laneKey(r), r)
-	for _, state := range []forge.State{forge.Open, forge.Merged} {
-		s.heed(r.GetName(), &webhook.Event{Kind: webhook.PullRequest, Head: "towpath/shop", Base: "main", State: state, Number: 1})
+	for _, c := range []struct {
+		what  string
+		event webhook.Event
+		wakes bool
+	}{
+		{"opened", webhook.Event{Kind: webhook.PullRequest, Head: "towpath/shop/dev", Base: "main", State: forge.Open, Number: 1}, true},
+		{"merged", webhook.Event{Kind: webhook.PullRequest, Head: "towpath/shop/dev", Base: "main", State: forge.Merged, Number: 1}, true},
+		{"a ping", webhook.Event{Kind: webhook.Ping}, false},
+	} {
+		s.heed(r.GetName(), &c.event)
+		if woken := len(here.wake) > 0; woken != c.wakes {
+			t.Errorf("%s: looked at is %t", c.what, woken)
+		}
+		for len(here.wake) > 0 {
+			<-here.wake
+		}
 	}
-	s.heed(r.GetName(), &webhook.Event{Kind: webhook.Ping})
-	want := "https://git.example.com/team/one.git main towpath/shop"
-	if d := cmp.Diff([]string{want, want}, told); d != "" {
-		t.Error(d)
+	if len(elsewhere.wake) > 0 {
+		t.Error("another repository's pull request is looked at")
 	}
 }
