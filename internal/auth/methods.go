@@ -77,7 +77,7 @@ func (r Rule) and(a Action, p Place) Rule { r.Also = append(r.Also, Check{a, p})
 func (r Rule) rows(field string) Rule     { r.Rows = field; return r }
 
 // readsGit is for what reads an environment's folders, or all of a repository.
-var readsGit = on(WhoAmI, everything).and(Read, among("applications", "parent")).and(ReadGit, allOf("repositories", "parent"))
+var readsGit = on(Read, named("parent")).and(ReadGit, allOf("repositories", "parent"))
 
 // methods says what each RPC does. An RPC that is not here is refused to everybody; a test walks all registered services, so that
 // one cannot be forgotten.

@@ -42,14 +42,6 @@ func source(path string) Place {
 	}}
 }
 
-// among is like named, where the name is of that collection.
-func among(collection, path string) Place {
-	return Place{Doc: "`" + path + "`, where it names one of " + collection, find: func(m protoreflect.Message) (Resource, bool) {
-		name := text(m, path)
-		return ParseResource(name), strings.HasPrefix(name, collection+"/")
-	}}
-}
-
 // allOf is for what spans applications because a name is of that collection.
 func allOf(collection, path string) Place {
 	return Place{Doc: "everything, where `" + path + "` names one of " + collection, find: func(m protoreflect.Message) (Resource, bool) {
