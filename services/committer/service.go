@@ -37,6 +37,7 @@ type Service struct {
 	holders     holders
 	clock       clock
 	pulls       *pulls
+	health      health
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
