@@ -65,9 +65,9 @@ type problem struct {
 
 // queued is a deployment that is not in Git yet. It counts for every branch that it is to be written to.
 type queued struct {
-	keys  []string
-	shard string
-	since time.Time
+	keys        []string
+	name, shard string
+	since       time.Time
 }
 
 // of gives what is known of a branch, and makes it the most lately used. The caller holds mu.
@@ -164,7 +164,7 @@ func (h *health) waiting(t *task, since time.Time) {
 		return
 	}
 	ref := t.cmd.GetRepository()
-	h.waits[t.cmd.GetDeployment()] = queued{keys: keys, shard: events.Shard(ref.GetUrl(), ref.GetBranch()), since: since}
+	h.waits[t.cmd.GetDeployment()] = queued{keys: keys, name: ref.GetName(), shard: events.Shard(ref.GetUrl(), ref.GetBranch()), since: since}
 }
 
 // served notes that a deployment waits no longer: it is in Git, or failed.

@@ -54,7 +54,7 @@ type watcher struct {
 
 	// These belong to pulls.mu.
 	repository string
-	lane       string
+	lane, name string
 	// request is the record's; a later record of the same is no news.
 	request string
 
@@ -136,7 +136,7 @@ func (p *pulls) take(ctx context.Context, rec *record, start bool) {
 		w.nudge()
 	}
 	w.repository, w.request = repositoryKey(ref.GetUrl()), rec.GetCommand().GetRequestId()
-	w.lane = laneKey(ref)
+	w.lane, w.name = laneKey(ref), ref.GetName()
 }
 
 // notice has the pull requests of a repository looked at soon.

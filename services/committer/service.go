@@ -59,6 +59,7 @@ func New(cfg Config) (*Service, error) {
 	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})
 	s.lanes = &lanes{svc: s}
 	s.pulls = newPulls(s)
+	s.measure(cfg.Metrics)
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
 }
