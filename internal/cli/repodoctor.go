@@ -53,7 +53,11 @@ Where the URL or branch has placeholders they are filled in for the environment 
 				return err
 			}
 		}
-		d, err := t.client.gitService().DiagnoseRepository(ctx, ask)
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		d, err := c.gitService().DiagnoseRepository(ctx, ask)
 		if err != nil {
 			return err
 		}
@@ -151,7 +155,11 @@ minute. It is what the committer knows; the host is not asked. See tow repo doct
 		if err != nil {
 			return err
 		}
-		h, err := t.client.gitService().GetRepositoryHealth(ctx, &catalogv1.GetRepositoryHealthRequest{Name: name})
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		h, err := c.gitService().GetRepositoryHealth(ctx, &catalogv1.GetRepositoryHealthRequest{Name: name})
 		if err != nil {
 			return err
 		}
