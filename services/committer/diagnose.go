@@ -19,6 +19,7 @@ import (
 const (
 	diagnosisTime = 30 * time.Second
 	stepTime      = 10 * time.Second
+	readTime      = 15 * time.Second // the first time, all folders come
 )
 
 // The steps of a diagnosis.
@@ -135,6 +136,11 @@ func (x *examination) fail(id, finding, remedy string) {
 	x.note(id, committerv1.DiagnosisStep_OUTCOME_FAILED, finding, remedy)
 }
 
+// update is the command that changes the repository.
+func (x *examination) update(flags string) string {
+	return "tow repo update " + strings.TrimPrefix(x.ref.GetName(), "repositories/") + " " + flags
+}
+
 // say splits an error of ours, which says what is wrong and behind a semicolon what to do.
 func say(err error) (finding, remedy string) {
 	var e *errs.Error
@@ -187,7 +193,7 @@ func (x *examination) checkCredentials(ctx context.Context) bool {
 		return true
 	case name == "" && overSSH:
 		x.fail(stepCredentials, "the repository is reached over SSH and names no credentials",
-			"name credentials that hold a private key ("+keyIdentity+") and the host's keys ("+keyKnownHosts+"): tow repo update NAME --credentials ...")
+			"name credentials that hold a private key ("+keyIdentity+") and the host's keys ("+keyKnownHosts+"): "+x.update("--credentials ..."))
 		return false
 	case name == "":
 		x.skip(stepCredentials, "the repository names none")
@@ -220,7 +226,7 @@ func (x *examination) hostRefused(step string, what rules.Refusal, words string)
 	if what == rules.RefusedCredentials {
 		step, remedy = stepCredentials, "renew the credentials "+x.ref.GetCredentials()+": the host does not accept them"
 		if x.ref.GetCredentials() == "" {
-			remedy = "name credentials that the host knows: tow repo update NAME --credentials ..."
+			remedy = "name credentials that the host knows: " + x.update("--credentials ...")
 		}
 	}
 	x.fail(step, "the host says: "+orDefault(words, errorsv1.Reason_REASON_PUSH_REFUSED.String()), remedy)

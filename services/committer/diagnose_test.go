@@ -1,7 +1,10 @@
 package committer_test
 
 import (
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +129,36 @@ func TestADoctorTellsWhatIsWrongWithARepositoryAndHowToMendIt(t *testing.T) {
 		"credentials of an unknown name": {
 			func(_ *testing.T, w *world, _ *gittest.Server) { w.repo.Credentials = "nobody" },
 			[]finding{{"connect", "ok", "it answers", ""}, {"credentials", "failed", `"nobody" are not among`, "put a file of that name"}, {"read", "-", "", ""}},
+		},
+		"a web page": {
+			func(t *testing.T, w *world, _ *gittest.Server) {
+				page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }))
+				t.Cleanup(page.Close)
+				w.repo.Url = page.URL + "/shop"
+			},
+			[]finding{{"connect", "ok", "", ""}, {"read", "failed", "no Git repository", "clone URL"}},
+		},
+		"a certificate that nobody knows": {
+			func(t *testing.T, w *world, _ *gittest.Server) {
+				page := httptest.NewUnstartedServer(http.NotFoundHandler())
+				page.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+				page.StartTLS()
+				t.Cleanup(page.Close)
+				w.repo.Url = page.URL + "/shop"
+			},
+			[]finding{{"connect", "failed", "authority that the committer does not know", "caFile"}},
+		},
+		"a host that is ill": {
+			func(_ *testing.T, _ *world, host *gittest.Server) {
+				host.Fail(gittest.Fault{Kind: gittest.Status, Status: 502, Times: 1 << 20})
+			},
+			[]finding{{"connect", "ok", "", ""}, {"read", "failed", "502", "look at the host"}, {"push", "-", "", ""}},
+		},
+		"a repository that everybody may read and nobody push to": {
+			func(_ *testing.T, _ *world, host *gittest.Server) {
+				host.Fail(gittest.Fault{Kind: gittest.Status, Status: 401, Method: "GET", Path: "git-receive-pack", Times: 1 << 20})
+			},
+			[]finding{{"read", "ok", "", ""}, {"push", "failed", "nobody may push without credentials", "tow repo update deploy --credentials"}},
 		},
 		"a repository that is not there": {
 			func(_ *testing.T, w *world, host *gittest.Server) { w.repo.Url = host.URL("nowhere") },

@@ -35,7 +35,7 @@ func (x *examination) checkForge(ctx context.Context) {
 	if x.ref.GetForge().GetKind() == committerv1.Forge_KIND_UNSPECIFIED {
 		if x.byPull() {
 			bad(stepForge, "deployments go by pull request, and the repository does not say at which service",
-				"say so: tow repo update NAME --forge github, gitlab or gitea")
+				"say so: "+x.update("--forge github, gitlab or gitea"))
 			return
 		}
 		x.skip(stepForge, "the repository names none, and pushes need none")
@@ -110,7 +110,7 @@ func (x *examination) checkProtection() {
 	case x.byPull():
 		x.ok(stepProtection, "%s; where it refuses a push, the deployment goes by pull request", orDefault(a.Why, "the branch is protected"))
 	default:
-		const remedy = "let Towpath's account push to the branch, or have deployments go by pull request: tow repo update NAME --write-mode pull-request"
+		remedy := "let Towpath's account push to the branch, or have deployments go by pull request: " + x.update("--write-mode pull-request")
 		bad := x.warn
 		if a.Barred {
 			bad = x.fail

@@ -67,7 +67,7 @@ func (x *examination) checkHost(ctx context.Context, login bool) {
 	case err == nil:
 		x.ok(stepPush, "the host would take a push")
 	case refused && what == rules.RefusedCredentials && x.ref.GetCredentials() == "":
-		x.fail(stepPush, "everybody may read, and nobody may push without credentials", "name credentials with write access: tow repo update NAME --credentials ...")
+		x.fail(stepPush, "everybody may read, and nobody may push without credentials", "name credentials with write access: "+x.update("--credentials ..."))
 	case refused:
 		x.fail(stepPush, "the host says: "+words, what.Remedy())
 	default:
@@ -78,7 +78,7 @@ func (x *examination) checkHost(ctx context.Context, login bool) {
 
 // checkRead reads the branch's tip, as a deployment does. Without login it only finds out whether the host answers.
 func (x *examination) checkRead(ctx context.Context, login bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	ref := x.ref
 	if !login {

@@ -276,6 +276,8 @@ func (l *lane) problemOf(ctx context.Context, err error) (p *problem, ok bool) {
 	case outage(told):
 		if finding, remedy := onTheWay(err); finding != "" {
 			p.text = rules.Redact(finding+"; "+remedy, secrets...)
+		} else if cause := errors.Unwrap(err); cause != nil && git.Answered(cause) {
+			p.text = rules.Redact(errs.Message(told)+": "+cause.Error(), secrets...)
 		}
 	default:
 		return nil, false // of ours, and not of the host
