@@ -270,7 +270,10 @@ func (l *lane) problemOf(ctx context.Context, err error) (p *problem, ok bool) {
 		return nil, false
 	}
 	p = &problem{state: unreachable, text: errs.Message(told)}
+	var limit *git.Limited
 	switch {
+	case errors.As(err, &limit):
+		p.state = reachable // it answers, and wants to be left alone
 	case permanent(told):
 		p.state = refusedNow
 	case outage(told):

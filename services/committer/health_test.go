@@ -137,6 +137,21 @@ func TestWhatTheHostRefusesOfAPushStaysToldAlthoughItCanBeRead(t *testing.T) {
 	w.poll("a branch that takes pushes", func() bool { return w.health().GetState() == committerv1.RepositoryHealth_STATE_REACHABLE })
 }
 
+func TestAHostThatWantsFewerRequestsIsReachableAndHasNoBudgetLeft(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	w, host := remote(t, withMetrics(reg))
+	host.Fail(gittest.Fault{Kind: gittest.Status, Status: 429, Times: 1 << 20})
+	w.send(w.change("dev", 1, map[string]string{"a.yaml": "a"}))
+	w.poll("a host that is left alone", func() bool {
+		h := w.health()
+		return h.GetState() == committerv1.RepositoryHealth_STATE_REACHABLE && strings.Contains(h.GetProblem(), "fewer requests") && h.GetBudgetLeft() == 0 && h.GetQueued() == 1
+	})
+	if up, _ := measured(t, reg, "up"); up != 1 {
+		t.Errorf("up is %v", up)
+	}
+}
+
 func TestAHealthShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	w, host := remote(t, withCredentials(t, "bot:s3cret-token"))

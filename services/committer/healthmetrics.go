@@ -129,7 +129,9 @@ func (s *Service) stats(all map[string]*repositoryStats) {
 	s.pulls.mu.Lock()
 	defer s.pulls.mu.Unlock()
 	for _, w := range s.pulls.watchers {
-		of(w.name).pulls++
+		if mine[w.shard] { // all replicas watch all of them
+			of(w.name).pulls++
+		}
 	}
 }
 

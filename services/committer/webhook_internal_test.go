@@ -62,7 +62,7 @@ func TestWhoIsMeantByAWebhook(t *testing.T) {
 func TestAPullRequestIsToldOfByItsBranch(t *testing.T) {
 	var told []string
 	s := &Service{views: newViews(nil, 0)}
-	s.lanes = &lanes{svc: s}
+	s.lanes, s.pulls = &lanes{svc: s}, newPulls(s)
 	s.hooks.pullRequests = func(ref *committerv1.RepositoryRef, head string) {
 		told = append(told, ref.GetUrl()+" "+ref.GetBranch()+" "+head)
 	}
