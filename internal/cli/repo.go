@@ -86,7 +86,7 @@ func pushBudget(n int32) string {
 }
 
 func (t *tow) repoCmd() *cobra.Command {
-	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.describeRepoCmd(), t.cloneURLCmd())
+	g := t.repositories().group(t, "A repository is a Git remote that environments are written to.", t.describeRepoCmd(), t.cloneURLCmd(), t.doctorCmd(), t.repoHealthCmd())
 	completePull(g.Commands()...)
 	return completeSigning(g)
 }

@@ -110,6 +110,8 @@ type Access struct {
 	// Protected tells that the branch refuses at least some pushes, and Why by which rule, for a person.
 	Protected bool
 	Why       string
+	// Barred tells that the branch certainly refuses pushes of the token's user; false where nobody can tell.
+	Barred bool
 	// Approvals is how many approvals the branch demands; 0 for none or where nobody can tell.
 	Approvals int
 	// DefaultBranch of the project.

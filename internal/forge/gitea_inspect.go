@@ -74,6 +74,7 @@ func (g giteaService) inspectBranch(ctx context.Context, a *Access, branch strin
 	}
 	a.Approvals = int(b.RequiredApprovals)
 	var rules []string
+	a.Barred = !b.UserCanPush
 	if !b.UserCanPush {
 		rules = append(rules, "the token's user may not push to it")
 	}

@@ -90,6 +90,7 @@ func (g gitlabService) inspectBranch(ctx context.Context, a *Access, branch stri
 	if a.Approvals > 0 {
 		rules = append(rules, fmt.Sprintf("merge requests need %d approvals", a.Approvals))
 	}
-	a.Protected, a.Why = b.Protected && !b.CanPush, strings.Join(rules, "; ")
+	a.Barred = b.Protected && !b.CanPush
+	a.Protected, a.Why = a.Barred, strings.Join(rules, "; ")
 	return nil
 }

@@ -129,6 +129,7 @@ func (s *Service) fail(ctx context.Context, dep rules.Deployment, deployment str
 	}
 	s.log.Info("deployment not committed", "deployment", deployment, "stage", stage, "reason", ev.GetReason(), "error", err)
 	s.waiting.forget(deployment)
+	s.health.served(deployment)
 	s.metrics.finished.WithLabelValues("failed").Inc()
 	return nil
 }

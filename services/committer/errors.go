@@ -56,7 +56,7 @@ func hostError(ctx context.Context, branch string, err error, secrets []string) 
 			"the Git host did not answer in time; it is tried again").Because(scrub(err, secrets))
 	case kind == errs.Unavailable:
 		return redacted(err, secrets)
-	case kind == errs.Unauthenticated || kind == errs.Denied: // to a caller of ours, these would be about the caller
+	case kind == errs.Unauthenticated || kind == errs.Denied: // by the host: whoever asked us is not meant
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_PUSH_REFUSED, "%s", rules.Redact(errs.Message(err), secrets...)).Because(scrub(err, secrets))
 	default:
 		return scrub(err, secrets)

@@ -36,6 +36,7 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 	stage := stageCommit
 	var o outcome
 	if err == nil {
+		s.health.waiting(t, d.Stored)
 		t.show = func(reason error) { s.wait(ctx, t, d, stageCommit, reason) }
 		o, stage, err = s.perform(ctx, t)
 	}
@@ -45,6 +46,7 @@ func (s *Service) handle(ctx context.Context, d events.Delivery) error {
 		s.wait(ctx, t, d, stageCommit, err)
 	}
 	if err == nil {
+		s.health.served(t.cmd.GetDeployment())
 		s.watchAcknowledgement(ctx, d.Subject)
 	}
 	return err

@@ -98,6 +98,7 @@ func (l *lane) run(ctx context.Context) {
 				return
 			}
 		}
+		l.svc.health.noted(l)
 	}
 }
 
@@ -117,11 +118,13 @@ func (l *lane) refresh(ctx context.Context) error {
 			RefMoved: func() { l.svc.failpoint("ref_moved") },
 		})
 		if err != nil {
+			l.svc.health.asked(ctx, l, err)
 			return err
 		}
 		l.remote = remote
 	}
 	tip, err := l.remote.Fetch(ctx, l.ref.GetBranch())
+	l.svc.health.asked(ctx, l, err)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func (s *Service) share(ctx context.Context) error {
 // hold works on one shard for as long as this replica has its lease. When that ends, a push under way is given up at once: what
 // became of it is decided by the state file, by whoever has the lane next.
 func (s *Service) hold(ctx context.Context, lease events.Lease, slots chan struct{}) error {
+	defer s.health.leave(lease.Shard)
 	defer s.lanes.leave(lease.Shard)
 	defer context.AfterFunc(ctx, func() { s.lanes.leave(lease.Shard) })()
 	return s.cfg.Bus.Consume(ctx, events.ConsumerConfig{

@@ -149,6 +149,7 @@ func (l *lane) pushHead(ctx context.Context, branch string, old, tip git.Hash, o
 	err := l.remote.Push(ctx, branch, old, tip, objs)
 	l.budget.Spend(l.svc.clock.now())
 	l.svc.metrics.pushed(pushResult(err), 0, time.Since(start))
+	l.svc.health.pushed(ctx, l, git.ZeroHash, time.Since(start), err)
 	if err == nil {
 		l.log.Info("pushed", "head", branch, "commit", tip.String())
 	}

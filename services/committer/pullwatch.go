@@ -54,6 +54,8 @@ type watcher struct {
 
 	// These belong to pulls.mu.
 	repository string
+	// lane, name and shard are of the branch that it goes to.
+	lane, name, shard string
 	// request is the record's; a later record of the same is no news.
 	request string
 
@@ -135,6 +137,7 @@ func (p *pulls) take(ctx context.Context, rec *record, start bool) {
 		w.nudge()
 	}
 	w.repository, w.request = repositoryKey(ref.GetUrl()), rec.GetCommand().GetRequestId()
+	w.lane, w.name, w.shard = laneKey(ref), ref.GetName(), events.Shard(ref.GetUrl(), ref.GetBranch())
 }
 
 // notice has the pull requests of a repository looked at soon.

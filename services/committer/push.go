@@ -81,6 +81,7 @@ func (l *lane) push(ctx context.Context, f *fold) error {
 	l.budget.Spend(l.svc.clock.now())
 	err := l.remote.Push(ctx, l.ref.GetBranch(), l.tip, f.tip, f.objs)
 	l.svc.metrics.pushed(pushResult(err), len(f.entries), time.Since(start))
+	l.svc.health.pushed(ctx, l, f.tip, time.Since(start), err)
 	return err
 }
 

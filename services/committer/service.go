@@ -37,6 +37,7 @@ type Service struct {
 	holders     holders
 	clock       clock
 	pulls       *pulls
+	health      health
 	failpoint   func(name string)
 	failpoints  bool
 	background  sync.WaitGroup
@@ -58,6 +59,7 @@ func New(cfg Config) (*Service, error) {
 	s.log = slog.New(redacting{inner: s.log.Handler(), redact: s.credentials.redact})
 	s.lanes = &lanes{svc: s}
 	s.pulls = newPulls(s)
+	s.measure(cfg.Metrics)
 	s.views = newViews(s.open, cfg.HeadMaxAge)
 	return s, nil
 }

@@ -55,3 +55,19 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// Left gives how many pushes of n may still go in the minute that ends now; -1 where n is no limit and the host imposes nothing.
+func (b *Budget) Left(n int, now time.Time) int {
+	if b.imposed.After(now) {
+		return 0
+	}
+	if n <= 0 {
+		return -1
+	}
+	for _, at := range b.sent {
+		if now.Sub(at) < budgetWindow {
+			n--
+		}
+	}
+	return max(0, n)
+}

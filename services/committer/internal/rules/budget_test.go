@@ -48,6 +48,28 @@ func TestWhatTheHostImposesHoldsForAsLongAsItSaid(t *testing.T) {
 	}
 }
 
+func TestWhatIsLeftOfABudgetIsCountedByTheMinute(t *testing.T) {
+	var b rules.Budget
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	if got := b.Left(0, now); got != -1 {
+		t.Errorf("without a budget %d are left", got)
+	}
+	b.Spend(now)
+	b.Spend(now.Add(30 * time.Second))
+	for after, want := range map[time.Duration]int{30 * time.Second: 1, 59 * time.Second: 1, time.Minute: 2, 2 * time.Minute: 3} {
+		if got := b.Left(3, now.Add(after)); got != want {
+			t.Errorf("after %s %d are left, want %d", after, got, want)
+		}
+	}
+	if got := b.Left(1, now.Add(30*time.Second)); got != 0 {
+		t.Errorf("after more pushes than the budget of now %d are left", got)
+	}
+	b.Impose(now.Add(time.Hour))
+	if got := b.Left(0, now.Add(10*time.Minute)); got != 0 {
+		t.Errorf("while the host wants none, %d are left", got)
+	}
+}
+
 func TestNoMinuteHasMorePushesThanTheBudget(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 60).Draw(t, "budget")
