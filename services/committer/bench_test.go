@@ -76,7 +76,8 @@ func at(b *testing.B) *world {
 		w, _ := remote(b)
 		return w
 	}
-	return newWorld(b, []option{func(w *world) { w.repo.Url = url }})
+	patience = 5 * time.Minute // the first look at a large repository fetches all of its trees
+	return newWorld(b, []option{func(w *world) { w.repo.Url, w.cfg.PushDeadline = url, patience }})
 }
 
 // benchFolder is in the middle of the folders of such a repository.

@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// patience bounds every wait of these tests; it is only reached when something is broken.
-const patience = 20 * time.Second
+// patience bounds every wait of these tests; it is only reached when something is broken. Benchmarks of large repositories have more.
+var patience = 20 * time.Second
 
 // files is a renderer that makes a bundle of an input's variables: the key is the path, the value the content. A variable
 // "fail" makes it answer with the error that onFail gives.
