@@ -20,14 +20,16 @@ type gitSize struct {
 	name                  string
 	files, commits        int
 	cli, gogit, stateless int
+	// runs is how often we are.
+	runs int
 }
 
 var gitSizes = []gitSize{
-	{name: "files_1k", files: 1_000, commits: 10, cli: 20, gogit: 7, stateless: 7},
-	{name: "files_30k", files: 30_000, commits: 2_000, cli: 40, gogit: 3, stateless: 5},
-	{name: "files_300k", files: 300_000, commits: 10, cli: 15, gogit: 1, stateless: 2},
-	{name: "history_2k", files: 1_000, commits: 2_000, cli: 20, gogit: 5, stateless: 7},
-	{name: "history_40k", files: 1_000, commits: 40_000, cli: 20, gogit: 3, stateless: 7},
+	{name: "files_1k", files: 1_000, commits: 10, cli: 20, gogit: 7, stateless: 7, runs: 200},
+	{name: "files_30k", files: 30_000, commits: 2_000, cli: 40, gogit: 3, stateless: 5, runs: 200},
+	{name: "files_300k", files: 300_000, commits: 10, cli: 15, gogit: 1, stateless: 2, runs: 30},
+	{name: "history_2k", files: 1_000, commits: 2_000, cli: 20, gogit: 5, stateless: 7, runs: 200},
+	{name: "history_40k", files: 1_000, commits: 40_000, cli: 20, gogit: 3, stateless: 7, runs: 200},
 }
 
 // gitTimes are what Towpath and its peers take in one repository, in milliseconds.
@@ -67,7 +69,7 @@ func measureSize(ctx context.Context, dir, url string, size gitSize) (gitTimes, 
 		return t, err
 	}
 	url += "/" + size.name + ".git"
-	ours, err := goBenchWith(ctx, []string{"TOWPATH_BENCH_GIT=" + url}, "./services/committer", "^Benchmark(Single|Rollback)$", "-benchtime", "200x")
+	ours, err := goBenchWith(ctx, []string{"TOWPATH_BENCH_GIT=" + url}, "./services/committer", "^Benchmark(Single|Rollback)$", "-benchtime", fmt.Sprintf("%dx", size.runs))
 	if err != nil {
 		return t, err
 	}
