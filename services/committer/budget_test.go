@@ -99,6 +99,7 @@ func TestAHostThatAsksForFewerRequestsIsLeftAlone(t *testing.T) {
 		for _, path := range []string{"info/refs?service=git-upload-pack", "/git-receive-pack"} {
 			t.Run(what+" at "+path, func(t *testing.T) {
 				t.Parallel()
+				fault := fault // each test has a path and a time of its own
 				h := newHands()
 				if strings.Contains(what, "date") || strings.Contains(what, "used up") {
 					h.time = time.Now() // the host's clock is the real one
