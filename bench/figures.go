@@ -36,7 +36,8 @@ func (f figure) limit() string {
 }
 
 const gitPeers = "The peers write the same file of the same repository on the same server. The git CLI has a warm clone with feature.manyFiles. go-git has a warm clone, adds the " +
-	"file and commits in its work tree, and calls Remote.Push. What keeps nothing runs git init, fetch --depth 1, checkout, add, commit and push in a new folder each time."
+	"file and commits in its work tree, and calls Remote.Push. What keeps nothing runs git init, fetch --depth 1, checkout, add, commit and push in a new folder each time. " +
+	"The limit is what the server itself takes for Towpath's own pushes, from the request to the end of its answer, and is part of Towpath's figure: a client that took no time would be as fast."
 
 const oneAtATime = " 100 deployments, one at a time, each changing one variable of an environment with a Deployment and a Service; the next one " +
 	"starts when the rollout of the one before is over. Control plane, server and client share the cores."

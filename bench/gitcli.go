@@ -12,29 +12,63 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
 // gitRuns is how many commits of the smaller repositories are measured.
 const gitRuns = 40
 
-// serveGit serves the bare repositories of a folder as Git servers do.
-func serveGit(ctx context.Context, dir string) (url string, stop func(), err error) {
+// gitHost serves the bare repositories of a folder as Git servers do, and times what it does itself.
+type gitHost struct {
+	url    string
+	server *http.Server
+
+	mu     sync.Mutex
+	pushes sample
+}
+
+func serveGit(ctx context.Context, dir string) (*gitHost, error) {
 	out, err := exec.CommandContext(ctx, "git", "--exec-path").Output()
 	if err != nil {
-		return "", nil, fmt.Errorf("git: %w", err)
+		return nil, fmt.Errorf("git: %w", err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: &cgi.Handler{
+	h := &gitHost{url: "http://" + l.Addr().String()}
+	h.server = &http.Server{ReadHeaderTimeout: time.Second, Handler: h.timed(&cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
 		Env:  []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=bench"},
-	}}
-	go func() { _ = s.Serve(l) }() // ends with Close
-	return "http://" + l.Addr().String(), func() { _ = s.Close() }, nil
+	})}
+	go func() { _ = h.server.Serve(l) }() // ends with Close
+	return h, nil
 }
+
+// timed notes how long git-receive-pack takes from a push's request to the end of its answer: no client can be faster.
+func (h *gitHost) timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		next.ServeHTTP(w, r)
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/git-receive-pack") {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.pushes = append(h.pushes, time.Since(start))
+		}
+	})
+}
+
+// took gives the times of the pushes since it was asked last.
+func (h *gitHost) took() sample {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.pushes
+	h.pushes = nil
+	return s
+}
+
+func (h *gitHost) stop() { _ = h.server.Close() }
 
 // clone is the work tree that a peer keeps.
 type clone struct{ dir string }
@@ -71,7 +105,7 @@ func measureScript(ctx context.Context, dir, url string) (sample, error) {
 	var times sample
 	for i := range gitRuns + 3 {
 		start := time.Now()
-		if err := errors.Join(w.change(i), w.git(ctx, "add", benchFile), w.git(ctx, "commit", "--quiet", "-m", fmt.Sprint("deploy ", i)), w.git(ctx, "push", "--quiet")); err != nil {
+		if err := errors.Join(w.change(5_000_000+i), w.git(ctx, "add", benchFile), w.git(ctx, "commit", "--quiet", "-m", fmt.Sprint("deploy ", i)), w.git(ctx, "push", "--quiet")); err != nil {
 			return nil, err
 		}
 		if i >= 3 {
@@ -88,16 +122,16 @@ func measureGitCLI(ctx context.Context) (http, local sample, err error) {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
-	url, stop, err := serveGit(ctx, dir)
+	host, err := serveGit(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer stop()
+	defer host.stop()
 	bare := filepath.Join(dir, "small.git")
 	if err := makeRepository(ctx, bare, gitSize{files: 64, commits: 1}); err != nil {
 		return nil, nil, err
 	}
-	if http, err = measureScript(ctx, dir, url+"/small.git"); err != nil {
+	if http, err = measureScript(ctx, dir, host.url+"/small.git"); err != nil {
 		return nil, nil, err
 	}
 	local, err = measureScript(ctx, dir, bare)

@@ -76,6 +76,7 @@ type world struct {
 	bare    *gittest.Bare
 	srv     *gittest.Server // of a remote repository, where a test needs it
 	end     func()
+	settle  func() // ends what changes the repository after stop, such as packing it anew
 
 	mu   sync.Mutex
 	seen []events.Delivery
@@ -93,13 +94,13 @@ func embedded(t testing.TB, opts ...option) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := repos.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	use := func(w *world) {
 		w.cfg.Repos = repos
+		w.settle = func() {
+			if err := repos.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 		w.repo.Url = "embedded:///shop"
 		w.bare = gittest.OpenBare(t, filepath.Join(dir, "shop.git"))
 	}
@@ -121,7 +122,7 @@ func newWorld(t testing.TB, opts []option) *world {
 	t.Helper()
 	server := eventstest.Start(t)
 	w := &world{
-		t: t, server: server, more: make(chan struct{}), end: func() {},
+		t: t, server: server, more: make(chan struct{}), end: func() {}, settle: func() {},
 		repo: &committerv1.RepositoryRef{Name: "repositories/deploy", Branch: "main"},
 		cfg: committer.Config{
 			Renderer: files{}, Dir: t.TempDir(), TipInterval: time.Hour, PushDeadline: 10 * time.Second,
@@ -140,6 +141,7 @@ func newWorld(t testing.TB, opts []option) *world {
 	w.start()
 	t.Cleanup(func() {
 		w.stop()
+		w.settle()
 		if w.bare != nil && !t.Failed() {
 			if _, err := os.Stat(w.bare.Dir); err == nil {
 				w.bare.Fsck()
