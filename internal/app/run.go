@@ -135,11 +135,12 @@ func (p *process) renderer() grpc.ClientConnInterface {
 var serviceNames = map[Target][]string{
 	Catalog: {
 		"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.GitService", "towpath.catalog.v1.VariableService",
+		"towpath.catalog.v1.FindingService", "towpath.catalog.v1.AdoptionService",
 		"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService",
 	},
 	Renderer:  {"towpath.renderer.v1.RendererService"},
 	Committer: {"towpath.committer.v1.CommitterService"},
-	Drift:     {"towpath.drift.v1.DriftService"},
+	Drift:     {"towpath.drift.v1.DriftService", "towpath.drift.v1.LiveService", "towpath.drift.v1.InspectService"},
 }
 
 func byService(conns map[Target]*grpc.ClientConn) map[string]*grpc.ClientConn {

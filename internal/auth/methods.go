@@ -24,16 +24,20 @@ const (
 	// WhoAmI asks about oneself.
 	WhoAmI Action = "whoAmI"
 
-	Deploy            Action = "deploy"
-	Rollback          Action = "rollback"
-	Promote           Action = "promote"
-	Approve           Action = "approve"
-	Cancel            Action = "cancel"
-	Comment           Action = "comment"
-	Lock              Action = "lock"
-	Unlock            Action = "unlock"
-	Sync              Action = "sync"
-	Revert            Action = "revert"
+	Deploy   Action = "deploy"
+	Rollback Action = "rollback"
+	Promote  Action = "promote"
+	Approve  Action = "approve"
+	Cancel   Action = "cancel"
+	Comment  Action = "comment"
+	Lock     Action = "lock"
+	Unlock   Action = "unlock"
+	Sync     Action = "sync"
+	Revert   Action = "revert"
+	// ReadLogs reads what containers write, which may be anything.
+	ReadLogs Action = "readLogs"
+	// Adopt takes over what runs in a cluster, which makes applications and environments and reads a whole namespace.
+	Adopt             Action = "adopt"
 	CreateEnvironment Action = "createEnvironment"
 	UpdateEnvironment Action = "updateEnvironment"
 	ExtendEnvironment Action = "extendEnvironment"
@@ -141,6 +145,16 @@ var methods = map[string]map[string]Rule{
 		"GetForeignChange":     on(Read, named("name")),
 		"ResolveForeignChange": on(Deploy, named("name")).and(ManageDrafts, adopting),
 	},
+	"towpath.catalog.v1.FindingService": {
+		"ListFindingRecords": on(Read, named("parent")).rows("finding_records"), "GetFindingRecord": on(Read, named("name")),
+		"ListIgnoreRules": on(Read, named("parent")),
+		"AcceptFindings":  on(ManageDrafts, named("parent")),
+		"IgnoreFindings":  on(Revert, named("parent")), "DeleteIgnoreRule": on(Revert, named("name")),
+	},
+	"towpath.catalog.v1.AdoptionService": {
+		"PlanAdoption": on(Adopt, named("environment")), "Adopt": on(Adopt, named("environment")),
+		"ConfirmAdoption": on(Adopt, named("environment")),
+	},
 	"towpath.catalog.v1.DraftService": {
 		"GetDraft": on(Read, named("name")), "ListDrafts": on(Read, named("parent")).rows("drafts"),
 		"WatchDrafts": on(Read, named("parent")).rows("draft"), "DiffSets": on(ReadShared, everything),
@@ -194,7 +208,13 @@ var methods = map[string]map[string]Rule{
 	"towpath.drift.v1.DriftService": {
 		"GetEnvironmentStatus": on(Read, named("name")), "ListFindings": on(Read, named("parent")), "GetFinding": on(Read, named("name")),
 		"WatchFindings": on(Read, named("parent")), "RevertFindings": on(Revert, named("parent")), "SyncEnvironment": on(Sync, named("name")),
+		"GetTargetStatus": on(ReadShared, named("name")),
 	},
+	"towpath.drift.v1.LiveService": {
+		"GetLiveObject": on(Read, named("parent")), "GetObjectTree": on(Read, named("parent")), "ListObjectEvents": on(Read, named("parent")),
+		"StreamLogs": on(ReadLogs, named("parent")),
+	},
+	"towpath.drift.v1.InspectService": {"InspectObjects": on(ManageTargets, everything)},
 }
 
 // Public reports whether anybody may call the method without saying who it is: health and reflection, which tell nothing
@@ -213,7 +233,7 @@ func MethodRule(fullMethod string) (Rule, bool) {
 // Reads reports whether an RPC of the action changes nothing; rate limits count it as such.
 func (a Action) Reads() bool {
 	switch a {
-	case Read, ReadShared, ReadGit, RenderInput, Plan, WhoAmI, ReadAudit, Backup:
+	case Read, ReadShared, ReadGit, ReadLogs, RenderInput, Plan, WhoAmI, ReadAudit, Backup:
 		return true
 	}
 	return false
@@ -221,7 +241,7 @@ func (a Action) Reads() bool {
 
 // Actions are all actions, in the order of the documentation.
 var Actions = []Action{
-	WhoAmI, Read, ReadShared, RenderInput, Plan, ReadGit, Deploy, Rollback, Promote, Cancel, Comment, Sync, Revert,
+	WhoAmI, Read, ReadShared, RenderInput, Plan, ReadGit, Deploy, Rollback, Promote, Cancel, Comment, Sync, Revert, ReadLogs,
 	CreateEnvironment, UpdateEnvironment, ExtendEnvironment, DeleteEnvironment, Lock, ManageApplications, ManageDrafts, ManageVariables, PushGit,
-	Approve, Unlock, ManageEnvironmentTypes, ManageTargets, ManageRepositories, ManageDefinitions, ManageAccess, ReadAudit, Backup, Restore,
+	Approve, Unlock, Adopt, ManageEnvironmentTypes, ManageTargets, ManageRepositories, ManageDefinitions, ManageAccess, ReadAudit, Backup, Restore,
 }

@@ -46,9 +46,9 @@ type grant struct {
 // streams from its history.
 var grants = map[Role]grant{
 	RoleCatalog: {
-		publish:  []string{prefixCommand + ">", prefixEvent + ">", prefixJSON + ">", prefixDesired + ">", prefixDeadLetter + ">"},
+		publish:  []string{prefixCommand + ">", prefixEvent + ">", prefixJSON + ">", prefixDesired + ">", prefixDeadLetter + ">", prefixPolicy + ">"},
 		durables: []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters},
-		reads:    []string{StreamPulls},
+		reads:    []string{StreamPulls, StreamPolicies},
 		create:   true, update: true,
 	},
 	RoleCommitter: {
@@ -61,7 +61,9 @@ var grants = map[Role]grant{
 	RoleDrift: {
 		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDeadLetter + ">"},
 		durables: []string{StreamEvents, StreamDesired},
+		reads:    []string{StreamPolicies},
 		create:   true,
+		shares:   true,
 	},
 	RoleGateway:  {reads: []string{StreamEvents, StreamDesired, StreamDeadLetters}},
 	RoleOperator: {reads: []string{StreamEvents}},
@@ -116,7 +118,7 @@ func permissions(r Role) permission {
 	for _, s := range g.durables {
 		pub = append(pub, "$JS.ACK."+s+".>", "$JS.ACK.*.*."+s+".>")
 	}
-	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, StreamPulls, payloadStream} {
+	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, StreamPulls, StreamPolicies, payloadStream} {
 		if g.create {
 			pub = append(pub, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.INFO."+s)
 		}

@@ -66,7 +66,9 @@ func (c StreamsConfig) streams() []jetstream.StreamConfig {
 	dead.MaxAge = c.DeadLetterMaxAge
 	pulls := base(StreamPulls, prefixPull, "Towpath: open pull requests")
 	pulls.MaxMsgsPerSubject = 1
-	return []jetstream.StreamConfig{commands, evts, desired, dead, pulls}
+	policies := base(StreamPolicies, prefixPolicy, "Towpath: how drift treats each environment")
+	policies.MaxMsgsPerSubject = 1
+	return []jetstream.StreamConfig{commands, evts, desired, dead, pulls, policies}
 }
 
 // payloads is the bucket of large bodies. Its age limit is the sweep: a body outlives every message of a stream with an

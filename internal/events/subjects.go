@@ -17,6 +17,8 @@ const (
 	StreamDesired = "TOWPATH_DESIRED"
 	// StreamPulls holds the committer's record of each pull request that it watches, without an age limit.
 	StreamPulls = "TOWPATH_PULLS"
+	// StreamPolicies holds the last policy of each environment, without an age limit.
+	StreamPolicies = "TOWPATH_POLICIES"
 	// StreamDeadLetters holds messages that could not be handled, with the reason.
 	StreamDeadLetters = "TOWPATH_DLQ"
 )
@@ -29,6 +31,7 @@ const (
 	prefixDesired    = "towpath.desired."
 	prefixDeadLetter = "towpath.dlq."
 	prefixPull       = "towpath.pull."
+	prefixPolicy     = "towpath.policy."
 )
 
 // NoToken stands in a subject where something has no application or no environment ("_").
@@ -79,6 +82,14 @@ func DesiredSubject(app, env string) (string, error) {
 		return "", err
 	}
 	return prefixDesired + app + "." + env, nil
+}
+
+// PolicySubject gives the subject of an environment's policy: towpath.policy.<app>.<env>.
+func PolicySubject(app, env string) (string, error) {
+	if err := checkTokens("application", app, "environment", env); err != nil {
+		return "", err
+	}
+	return prefixPolicy + app + "." + env, nil
 }
 
 // JSONSubject gives the core subject on which the JSON copy of an event appears, "" when the subject is not an event's.
@@ -165,6 +176,8 @@ func streamOf(subject string) string {
 		return StreamDesired
 	case strings.HasPrefix(subject, prefixPull):
 		return StreamPulls
+	case strings.HasPrefix(subject, prefixPolicy):
+		return StreamPolicies
 	case strings.HasPrefix(subject, prefixDeadLetter):
 		return StreamDeadLetters
 	default:

@@ -59,6 +59,15 @@ func New(ctx context.Context, conn grpc.ClientConnInterface) (http.Handler, erro
 			return catalogv1.RegisterGitServiceHandlerClient(ctx, mux, catalogv1.NewGitServiceClient(conn))
 		},
 		func() error {
+			return catalogv1.RegisterFindingServiceHandlerClient(ctx, mux, catalogv1.NewFindingServiceClient(conn))
+		},
+		func() error {
+			return catalogv1.RegisterAdoptionServiceHandlerClient(ctx, mux, catalogv1.NewAdoptionServiceClient(conn))
+		},
+		func() error {
+			return driftv1.RegisterLiveServiceHandlerClient(ctx, mux, driftv1.NewLiveServiceClient(conn))
+		},
+		func() error {
 			return eventsv1.RegisterEventServiceHandlerClient(ctx, mux, eventsv1.NewEventServiceClient(conn))
 		},
 		func() error {

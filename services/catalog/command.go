@@ -60,10 +60,9 @@ func (s *Service) command(ctx context.Context, env rules.Env, d *catalogv1.Deplo
 		Repository: repositoryRef(c.site.repo), Path: d.GetPath(), Set: d.GetIntent().GetSet(),
 		Author: author(d.GetActor()), Message: d.GetMessage(), RequestTime: d.GetCreateTime(), RollbackOf: d.GetRollbackOf(),
 		ExpectBaseTree: d.GetPlannedBaseTree(), ExpectTree: d.GetPlannedTree(),
-		Target: &eventsv1.TargetRef{
-			Name: c.site.target.GetName(), Engine: "native", Kubeconfig: c.site.target.GetKubeconfig(), Context: c.site.target.GetContext(),
-		},
+		Target:    targetRef(c.site.target),
 		Namespace: c.row.Msg.GetNamespace(), AutomaticSync: c.site.typ.GetAutomaticSync(), SelfHeal: c.site.typ.GetSelfHeal(),
+		SyncPolicy: c.site.typ.GetSyncPolicy(), EnvironmentType: c.site.typ.GetName(), PruneHeld: c.row.Msg.GetPruneHeld(),
 		ForeignPolicy: rules.ForeignPolicy(c.site.typ, c.site.repo),
 	}
 	s.byPullRequest(cmd, c, d)

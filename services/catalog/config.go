@@ -134,6 +134,8 @@ func (s *Service) Register(r grpc.ServiceRegistrar) {
 	catalogv1.RegisterDraftServiceServer(r, draftServer{Service: s})
 	catalogv1.RegisterManifestServiceServer(r, manifestServer{Service: s})
 	catalogv1.RegisterGitServiceServer(r, gitServer{Service: s})
+	catalogv1.RegisterFindingServiceServer(r, findingServer{Service: s})
+	catalogv1.RegisterAdoptionServiceServer(r, adoptionServer{Service: s})
 	catalogv1.RegisterVariableServiceServer(r, variableServer{Service: s})
 	catalogv1.RegisterDefinitionServiceServer(r, definitionServer{Service: s})
 	catalogv1.RegisterAccessServiceServer(r, accessServer{s: s})
@@ -157,6 +159,14 @@ type (
 	}
 	gitServer struct {
 		catalogv1.UnimplementedGitServiceServer
+		*Service
+	}
+	findingServer struct {
+		catalogv1.UnimplementedFindingServiceServer
+		*Service
+	}
+	adoptionServer struct {
+		catalogv1.UnimplementedAdoptionServiceServer
 		*Service
 	}
 	variableServer struct {

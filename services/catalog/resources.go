@@ -48,7 +48,7 @@ var applicationKind = collection[*catalogv1.Application]{
 
 var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 	table: environmentTypes, name: "environmentTypes", singular: "environment_type", maxID: rules.MaxID,
-	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes", "provisioning_deadline", "repository", "write_mode", "foreign_policy"},
+	mutable: []string{"display_name", "target", "automatic_sync", "self_heal", "defaults", "default_ttl", "guardrails", "approvals", "freezes", "provisioning_deadline", "repository", "write_mode", "foreign_policy", "sync_policy"},
 	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.EnvironmentType, tx *store.Tx) error {
 		if err := rules.CheckFreezes("environment_type.freezes", msg.GetFreezes()); err != nil {
 			return err
@@ -91,7 +91,7 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 
 var targetKind = collection[*catalogv1.Target]{
 	table: targets, name: "targets", singular: "target", maxID: rules.MaxID,
-	mutable: []string{"display_name", "engine", "kubeconfig", "context"},
+	mutable: []string{"display_name", "engine", "kubeconfig", "context", "server", "credentials", "request_limit", "engine_settings"},
 	complete: func(_ context.Context, _ *Service, _, msg *catalogv1.Target, _ *store.Tx) error {
 		if msg.GetEngine() == catalogv1.Target_ENGINE_UNSPECIFIED {
 			msg.Engine = catalogv1.Target_ENGINE_NATIVE

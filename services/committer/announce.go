@@ -87,6 +87,7 @@ func desired(t *task, o outcome) *eventsv1.DesiredState {
 		Repository: t.cmd.GetRepository(), Path: o.state.Path, Commit: o.commit.String(), Tree: o.tree(), Removed: o.state.Removed,
 		Parts: o.parts, MainTree: o.mainTree(),
 		Target: t.cmd.GetTarget(), Namespace: t.cmd.GetNamespace(), AutomaticSync: t.cmd.GetAutomaticSync(), SelfHeal: t.cmd.GetSelfHeal(),
+		SyncPolicy: t.cmd.GetSyncPolicy(), EnvironmentType: t.cmd.GetEnvironmentType(), PruneHeld: t.cmd.GetPruneHeld(),
 	}
 }
 

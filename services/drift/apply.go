@@ -106,15 +106,15 @@ func (e *environment) moved(k objectKey, live *unstructured.Unstructured, began 
 func stages(objs map[objectKey]*tracked) [][]*tracked {
 	var first, templated, second []*unstructured.Unstructured
 	for _, t := range objs {
-		if isTemplated(t.desired) { // made of other Secrets, which must be there
-			templated = append(templated, t.desired)
+		if isTemplated(t.declared()) { // made of other Secrets, which must be there
+			templated = append(templated, t.declared())
 			continue
 		}
 		switch t.key.kind {
 		case "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod":
-			second = append(second, t.desired)
+			second = append(second, t.declared())
 		default:
-			first = append(first, t.desired)
+			first = append(first, t.declared())
 		}
 	}
 	var out [][]*tracked
@@ -133,7 +133,7 @@ func stages(objs map[objectKey]*tracked) [][]*tracked {
 // manager is not used for this: it does not give the server's answer, which the baseline is made of (docs/adr/0006).
 func (e *environment) applyOne(ctx context.Context, c *cluster, t *tracked) (*unstructured.Unstructured, error) {
 	r := c.dyn.Resource(t.gvr).Namespace(t.key.namespace)
-	live, err := r.Apply(ctx, t.key.name, t.desired.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	live, err := r.Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {
 		return nil, clusterError(err, "apply "+t.key.kind+" "+t.key.name)
 	}
@@ -148,11 +148,11 @@ func (e *environment) applyOne(ctx context.Context, c *cluster, t *tracked) (*un
 
 // learn takes what the server made of the object as its baseline.
 func (e *environment) learn(t *tracked, live *unstructured.Unstructured) error {
-	b, err := e.svc.comparer.MakeBaseline(t.desired, live, FieldManager, generateManager)
+	b, err := e.svc.comparer.MakeBaseline(t.declared(), live, FieldManager, generateManager)
 	if err != nil {
 		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}
-	p, err := e.svc.comparer.Prepare(t.desired, b)
+	p, err := e.svc.comparer.Prepare(t.declared(), b)
 	if err != nil {
 		return unusable(t, err)
 	}

@@ -85,7 +85,7 @@ func (e *environment) settleClaims(ctx context.Context, byHand bool) error {
 		return nil
 	}
 	var err error
-	if want.GetAutomaticSync() || byHand {
+	if e.automatic() || byHand {
 		err = e.applyClaims(ctx, want)
 	} else {
 		e.tellClaims(want, "the environment is synced by hand, and claims of the deployment wait for it; sync it", nil)

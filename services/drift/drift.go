@@ -75,8 +75,9 @@ type Service struct {
 	mu       sync.Mutex
 	ctx      context.Context // of Run; environments and clusters live as long
 	wg       sync.WaitGroup
-	envs     map[string]*environment // by resource name
-	clusters map[string]*cluster     // by target name
+	envs     map[string]*environment                // by resource name
+	policies map[string]*eventsv1.EnvironmentPolicy // by environment, also of such as are not known yet
+	clusters map[string]*cluster                    // by target name
 }
 
 // New makes the service; it starts nothing.
@@ -90,12 +91,28 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{
 		cfg: cfg, comparer: c, out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
-		envs: map[string]*environment{}, clusters: map[string]*cluster{},
+		envs: map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
 	}, nil
 }
 
 // Register puts the service on a gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) { driftv1.RegisterDriftServiceServer(r, s) }
+func (s *Service) Register(r grpc.ServiceRegistrar) {
+	driftv1.RegisterDriftServiceServer(r, s)
+	driftv1.RegisterLiveServiceServer(r, liveServer{s: s})
+	driftv1.RegisterInspectServiceServer(r, inspectServer{s: s})
+}
+
+// Each API has a server type of its own because the generated interfaces must be embedded by value.
+type (
+	liveServer struct {
+		driftv1.UnimplementedLiveServiceServer
+		s *Service
+	}
+	inspectServer struct {
+		driftv1.UnimplementedInspectServiceServer
+		s *Service
+	}
+)
 
 // Run follows the desired states until ctx ends. It needs no memory of its own: the stream keeps the last desired state of
 // each environment, and each environment's cluster keeps its inventory.
@@ -110,6 +127,11 @@ func (s *Service) Run(ctx context.Context) error {
 	out.Go(func() { s.out.run(ctx, stopped) })
 	defer out.Wait()
 	defer func() { cancel(); s.wg.Wait(); close(stopped) }()
+	s.wg.Go(func() {
+		if err := s.followPolicies(ctx); err != nil {
+			s.cfg.Log.Error("policies are not followed any more", "error", err)
+		}
+	})
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow desired states: %w", err)
@@ -139,6 +161,7 @@ func (s *Service) want(d *eventsv1.DesiredState) {
 	e := s.envs[d.GetEnvironment()]
 	if e == nil {
 		e = newEnvironment(s, d.GetEnvironment())
+		e.given = s.policies[d.GetEnvironment()]
 		s.envs[d.GetEnvironment()] = e
 		s.wg.Go(func() { e.run(s.ctx) })
 	}

@@ -17,30 +17,7 @@ import (
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
-
-// tracked is one object of an environment: what it should be, and what was last seen of it. The live object is not kept.
-// It is guarded by its environment's mutex.
-type tracked struct {
-	key      objectKey
-	gvr      schema.GroupVersionResource
-	desired  *unstructured.Unstructured
-	baseline compare.Baseline
-	prepared *compare.Prepared
-
-	uid      types.UID
-	version  uint64 // resourceVersion last looked at, also of a removal
-	specHash uint64 // of the version last compared; 0 for none
-	exists   bool
-	health   driftv1.Health
-	message  string
-	why      string                      // what its pods say, while it is not healthy
-	findings map[string]*driftv1.Finding // by name
-	flaps    map[string]*flap            // by name of the finding
-	// applied is the server's answer to our apply until the sync is through; nil when it was not applied.
-	applied *unstructured.Unstructured
-}
 
 // sighting is an event that came while the environment was being changed. A removal has no object.
 type sighting struct {
@@ -70,8 +47,9 @@ type environment struct {
 	read map[string][]*committerv1.File
 
 	mu      sync.Mutex
-	desired *eventsv1.DesiredState // what should be
-	synced  *eventsv1.DesiredState // what was applied last; nil for never
+	desired *eventsv1.DesiredState      // what should be
+	given   *eventsv1.EnvironmentPolicy // how it is treated; nil for as its deployment said
+	synced  *eventsv1.DesiredState      // what was applied last; nil for never
 	// syncTime is when synced was applied.
 	syncTime time.Time
 	cluster  *cluster
@@ -224,7 +202,7 @@ func passes(err error) bool {
 func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 	e.mu.Lock()
 	want, synced := e.desired, e.synced
-	again := e.failed != nil && want.GetAutomaticSync()
+	again := e.failed != nil && e.policy().automatic
 	e.mu.Unlock()
 	switch {
 	case want == nil:

@@ -54,13 +54,13 @@ type flap struct {
 func (e *environment) settleFindings(t *tracked, r compare.Result, resolution string) bool {
 	now := map[string]*driftv1.Finding{}
 	for _, f := range r.Findings {
-		p := e.finding(t.key, t.desired, f)
+		p := e.finding(t.key, t.declared(), f)
 		now[p.GetName()] = p
 	}
 	// What nothing explains is not called in sync; it is told as such only where nothing worse is.
 	if len(r.Findings) == 0 {
 		for _, path := range r.Unverified {
-			p := e.finding(t.key, t.desired, compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
+			p := e.finding(t.key, t.declared(), compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
 			now[p.GetName()] = p
 		}
 	}

@@ -22,10 +22,10 @@ const alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 
 // generateSecret fills in what the annotation asks for and the live Secret does not have, and gives the Secret as it is then.
 func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if isTemplated(t.desired) {
+	if isTemplated(t.declared()) {
 		return e.fillTemplate(ctx, c, t, live)
 	}
-	spec := t.desired.GetAnnotations()[secrets.GenerateAnnotation]
+	spec := t.declared().GetAnnotations()[secrets.GenerateAnnotation]
 	if spec == "" || t.key.kind != "Secret" {
 		return live, nil
 	}

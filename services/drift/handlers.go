@@ -174,7 +174,7 @@ func (s *Service) SyncEnvironment(ctx context.Context, req *driftv1.SyncEnvironm
 		}
 		err := e.sync(ctx, want, true)
 		e.note(ctx, want, err)
-		if err != nil && want.GetAutomaticSync() {
+		if err != nil && e.automatic() {
 			poke(e.wake) // it is tried again by itself
 		}
 		return err

@@ -99,7 +99,7 @@ func (e *environment) attend(ctx context.Context) {
 // healable gives the findings to be reverted now, and marks those that have become contested. What only a person should decide
 // is not among them: removing an object that is no longer declared, and what cannot be judged. It needs the mutex.
 func (e *environment) healable() []string {
-	if !e.desired.GetSelfHeal() || e.gone || e.busy != "" || e.down != nil {
+	if !e.policy().selfHeal || e.gone || e.busy != "" || e.down != nil {
 		return nil
 	}
 	now := e.svc.cfg.Now()
@@ -155,7 +155,7 @@ func (e *environment) nextLook() time.Duration {
 				next = earlier(next, fl.until)
 			}
 		}
-		if !e.desired.GetSelfHeal() {
+		if !e.policy().selfHeal {
 			continue
 		}
 		for name := range t.findings {

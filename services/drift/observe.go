@@ -115,7 +115,7 @@ func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.
 		Prepared: t.prepared, Live: u, Self: FieldManager, OurManagers: []string{generateManager},
 		Evidence: e.cluster.evidence(u.GetNamespace()),
 	})
-	return withoutGenerated(t.desired, r)
+	return withoutGenerated(t.declared(), r)
 }
 
 // versionOf gives a resourceVersion as a number; API servers promise that they can be compared. 0 for one that is none.

@@ -162,7 +162,7 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 			return live, nil
 		}
 	}
-	live, err := r.Apply(ctx, t.key.name, t.desired.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	live, err := r.Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {
 		return nil, err
 	}

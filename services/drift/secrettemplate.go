@@ -34,7 +34,7 @@ func parseTemplate(u *unstructured.Unstructured) (map[string]string, error) {
 // fillTemplate writes what the annotation says into the live Secret. What is there already and right is not touched; a value that
 // was renewed in the Secret that it comes from, or a key that somebody removed, is put right by the next sync.
 func (e *environment) fillTemplate(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	texts, err := parseTemplate(t.desired)
+	texts, err := parseTemplate(t.declared())
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (e *environment) sync(ctx context.Context, want *eventsv1.DesiredState, for
 		return err
 	}
 	switch {
-	case force, !inv.at(want) && want.GetAutomaticSync():
+	case force, !inv.at(want) && e.automatic():
 		return e.deploy(ctx, c, want, inv, started)
 	case inv.at(want):
 		return e.adopt(ctx, c, want, inv, started)
@@ -82,7 +82,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	}
 	for k, t := range objs {
 		t.baseline = inv.baselines[k]
-		if t.prepared, err = e.svc.comparer.Prepare(t.desired, t.baseline); err != nil {
+		if t.prepared, err = e.svc.comparer.Prepare(t.declared(), t.baseline); err != nil {
 			return unusable(t, err)
 		}
 	}
@@ -189,7 +189,8 @@ func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstruct
 			"%s %s is outside of the environment's namespace %s; an environment may only make objects in its own namespace",
 			u.GetKind(), u.GetName(), want.GetNamespace())
 	}
-	t := &tracked{key: keyOf(u), gvr: gvr, desired: u}
+	t := &tracked{key: keyOf(u), gvr: gvr}
+	t.declare(u)
 	if t.key == (objectKey{kind: "ConfigMap", namespace: want.GetNamespace(), name: inventoryName}) {
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
 			"ConfigMap %s is Towpath's own record of the environment; give yours another name", inventoryName)

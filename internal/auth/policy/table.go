@@ -15,8 +15,9 @@ import (
 // Services are all gRPC services of Towpath, in the order of the documentation. Their packages must be linked in.
 var Services = []protoreflect.FullName{
 	"towpath.catalog.v1.CatalogService", "towpath.catalog.v1.DraftService", "towpath.catalog.v1.ManifestService", "towpath.catalog.v1.GitService", "towpath.catalog.v1.VariableService",
+	"towpath.catalog.v1.FindingService", "towpath.catalog.v1.AdoptionService",
 	"towpath.catalog.v1.DefinitionService", "towpath.catalog.v1.AccessService", "towpath.events.v1.EventService",
-	"towpath.drift.v1.DriftService", "towpath.renderer.v1.RendererService", "towpath.committer.v1.CommitterService",
+	"towpath.drift.v1.DriftService", "towpath.drift.v1.LiveService", "towpath.drift.v1.InspectService", "towpath.renderer.v1.RendererService", "towpath.committer.v1.CommitterService",
 }
 
 // Permits reports whether a role that holds everywhere permits the action, by the built-in policies; Nobody is who has no role.

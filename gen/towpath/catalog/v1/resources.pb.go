@@ -93,6 +93,10 @@ const (
 	Target_ENGINE_UNSPECIFIED Target_Engine = 0
 	// Towpath itself, by server-side apply.
 	Target_ENGINE_NATIVE Target_Engine = 1
+	// Argo CD: Towpath keeps an AppProject for each application and an Application for each environment.
+	Target_ENGINE_ARGOCD Target_Engine = 2
+	// Flux: Towpath keeps a GitRepository for each branch and a Kustomization for each environment.
+	Target_ENGINE_FLUX Target_Engine = 3
 )
 
 // Enum value maps for Target_Engine.
@@ -100,10 +104,14 @@ var (
 	Target_Engine_name = map[int32]string{
 		0: "ENGINE_UNSPECIFIED",
 		1: "ENGINE_NATIVE",
+		2: "ENGINE_ARGOCD",
+		3: "ENGINE_FLUX",
 	}
 	Target_Engine_value = map[string]int32{
 		"ENGINE_UNSPECIFIED": 0,
 		"ENGINE_NATIVE":      1,
+		"ENGINE_ARGOCD":      2,
+		"ENGINE_FLUX":        3,
 	}
 )
 
@@ -188,7 +196,7 @@ func (x ForeignChange_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ForeignChange_State.Descriptor instead.
 func (ForeignChange_State) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11, 0}
 }
 
 // State is where it is in its life.
@@ -241,7 +249,7 @@ func (x Environment_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Environment_State.Descriptor instead.
 func (Environment_State) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Kind of origin.
@@ -256,6 +264,8 @@ const (
 	Origin_KIND_CLONE Origin_Kind = 2
 	// Made for a pull request.
 	Origin_KIND_PULL_REQUEST Origin_Kind = 3
+	// Made of what was there already.
+	Origin_KIND_ADOPTION Origin_Kind = 4
 )
 
 // Enum value maps for Origin_Kind.
@@ -265,12 +275,14 @@ var (
 		1: "KIND_EMPTY",
 		2: "KIND_CLONE",
 		3: "KIND_PULL_REQUEST",
+		4: "KIND_ADOPTION",
 	}
 	Origin_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":  0,
 		"KIND_EMPTY":        1,
 		"KIND_CLONE":        2,
 		"KIND_PULL_REQUEST": 3,
+		"KIND_ADOPTION":     4,
 	}
 )
 
@@ -298,7 +310,7 @@ func (x Origin_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Origin_Kind.Descriptor instead.
 func (Origin_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Role is what its holder may do.
@@ -363,7 +375,7 @@ func (x Token_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Token_Role.Descriptor instead.
 func (Token_Role) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{18, 0}
 }
 
 // Application is a team's application.
@@ -515,6 +527,8 @@ type EnvironmentType struct {
 	WriteMode v11.WriteMode `protobuf:"varint,13,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
 	// What happens when somebody else changes the folder of one of its environments; the repository's policy when unset.
 	ForeignPolicy v11.ForeignPolicy `protobuf:"varint,14,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
+	// How its environments are brought to the cluster.
+	SyncPolicy *v12.SyncPolicy `protobuf:"bytes,19,opt,name=sync_policy,json=syncPolicy,proto3" json:"sync_policy,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -653,6 +667,13 @@ func (x *EnvironmentType) GetForeignPolicy() v11.ForeignPolicy {
 		return x.ForeignPolicy
 	}
 	return v11.ForeignPolicy(0)
+}
+
+func (x *EnvironmentType) GetSyncPolicy() *v12.SyncPolicy {
+	if x != nil {
+		return x.SyncPolicy
+	}
+	return nil
 }
 
 func (x *EnvironmentType) GetEtag() string {
@@ -933,6 +954,15 @@ type Target struct {
 	Kubeconfig string `protobuf:"bytes,4,opt,name=kubeconfig,proto3" json:"kubeconfig,omitempty"`
 	// Context of the kubeconfig; empty for its current one.
 	Context string `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
+	// URL of the API server, such as https://10.0.0.1:6443, for access by credentials; empty where a kubeconfig or in-cluster access says so.
+	Server string `protobuf:"bytes,6,opt,name=server,proto3" json:"server,omitempty"`
+	// Name of the credentials, which drift alone can resolve: a folder or Secret with "token" and "ca.crt", or with "kubeconfig". They are
+	// read anew when they change.
+	Credentials string `protobuf:"bytes,7,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// Requests a second that each drift process makes there at the most; 0 for its default.
+	RequestLimit int32 `protobuf:"varint,8,opt,name=request_limit,json=requestLimit,proto3" json:"request_limit,omitempty"`
+	// What the engine needs to know; not for ENGINE_NATIVE.
+	EngineSettings *EngineSettings `protobuf:"bytes,9,opt,name=engine_settings,json=engineSettings,proto3" json:"engine_settings,omitempty"`
 	// Current revision.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -1010,6 +1040,34 @@ func (x *Target) GetContext() string {
 	return ""
 }
 
+func (x *Target) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *Target) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *Target) GetRequestLimit() int32 {
+	if x != nil {
+		return x.RequestLimit
+	}
+	return 0
+}
+
+func (x *Target) GetEngineSettings() *EngineSettings {
+	if x != nil {
+		return x.EngineSettings
+	}
+	return nil
+}
+
 func (x *Target) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -1034,6 +1092,80 @@ func (x *Target) GetUpdateTime() *timestamppb.Timestamp {
 func (x *Target) GetCreateActor() string {
 	if x != nil {
 		return x.CreateActor
+	}
+	return ""
+}
+
+// EngineSettings are how Towpath reaches Argo CD or Flux in the target's cluster.
+type EngineSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Namespace of the engine's objects; "argocd" and "flux-system" when empty.
+	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Argo CD's URL of the cluster that it deploys to; "https://kubernetes.default.svc" when empty.
+	Destination string `protobuf:"bytes,2,opt,name=destination,proto3" json:"destination,omitempty"`
+	// Flux: Secret in the namespace by which it reads the repositories; empty for none. Argo CD has credentials of its own.
+	GitSecret string `protobuf:"bytes,3,opt,name=git_secret,json=gitSecret,proto3" json:"git_secret,omitempty"`
+	// Address under which the engine reaches repositories that towpathd keeps, such as https://towpath.example.com/git; made of the
+	// public URL when empty.
+	GitUrl        string `protobuf:"bytes,4,opt,name=git_url,json=gitUrl,proto3" json:"git_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EngineSettings) Reset() {
+	*x = EngineSettings{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EngineSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EngineSettings) ProtoMessage() {}
+
+func (x *EngineSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EngineSettings.ProtoReflect.Descriptor instead.
+func (*EngineSettings) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EngineSettings) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EngineSettings) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *EngineSettings) GetGitSecret() string {
+	if x != nil {
+		return x.GitSecret
+	}
+	return ""
+}
+
+func (x *EngineSettings) GetGitUrl() string {
+	if x != nil {
+		return x.GitUrl
 	}
 	return ""
 }
@@ -1083,7 +1215,7 @@ type Repository struct {
 
 func (x *Repository) Reset() {
 	*x = Repository{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1227,7 @@ func (x *Repository) String() string {
 func (*Repository) ProtoMessage() {}
 
 func (x *Repository) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[6]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1240,7 @@ func (x *Repository) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repository.ProtoReflect.Descriptor instead.
 func (*Repository) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{6}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Repository) GetName() string {
@@ -1239,7 +1371,7 @@ type Split struct {
 
 func (x *Split) Reset() {
 	*x = Split{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1383,7 @@ func (x *Split) String() string {
 func (*Split) ProtoMessage() {}
 
 func (x *Split) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[7]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1396,7 @@ func (x *Split) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Split.ProtoReflect.Descriptor instead.
 func (*Split) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{7}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Split) GetId() string {
@@ -1307,7 +1439,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1451,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[8]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1464,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{8}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Place) GetRepository() string {
@@ -1391,7 +1523,7 @@ type PartPlace struct {
 
 func (x *PartPlace) Reset() {
 	*x = PartPlace{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1535,7 @@ func (x *PartPlace) String() string {
 func (*PartPlace) ProtoMessage() {}
 
 func (x *PartPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[9]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1548,7 @@ func (x *PartPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartPlace.ProtoReflect.Descriptor instead.
 func (*PartPlace) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{9}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PartPlace) GetId() string {
@@ -1498,7 +1630,7 @@ type ForeignChange struct {
 
 func (x *ForeignChange) Reset() {
 	*x = ForeignChange{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1642,7 @@ func (x *ForeignChange) String() string {
 func (*ForeignChange) ProtoMessage() {}
 
 func (x *ForeignChange) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[10]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1655,7 @@ func (x *ForeignChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignChange.ProtoReflect.Descriptor instead.
 func (*ForeignChange) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{10}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ForeignChange) GetRepository() string {
@@ -1667,6 +1799,8 @@ type Environment struct {
 	ForeignChanges []*ForeignChange `protobuf:"bytes,23,rep,name=foreign_changes,json=foreignChanges,proto3" json:"foreign_changes,omitempty"`
 	// The rollback that holds it: nothing deploys to it by itself until a person makes a newer deployment. Empty when none does.
 	HeldByRollback string `protobuf:"bytes,24,opt,name=held_by_rollback,json=heldByRollback,proto3" json:"held_by_rollback,omitempty"`
+	// It was adopted, and nothing is removed from the cluster until somebody confirms it.
+	PruneHeld bool `protobuf:"varint,25,opt,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
 	// Current revision of what people set.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -1681,7 +1815,7 @@ type Environment struct {
 
 func (x *Environment) Reset() {
 	*x = Environment{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1827,7 @@ func (x *Environment) String() string {
 func (*Environment) ProtoMessage() {}
 
 func (x *Environment) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1840,7 @@ func (x *Environment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Environment.ProtoReflect.Descriptor instead.
 func (*Environment) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Environment) GetName() string {
@@ -1849,6 +1983,13 @@ func (x *Environment) GetHeldByRollback() string {
 	return ""
 }
 
+func (x *Environment) GetPruneHeld() bool {
+	if x != nil {
+		return x.PruneHeld
+	}
+	return false
+}
+
 func (x *Environment) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -1882,7 +2023,7 @@ type Origin struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kind of origin.
 	Kind Origin_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=towpath.catalog.v1.Origin_Kind" json:"kind,omitempty"`
-	// What it was made from: a deployment's name, or the pull request's URL.
+	// What it was made from: a deployment's name, the pull request's URL, or what was adopted.
 	Source        string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1890,7 +2031,7 @@ type Origin struct {
 
 func (x *Origin) Reset() {
 	*x = Origin{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2043,7 @@ func (x *Origin) String() string {
 func (*Origin) ProtoMessage() {}
 
 func (x *Origin) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2056,7 @@ func (x *Origin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Origin.ProtoReflect.Descriptor instead.
 func (*Origin) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Origin) GetKind() Origin_Kind {
@@ -1953,7 +2094,7 @@ type Running struct {
 
 func (x *Running) Reset() {
 	*x = Running{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2106,7 @@ func (x *Running) String() string {
 func (*Running) ProtoMessage() {}
 
 func (x *Running) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2119,7 @@ func (x *Running) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Running.ProtoReflect.Descriptor instead.
 func (*Running) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Running) GetDeployment() string {
@@ -2052,7 +2193,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2205,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2218,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Intent) GetSet() string {
@@ -2171,7 +2312,7 @@ type Live struct {
 
 func (x *Live) Reset() {
 	*x = Live{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2324,7 @@ func (x *Live) String() string {
 func (*Live) ProtoMessage() {}
 
 func (x *Live) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2337,7 @@ func (x *Live) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Live.ProtoReflect.Descriptor instead.
 func (*Live) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Live) GetSync() v12.SyncState {
@@ -2259,7 +2400,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2412,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2425,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Set) GetName() string {
@@ -2340,7 +2481,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2493,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2506,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Token) GetName() string {
@@ -2445,7 +2586,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xeb\a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaa\b\n" +
 	"\x0fEnvironmentType\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x16\n" +
@@ -2468,7 +2609,9 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"repository\x12H\n" +
 	"\n" +
 	"write_mode\x18\r \x01(\x0e2\x1f.towpath.committer.v1.WriteModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\twriteMode\x12T\n" +
-	"\x0eforeign_policy\x18\x0e \x01(\x0e2#.towpath.committer.v1.ForeignPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rforeignPolicy\x12\x12\n" +
+	"\x0eforeign_policy\x18\x0e \x01(\x0e2#.towpath.committer.v1.ForeignPolicyB\b\xbaH\x05\x82\x01\x02\x10\x01R\rforeignPolicy\x12=\n" +
+	"\vsync_policy\x18\x13 \x01(\v2\x1c.towpath.drift.v1.SyncPolicyR\n" +
+	"syncPolicy\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -2495,7 +2638,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x06weekly\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06weekly\x12$\n" +
 	"\ttime_zone\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12\"\n" +
 	"\amessage\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\amessage\x126\n" +
-	"\x04hold\x18\a \x01(\x0e2\x18.towpath.catalog.v1.HoldB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04hold\"\xd6\x03\n" +
+	"\x04hold\x18\a \x01(\x0e2\x18.towpath.catalog.v1.HoldB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04hold\"\xc6\x05\n" +
 	"\x06Target\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12C\n" +
@@ -2503,16 +2646,29 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\n" +
 	"kubeconfig\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\n" +
 	"kubeconfig\x12\"\n" +
-	"\acontext\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\acontext\x12\x12\n" +
+	"\acontext\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\acontext\x12 \n" +
+	"\x06server\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06server\x12*\n" +
+	"\vcredentials\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\vcredentials\x12/\n" +
+	"\rrequest_limit\x18\b \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\x90N(\x00R\frequestLimit\x12K\n" +
+	"\x0fengine_settings\x18\t \x01(\v2\".towpath.catalog.v1.EngineSettingsR\x0eengineSettings\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12&\n" +
-	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"3\n" +
+	"\fcreate_actor\x18\x12 \x01(\tB\x03\xe0A\x03R\vcreateActor\"W\n" +
 	"\x06Engine\x12\x16\n" +
 	"\x12ENGINE_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rENGINE_NATIVE\x10\x01\"\x9e\x06\n" +
+	"\rENGINE_NATIVE\x10\x01\x12\x11\n" +
+	"\rENGINE_ARGOCD\x10\x02\x12\x0f\n" +
+	"\vENGINE_FLUX\x10\x03\"\xaf\x01\n" +
+	"\x0eEngineSettings\x12%\n" +
+	"\tnamespace\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\tnamespace\x12*\n" +
+	"\vdestination\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\vdestination\x12'\n" +
+	"\n" +
+	"git_secret\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\tgitSecret\x12!\n" +
+	"\agit_url\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06gitUrl\"\x9e\x06\n" +
 	"\n" +
 	"Repository\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
@@ -2587,7 +2743,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"STATE_TOLD\x10\x01\x12\x0e\n" +
 	"\n" +
 	"STATE_HELD\x10\x02\x12\x11\n" +
-	"\rSTATE_DECIDED\x10\x03\"\xdf\v\n" +
+	"\rSTATE_DECIDED\x10\x03\"\x83\f\n" +
 	"\vEnvironment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x12\n" +
@@ -2612,7 +2768,9 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x05place\x18\x15 \x01(\v2\x19.towpath.catalog.v1.PlaceB\x03\xe0A\x03R\x05place\x12A\n" +
 	"\flayout_place\x18\x16 \x01(\v2\x19.towpath.catalog.v1.PlaceB\x03\xe0A\x03R\vlayoutPlace\x12O\n" +
 	"\x0fforeign_changes\x18\x17 \x03(\v2!.towpath.catalog.v1.ForeignChangeB\x03\xe0A\x03R\x0eforeignChanges\x12-\n" +
-	"\x10held_by_rollback\x18\x18 \x01(\tB\x03\xe0A\x03R\x0eheldByRollback\x12\x12\n" +
+	"\x10held_by_rollback\x18\x18 \x01(\tB\x03\xe0A\x03R\x0eheldByRollback\x12\"\n" +
+	"\n" +
+	"prune_held\x18\x19 \x01(\bB\x03\xe0A\x03R\tpruneHeld\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -2628,17 +2786,18 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSTATE_ACTIVE\x10\x01\x12\x12\n" +
-	"\x0eSTATE_DELETING\x10\x02\"\xaa\x01\n" +
+	"\x0eSTATE_DELETING\x10\x02\"\xbd\x01\n" +
 	"\x06Origin\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.towpath.catalog.v1.Origin.KindR\x04kind\x12\x16\n" +
-	"\x06source\x18\x02 \x01(\tR\x06source\"S\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\"f\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_EMPTY\x10\x01\x12\x0e\n" +
 	"\n" +
 	"KIND_CLONE\x10\x02\x12\x15\n" +
-	"\x11KIND_PULL_REQUEST\x10\x03\"\xbd\x01\n" +
+	"\x11KIND_PULL_REQUEST\x10\x03\x12\x11\n" +
+	"\rKIND_ADOPTION\x10\x04\"\xbd\x01\n" +
 	"\aRunning\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2739,7 +2898,7 @@ func file_towpath_catalog_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_towpath_catalog_v1_resources_proto_goTypes = []any{
 	(Hold)(0),                      // 0: towpath.catalog.v1.Hold
 	(Target_Engine)(0),             // 1: towpath.catalog.v1.Target.Engine
@@ -2753,122 +2912,126 @@ var file_towpath_catalog_v1_resources_proto_goTypes = []any{
 	(*Lock)(nil),                   // 9: towpath.catalog.v1.Lock
 	(*FreezeWindow)(nil),           // 10: towpath.catalog.v1.FreezeWindow
 	(*Target)(nil),                 // 11: towpath.catalog.v1.Target
-	(*Repository)(nil),             // 12: towpath.catalog.v1.Repository
-	(*Split)(nil),                  // 13: towpath.catalog.v1.Split
-	(*Place)(nil),                  // 14: towpath.catalog.v1.Place
-	(*PartPlace)(nil),              // 15: towpath.catalog.v1.PartPlace
-	(*ForeignChange)(nil),          // 16: towpath.catalog.v1.ForeignChange
-	(*Environment)(nil),            // 17: towpath.catalog.v1.Environment
-	(*Origin)(nil),                 // 18: towpath.catalog.v1.Origin
-	(*Running)(nil),                // 19: towpath.catalog.v1.Running
-	(*Intent)(nil),                 // 20: towpath.catalog.v1.Intent
-	(*Live)(nil),                   // 21: towpath.catalog.v1.Live
-	(*Set)(nil),                    // 22: towpath.catalog.v1.Set
-	(*Token)(nil),                  // 23: towpath.catalog.v1.Token
-	nil,                            // 24: towpath.catalog.v1.Application.LabelsEntry
-	nil,                            // 25: towpath.catalog.v1.Environment.LabelsEntry
-	nil,                            // 26: towpath.catalog.v1.Environment.DefinitionPinsEntry
-	nil,                            // 27: towpath.catalog.v1.Intent.VariablesEntry
-	nil,                            // 28: towpath.catalog.v1.Intent.SecretVariablesEntry
-	nil,                            // 29: towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	nil,                            // 30: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	nil,                            // 31: towpath.catalog.v1.Intent.VariableVersionsEntry
-	nil,                            // 32: towpath.catalog.v1.Intent.OutputVersionsEntry
-	nil,                            // 33: towpath.catalog.v1.Set.WorkloadsEntry
-	nil,                            // 34: towpath.catalog.v1.Set.ResourcesEntry
-	(*timestamppb.Timestamp)(nil),  // 35: google.protobuf.Timestamp
-	(*v1.EnvironmentDefaults)(nil), // 36: towpath.renderer.v1.EnvironmentDefaults
-	(*durationpb.Duration)(nil),    // 37: google.protobuf.Duration
-	(*v1.Guardrail)(nil),           // 38: towpath.renderer.v1.Guardrail
-	(v11.WriteMode)(0),             // 39: towpath.committer.v1.WriteMode
-	(v11.ForeignPolicy)(0),         // 40: towpath.committer.v1.ForeignPolicy
-	(*v11.Forge)(nil),              // 41: towpath.committer.v1.Forge
-	(*v11.Signing)(nil),            // 42: towpath.committer.v1.Signing
-	(*v11.FileSelector)(nil),       // 43: towpath.committer.v1.FileSelector
-	(*v1.Operation)(nil),           // 44: towpath.renderer.v1.Operation
-	(v12.SyncState)(0),             // 45: towpath.drift.v1.SyncState
-	(v12.Health)(0),                // 46: towpath.drift.v1.Health
-	(*v1.SecretReference)(nil),     // 47: towpath.renderer.v1.SecretReference
-	(*structpb.Struct)(nil),        // 48: google.protobuf.Struct
+	(*EngineSettings)(nil),         // 12: towpath.catalog.v1.EngineSettings
+	(*Repository)(nil),             // 13: towpath.catalog.v1.Repository
+	(*Split)(nil),                  // 14: towpath.catalog.v1.Split
+	(*Place)(nil),                  // 15: towpath.catalog.v1.Place
+	(*PartPlace)(nil),              // 16: towpath.catalog.v1.PartPlace
+	(*ForeignChange)(nil),          // 17: towpath.catalog.v1.ForeignChange
+	(*Environment)(nil),            // 18: towpath.catalog.v1.Environment
+	(*Origin)(nil),                 // 19: towpath.catalog.v1.Origin
+	(*Running)(nil),                // 20: towpath.catalog.v1.Running
+	(*Intent)(nil),                 // 21: towpath.catalog.v1.Intent
+	(*Live)(nil),                   // 22: towpath.catalog.v1.Live
+	(*Set)(nil),                    // 23: towpath.catalog.v1.Set
+	(*Token)(nil),                  // 24: towpath.catalog.v1.Token
+	nil,                            // 25: towpath.catalog.v1.Application.LabelsEntry
+	nil,                            // 26: towpath.catalog.v1.Environment.LabelsEntry
+	nil,                            // 27: towpath.catalog.v1.Environment.DefinitionPinsEntry
+	nil,                            // 28: towpath.catalog.v1.Intent.VariablesEntry
+	nil,                            // 29: towpath.catalog.v1.Intent.SecretVariablesEntry
+	nil,                            // 30: towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	nil,                            // 31: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	nil,                            // 32: towpath.catalog.v1.Intent.VariableVersionsEntry
+	nil,                            // 33: towpath.catalog.v1.Intent.OutputVersionsEntry
+	nil,                            // 34: towpath.catalog.v1.Set.WorkloadsEntry
+	nil,                            // 35: towpath.catalog.v1.Set.ResourcesEntry
+	(*timestamppb.Timestamp)(nil),  // 36: google.protobuf.Timestamp
+	(*v1.EnvironmentDefaults)(nil), // 37: towpath.renderer.v1.EnvironmentDefaults
+	(*durationpb.Duration)(nil),    // 38: google.protobuf.Duration
+	(*v1.Guardrail)(nil),           // 39: towpath.renderer.v1.Guardrail
+	(v11.WriteMode)(0),             // 40: towpath.committer.v1.WriteMode
+	(v11.ForeignPolicy)(0),         // 41: towpath.committer.v1.ForeignPolicy
+	(*v12.SyncPolicy)(nil),         // 42: towpath.drift.v1.SyncPolicy
+	(*v11.Forge)(nil),              // 43: towpath.committer.v1.Forge
+	(*v11.Signing)(nil),            // 44: towpath.committer.v1.Signing
+	(*v11.FileSelector)(nil),       // 45: towpath.committer.v1.FileSelector
+	(*v1.Operation)(nil),           // 46: towpath.renderer.v1.Operation
+	(v12.SyncState)(0),             // 47: towpath.drift.v1.SyncState
+	(v12.Health)(0),                // 48: towpath.drift.v1.Health
+	(*v1.SecretReference)(nil),     // 49: towpath.renderer.v1.SecretReference
+	(*structpb.Struct)(nil),        // 50: google.protobuf.Struct
 }
 var file_towpath_catalog_v1_resources_proto_depIdxs = []int32{
-	24, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
-	35, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	35, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
-	36, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	25, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
+	36, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	36, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
+	37, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
 	8,  // 4: towpath.catalog.v1.EnvironmentType.approvals:type_name -> towpath.catalog.v1.ApprovalRule
-	37, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
+	38, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
 	10, // 6: towpath.catalog.v1.EnvironmentType.freezes:type_name -> towpath.catalog.v1.FreezeWindow
-	38, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
-	37, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
-	39, // 9: towpath.catalog.v1.EnvironmentType.write_mode:type_name -> towpath.committer.v1.WriteMode
-	40, // 10: towpath.catalog.v1.EnvironmentType.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
-	35, // 11: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
-	35, // 12: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
-	35, // 13: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
-	35, // 14: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 15: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
-	35, // 16: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
-	35, // 17: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
-	0,  // 18: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
-	1,  // 19: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
-	35, // 20: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
-	35, // 21: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
-	39, // 22: towpath.catalog.v1.Repository.write_mode:type_name -> towpath.committer.v1.WriteMode
-	41, // 23: towpath.catalog.v1.Repository.forge:type_name -> towpath.committer.v1.Forge
-	42, // 24: towpath.catalog.v1.Repository.signing:type_name -> towpath.committer.v1.Signing
-	40, // 25: towpath.catalog.v1.Repository.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
-	13, // 26: towpath.catalog.v1.Repository.splits:type_name -> towpath.catalog.v1.Split
-	35, // 27: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	35, // 28: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
-	43, // 29: towpath.catalog.v1.Split.select:type_name -> towpath.committer.v1.FileSelector
-	15, // 30: towpath.catalog.v1.Place.parts:type_name -> towpath.catalog.v1.PartPlace
-	43, // 31: towpath.catalog.v1.PartPlace.select:type_name -> towpath.committer.v1.FileSelector
-	35, // 32: towpath.catalog.v1.ForeignChange.time:type_name -> google.protobuf.Timestamp
-	35, // 33: towpath.catalog.v1.ForeignChange.notice_time:type_name -> google.protobuf.Timestamp
-	2,  // 34: towpath.catalog.v1.ForeignChange.state:type_name -> towpath.catalog.v1.ForeignChange.State
-	25, // 35: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
-	3,  // 36: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
-	20, // 37: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
-	21, // 38: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
-	35, // 39: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 40: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
-	18, // 41: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
-	19, // 42: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
-	26, // 43: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
-	14, // 44: towpath.catalog.v1.Environment.place:type_name -> towpath.catalog.v1.Place
-	14, // 45: towpath.catalog.v1.Environment.layout_place:type_name -> towpath.catalog.v1.Place
-	16, // 46: towpath.catalog.v1.Environment.foreign_changes:type_name -> towpath.catalog.v1.ForeignChange
-	35, // 47: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
-	35, // 48: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 49: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
-	35, // 50: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
-	44, // 51: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
-	27, // 52: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
-	28, // 53: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
-	29, // 54: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	30, // 55: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	31, // 56: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
-	32, // 57: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
-	36, // 58: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	45, // 59: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
-	46, // 60: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
-	35, // 61: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
-	33, // 62: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
-	34, // 63: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
-	35, // 64: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
-	5,  // 65: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
-	35, // 66: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
-	35, // 67: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	47, // 68: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	47, // 69: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	48, // 70: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	48, // 71: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	72, // [72:72] is the sub-list for method output_type
-	72, // [72:72] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	39, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	38, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
+	40, // 9: towpath.catalog.v1.EnvironmentType.write_mode:type_name -> towpath.committer.v1.WriteMode
+	41, // 10: towpath.catalog.v1.EnvironmentType.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	42, // 11: towpath.catalog.v1.EnvironmentType.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
+	36, // 12: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
+	36, // 13: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
+	36, // 14: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
+	36, // 15: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 16: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
+	36, // 17: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
+	36, // 18: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
+	0,  // 19: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
+	1,  // 20: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
+	12, // 21: towpath.catalog.v1.Target.engine_settings:type_name -> towpath.catalog.v1.EngineSettings
+	36, // 22: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
+	36, // 23: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
+	40, // 24: towpath.catalog.v1.Repository.write_mode:type_name -> towpath.committer.v1.WriteMode
+	43, // 25: towpath.catalog.v1.Repository.forge:type_name -> towpath.committer.v1.Forge
+	44, // 26: towpath.catalog.v1.Repository.signing:type_name -> towpath.committer.v1.Signing
+	41, // 27: towpath.catalog.v1.Repository.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	14, // 28: towpath.catalog.v1.Repository.splits:type_name -> towpath.catalog.v1.Split
+	36, // 29: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	36, // 30: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
+	45, // 31: towpath.catalog.v1.Split.select:type_name -> towpath.committer.v1.FileSelector
+	16, // 32: towpath.catalog.v1.Place.parts:type_name -> towpath.catalog.v1.PartPlace
+	45, // 33: towpath.catalog.v1.PartPlace.select:type_name -> towpath.committer.v1.FileSelector
+	36, // 34: towpath.catalog.v1.ForeignChange.time:type_name -> google.protobuf.Timestamp
+	36, // 35: towpath.catalog.v1.ForeignChange.notice_time:type_name -> google.protobuf.Timestamp
+	2,  // 36: towpath.catalog.v1.ForeignChange.state:type_name -> towpath.catalog.v1.ForeignChange.State
+	26, // 37: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
+	3,  // 38: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
+	21, // 39: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
+	22, // 40: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
+	36, // 41: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 42: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
+	19, // 43: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
+	20, // 44: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
+	27, // 45: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
+	15, // 46: towpath.catalog.v1.Environment.place:type_name -> towpath.catalog.v1.Place
+	15, // 47: towpath.catalog.v1.Environment.layout_place:type_name -> towpath.catalog.v1.Place
+	17, // 48: towpath.catalog.v1.Environment.foreign_changes:type_name -> towpath.catalog.v1.ForeignChange
+	36, // 49: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
+	36, // 50: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 51: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
+	36, // 52: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
+	46, // 53: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
+	28, // 54: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
+	29, // 55: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
+	30, // 56: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	31, // 57: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	32, // 58: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
+	33, // 59: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
+	37, // 60: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	47, // 61: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
+	48, // 62: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
+	36, // 63: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
+	34, // 64: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
+	35, // 65: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
+	36, // 66: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 67: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
+	36, // 68: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 69: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	49, // 70: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	49, // 71: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	50, // 72: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	50, // 73: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_resources_proto_init() }
@@ -2882,7 +3045,7 @@ func file_towpath_catalog_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_resources_proto_rawDesc), len(file_towpath_catalog_v1_resources_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

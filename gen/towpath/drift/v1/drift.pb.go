@@ -13,6 +13,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
@@ -165,6 +166,10 @@ const (
 	Finding_KIND_RESIDUE Finding_Kind = 6
 	// The object cannot be judged.
 	Finding_KIND_UNVERIFIED Finding_Kind = 7
+	// An object in the environment's namespace that nobody declared, owns or tracks; told where the policy asks for it.
+	Finding_KIND_UNMANAGED Finding_Kind = 8
+	// A declared object that is being deleted.
+	Finding_KIND_TERMINATING Finding_Kind = 9
 )
 
 // Enum value maps for Finding_Kind.
@@ -178,6 +183,8 @@ var (
 		5: "KIND_ORPHANED",
 		6: "KIND_RESIDUE",
 		7: "KIND_UNVERIFIED",
+		8: "KIND_UNMANAGED",
+		9: "KIND_TERMINATING",
 	}
 	Finding_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -188,6 +195,8 @@ var (
 		"KIND_ORPHANED":    5,
 		"KIND_RESIDUE":     6,
 		"KIND_UNVERIFIED":  7,
+		"KIND_UNMANAGED":   8,
+		"KIND_TERMINATING": 9,
 	}
 )
 
@@ -215,7 +224,603 @@ func (x Finding_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Finding_Kind.Descriptor instead.
 func (Finding_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{3, 0}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{8, 0}
+}
+
+// Standing tells what a difference counts as.
+type Finding_Standing int32
+
+const (
+	// Never sent.
+	Finding_STANDING_UNSPECIFIED Finding_Standing = 0
+	// Drift: to be settled.
+	Finding_STANDING_OPEN Finding_Standing = 1
+	// A person said that it does not count; see ignore_rule.
+	Finding_STANDING_IGNORED Finding_Standing = 2
+	// A controller is entitled to it by evidence; see rule.
+	Finding_STANDING_DELEGATED Finding_Standing = 3
+	// Over.
+	Finding_STANDING_RESOLVED Finding_Standing = 4
+)
+
+// Enum value maps for Finding_Standing.
+var (
+	Finding_Standing_name = map[int32]string{
+		0: "STANDING_UNSPECIFIED",
+		1: "STANDING_OPEN",
+		2: "STANDING_IGNORED",
+		3: "STANDING_DELEGATED",
+		4: "STANDING_RESOLVED",
+	}
+	Finding_Standing_value = map[string]int32{
+		"STANDING_UNSPECIFIED": 0,
+		"STANDING_OPEN":        1,
+		"STANDING_IGNORED":     2,
+		"STANDING_DELEGATED":   3,
+		"STANDING_RESOLVED":    4,
+	}
+)
+
+func (x Finding_Standing) Enum() *Finding_Standing {
+	p := new(Finding_Standing)
+	*p = x
+	return p
+}
+
+func (x Finding_Standing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Finding_Standing) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_drift_v1_drift_proto_enumTypes[3].Descriptor()
+}
+
+func (Finding_Standing) Type() protoreflect.EnumType {
+	return &file_towpath_drift_v1_drift_proto_enumTypes[3]
+}
+
+func (x Finding_Standing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Finding_Standing.Descriptor instead.
+func (Finding_Standing) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{8, 1}
+}
+
+// Action tells what.
+type SyncChange_Action int32
+
+const (
+	// Nothing.
+	SyncChange_ACTION_UNSPECIFIED SyncChange_Action = 0
+	// Made.
+	SyncChange_ACTION_CREATE SyncChange_Action = 1
+	// Changed.
+	SyncChange_ACTION_CHANGE SyncChange_Action = 2
+	// Removed.
+	SyncChange_ACTION_PRUNE SyncChange_Action = 3
+	// No longer declared and kept, because it holds data, is protected, or pruning is held back.
+	SyncChange_ACTION_KEEP SyncChange_Action = 4
+	// Run as a hook.
+	SyncChange_ACTION_HOOK SyncChange_Action = 5
+	// Refused; the message has the cluster's words.
+	SyncChange_ACTION_REFUSE SyncChange_Action = 6
+)
+
+// Enum value maps for SyncChange_Action.
+var (
+	SyncChange_Action_name = map[int32]string{
+		0: "ACTION_UNSPECIFIED",
+		1: "ACTION_CREATE",
+		2: "ACTION_CHANGE",
+		3: "ACTION_PRUNE",
+		4: "ACTION_KEEP",
+		5: "ACTION_HOOK",
+		6: "ACTION_REFUSE",
+	}
+	SyncChange_Action_value = map[string]int32{
+		"ACTION_UNSPECIFIED": 0,
+		"ACTION_CREATE":      1,
+		"ACTION_CHANGE":      2,
+		"ACTION_PRUNE":       3,
+		"ACTION_KEEP":        4,
+		"ACTION_HOOK":        5,
+		"ACTION_REFUSE":      6,
+	}
+)
+
+func (x SyncChange_Action) Enum() *SyncChange_Action {
+	p := new(SyncChange_Action)
+	*p = x
+	return p
+}
+
+func (x SyncChange_Action) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SyncChange_Action) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_drift_v1_drift_proto_enumTypes[4].Descriptor()
+}
+
+func (SyncChange_Action) Type() protoreflect.EnumType {
+	return &file_towpath_drift_v1_drift_proto_enumTypes[4]
+}
+
+func (x SyncChange_Action) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SyncChange_Action.Descriptor instead.
+func (SyncChange_Action) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{17, 0}
+}
+
+// SyncPolicy is how environments are brought to the cluster and what protects it.
+type SyncPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ServiceAccount that native sync acts as, "name" in the environment's namespace or "namespace/name"; may hold {application},
+	// {environment} and {environment_type}. Towpath's own rights when empty.
+	ServiceAccount string `protobuf:"bytes,1,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// A sync that would remove more than this share of the environment's objects, and more than one, waits until a person confirms it:
+	// 1 to 100 percent; 50 when 0.
+	MaxPrunePercent int32 `protobuf:"varint,2,opt,name=max_prune_percent,json=maxPrunePercent,proto3" json:"max_prune_percent,omitempty"`
+	// Objects that are no longer declared stay in the cluster, and are told as orphaned.
+	PruneDisabled bool `protobuf:"varint,3,opt,name=prune_disabled,json=pruneDisabled,proto3" json:"prune_disabled,omitempty"`
+	// When environments are synced by themselves; always when empty.
+	Windows []*SyncWindow `protobuf:"bytes,4,rep,name=windows,proto3" json:"windows,omitempty"`
+	// How often and how soon a refused sync is tried again.
+	Retry *SyncRetry `protobuf:"bytes,5,opt,name=retry,proto3" json:"retry,omitempty"`
+	// Whether objects that nobody declared, owns or tracks in the environment's namespace are findings.
+	ReportUnmanaged bool `protobuf:"varint,6,opt,name=report_unmanaged,json=reportUnmanaged,proto3" json:"report_unmanaged,omitempty"`
+	// How long a sync waits for the objects of one wave, or for a hook, before it fails; 5 minutes when unset.
+	WaveTimeout *durationpb.Duration `protobuf:"bytes,7,opt,name=wave_timeout,json=waveTimeout,proto3" json:"wave_timeout,omitempty"`
+	// Kinds outside of namespaces that environments may make, "ClusterRole.rbac.authorization.k8s.io"; none when empty.
+	ClusterKinds []string `protobuf:"bytes,8,rep,name=cluster_kinds,json=clusterKinds,proto3" json:"cluster_kinds,omitempty"`
+	// Other namespaces in which environments may make objects; none when empty.
+	Namespaces    []string `protobuf:"bytes,9,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncPolicy) Reset() {
+	*x = SyncPolicy{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncPolicy) ProtoMessage() {}
+
+func (x *SyncPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncPolicy.ProtoReflect.Descriptor instead.
+func (*SyncPolicy) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SyncPolicy) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *SyncPolicy) GetMaxPrunePercent() int32 {
+	if x != nil {
+		return x.MaxPrunePercent
+	}
+	return 0
+}
+
+func (x *SyncPolicy) GetPruneDisabled() bool {
+	if x != nil {
+		return x.PruneDisabled
+	}
+	return false
+}
+
+func (x *SyncPolicy) GetWindows() []*SyncWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *SyncPolicy) GetRetry() *SyncRetry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+func (x *SyncPolicy) GetReportUnmanaged() bool {
+	if x != nil {
+		return x.ReportUnmanaged
+	}
+	return false
+}
+
+func (x *SyncPolicy) GetWaveTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.WaveTimeout
+	}
+	return nil
+}
+
+func (x *SyncPolicy) GetClusterKinds() []string {
+	if x != nil {
+		return x.ClusterKinds
+	}
+	return nil
+}
+
+func (x *SyncPolicy) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+// SyncWindow is a time of every week in which environments are, or are not, synced by themselves.
+type SyncWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is called: lower-case letters, digits and hyphens.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Every week, by the clocks of time_zone: "Fri 16:00 - Mon 08:00".
+	Weekly string `protobuf:"bytes,2,opt,name=weekly,proto3" json:"weekly,omitempty"`
+	// IANA time zone of weekly; UTC when empty.
+	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Nothing is synced by itself within it. Without it, syncs happen within this window or another one like it only. Denials win.
+	Deny bool `protobuf:"varint,4,opt,name=deny,proto3" json:"deny,omitempty"`
+	// Not by a person either.
+	ManualDenied  bool `protobuf:"varint,5,opt,name=manual_denied,json=manualDenied,proto3" json:"manual_denied,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncWindow) Reset() {
+	*x = SyncWindow{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncWindow) ProtoMessage() {}
+
+func (x *SyncWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncWindow.ProtoReflect.Descriptor instead.
+func (*SyncWindow) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SyncWindow) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetWeekly() string {
+	if x != nil {
+		return x.Weekly
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *SyncWindow) GetDeny() bool {
+	if x != nil {
+		return x.Deny
+	}
+	return false
+}
+
+func (x *SyncWindow) GetManualDenied() bool {
+	if x != nil {
+		return x.ManualDenied
+	}
+	return false
+}
+
+// SyncRetry says how a refused sync is tried again. What may pass by itself, such as a cluster that is away, is tried without end.
+type SyncRetry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Attempts after the first; 5 when 0, none when negative. After them a new deployment or a person is waited for.
+	Limit int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Time before the second attempt, doubled with each further one; 30 seconds when unset.
+	Backoff *durationpb.Duration `protobuf:"bytes,2,opt,name=backoff,proto3" json:"backoff,omitempty"`
+	// The longest time between attempts; 5 minutes when unset.
+	MaxBackoff    *durationpb.Duration `protobuf:"bytes,3,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncRetry) Reset() {
+	*x = SyncRetry{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncRetry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncRetry) ProtoMessage() {}
+
+func (x *SyncRetry) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncRetry.ProtoReflect.Descriptor instead.
+func (*SyncRetry) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SyncRetry) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SyncRetry) GetBackoff() *durationpb.Duration {
+	if x != nil {
+		return x.Backoff
+	}
+	return nil
+}
+
+func (x *SyncRetry) GetMaxBackoff() *durationpb.Duration {
+	if x != nil {
+		return x.MaxBackoff
+	}
+	return nil
+}
+
+// IgnoreRule keeps differences from being told. All of its fields that are set must fit.
+type IgnoreRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{app}/environments/{env}/ignoreRules/{rule}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Kind of the objects, "Deployment.apps" or "Service"; any when empty.
+	ObjectKind string `protobuf:"bytes,2,opt,name=object_kind,json=objectKind,proto3" json:"object_kind,omitempty"`
+	// Name of the object; any when empty.
+	ObjectName string `protobuf:"bytes,3,opt,name=object_name,json=objectName,proto3" json:"object_name,omitempty"`
+	// The field as findings name it, and all below it; "*" stands for any part between dots or brackets. The whole object when empty.
+	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	// Field manager; anybody's when empty.
+	Manager string `protobuf:"bytes,5,opt,name=manager,proto3" json:"manager,omitempty"`
+	// Who answers for it, users/{user} or a team.
+	Owner string `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Why.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Until when; unset for ever.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When it was made.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Who made it.
+	CreateActor   string `protobuf:"bytes,10,opt,name=create_actor,json=createActor,proto3" json:"create_actor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IgnoreRule) Reset() {
+	*x = IgnoreRule{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IgnoreRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IgnoreRule) ProtoMessage() {}
+
+func (x *IgnoreRule) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IgnoreRule.ProtoReflect.Descriptor instead.
+func (*IgnoreRule) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *IgnoreRule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetObjectKind() string {
+	if x != nil {
+		return x.ObjectKind
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetObjectName() string {
+	if x != nil {
+		return x.ObjectName
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetManager() string {
+	if x != nil {
+		return x.Manager
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IgnoreRule) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *IgnoreRule) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *IgnoreRule) GetCreateActor() string {
+	if x != nil {
+		return x.CreateActor
+	}
+	return ""
+}
+
+// ObjectRef names an object of an environment.
+type ObjectRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// apiVersion; any version of the kind when empty.
+	ApiVersion string `protobuf:"bytes,1,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	// Kind.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Namespace; the environment's when empty.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Name.
+	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectRef) Reset() {
+	*x = ObjectRef{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectRef) ProtoMessage() {}
+
+func (x *ObjectRef) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectRef.ProtoReflect.Descriptor instead.
+func (*ObjectRef) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ObjectRef) GetApiVersion() string {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // ObjectStatus is one object of an environment.
@@ -230,14 +835,26 @@ type ObjectStatus struct {
 	// Its health.
 	Health Health `protobuf:"varint,4,opt,name=health,proto3,enum=towpath.drift.v1.Health" json:"health,omitempty"`
 	// What its status says.
-	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// Its namespace; empty for an object outside of namespaces.
+	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// How far it has followed Git.
+	Sync SyncState `protobuf:"varint,7,opt,name=sync,proto3,enum=towpath.drift.v1.SyncState" json:"sync,omitempty"`
+	// Why the last attempt on it failed, in the cluster's words; empty when it did not.
+	SyncMessage string `protobuf:"bytes,8,opt,name=sync_message,json=syncMessage,proto3" json:"sync_message,omitempty"`
+	// The wave of a sync in which it is applied.
+	Wave int32 `protobuf:"varint,9,opt,name=wave,proto3" json:"wave,omitempty"`
+	// When it runs as a hook of a sync: PreSync, Sync, PostSync or SyncFail; empty for an object like others.
+	Hook string `protobuf:"bytes,10,opt,name=hook,proto3" json:"hook,omitempty"`
+	// Its open findings.
+	Findings      int32 `protobuf:"varint,11,opt,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ObjectStatus) Reset() {
 	*x = ObjectStatus{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[0]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -249,7 +866,7 @@ func (x *ObjectStatus) String() string {
 func (*ObjectStatus) ProtoMessage() {}
 
 func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[0]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -262,7 +879,7 @@ func (x *ObjectStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectStatus.ProtoReflect.Descriptor instead.
 func (*ObjectStatus) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{0}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ObjectStatus) GetApiVersion() string {
@@ -300,6 +917,48 @@ func (x *ObjectStatus) GetMessage() string {
 	return ""
 }
 
+func (x *ObjectStatus) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectStatus) GetSync() SyncState {
+	if x != nil {
+		return x.Sync
+	}
+	return SyncState_SYNC_STATE_UNSPECIFIED
+}
+
+func (x *ObjectStatus) GetSyncMessage() string {
+	if x != nil {
+		return x.SyncMessage
+	}
+	return ""
+}
+
+func (x *ObjectStatus) GetWave() int32 {
+	if x != nil {
+		return x.Wave
+	}
+	return 0
+}
+
+func (x *ObjectStatus) GetHook() string {
+	if x != nil {
+		return x.Hook
+	}
+	return ""
+}
+
+func (x *ObjectStatus) GetFindings() int32 {
+	if x != nil {
+		return x.Findings
+	}
+	return 0
+}
+
 // EnvironmentStatus is one environment as drift sees it.
 type EnvironmentStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -322,14 +981,25 @@ type EnvironmentStatus struct {
 	// Open findings.
 	Findings int32 `protobuf:"varint,9,opt,name=findings,proto3" json:"findings,omitempty"`
 	// The objects.
-	Objects       []*ObjectStatus `protobuf:"bytes,10,rep,name=objects,proto3" json:"objects,omitempty"`
+	Objects []*ObjectStatus `protobuf:"bytes,10,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Objects that a sync would remove and did not, because more than the policy's share would go or the environment was adopted; a sync
+	// with confirm_prune removes them.
+	PruneHeld []*ObjectRef `protobuf:"bytes,11,rep,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
+	// When the next window opens in which it is synced by itself; unset while it may be.
+	NextWindowTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=next_window_time,json=nextWindowTime,proto3" json:"next_window_time,omitempty"`
+	// Who applies: native, argocd or flux.
+	Engine string `protobuf:"bytes,13,opt,name=engine,proto3" json:"engine,omitempty"`
+	// What the engine calls the environment, such as Application argocd/shop-dev; empty for native.
+	EngineObject string `protobuf:"bytes,14,opt,name=engine_object,json=engineObject,proto3" json:"engine_object,omitempty"`
+	// When the cluster was last seen; for a cluster that is away.
+	SeenTime      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnvironmentStatus) Reset() {
 	*x = EnvironmentStatus{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[1]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +1011,7 @@ func (x *EnvironmentStatus) String() string {
 func (*EnvironmentStatus) ProtoMessage() {}
 
 func (x *EnvironmentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[1]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +1024,7 @@ func (x *EnvironmentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentStatus.ProtoReflect.Descriptor instead.
 func (*EnvironmentStatus) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{1}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EnvironmentStatus) GetName() string {
@@ -427,6 +1097,41 @@ func (x *EnvironmentStatus) GetObjects() []*ObjectStatus {
 	return nil
 }
 
+func (x *EnvironmentStatus) GetPruneHeld() []*ObjectRef {
+	if x != nil {
+		return x.PruneHeld
+	}
+	return nil
+}
+
+func (x *EnvironmentStatus) GetNextWindowTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextWindowTime
+	}
+	return nil
+}
+
+func (x *EnvironmentStatus) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
+}
+
+func (x *EnvironmentStatus) GetEngineObject() string {
+	if x != nil {
+		return x.EngineObject
+	}
+	return ""
+}
+
+func (x *EnvironmentStatus) GetSeenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SeenTime
+	}
+	return nil
+}
+
 // GetEnvironmentStatusRequest names an environment.
 type GetEnvironmentStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,7 +1143,7 @@ type GetEnvironmentStatusRequest struct {
 
 func (x *GetEnvironmentStatusRequest) Reset() {
 	*x = GetEnvironmentStatusRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[2]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +1155,7 @@ func (x *GetEnvironmentStatusRequest) String() string {
 func (*GetEnvironmentStatusRequest) ProtoMessage() {}
 
 func (x *GetEnvironmentStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[2]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +1168,7 @@ func (x *GetEnvironmentStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetEnvironmentStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetEnvironmentStatusRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{2}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetEnvironmentStatusRequest) GetName() string {
@@ -506,15 +1211,35 @@ type Finding struct {
 	DetectTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=detect_time,json=detectTime,proto3" json:"detect_time,omitempty"`
 	// When it was gone again; unset while open.
 	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
-	// How it ended: reverted, undone, deployed.
-	Resolution    string `protobuf:"bytes,16,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	// How it ended: reverted, healed, undone, deployed, accepted or ignored.
+	Resolution string `protobuf:"bytes,16,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	// What it counts as.
+	Standing Finding_Standing `protobuf:"varint,17,opt,name=standing,proto3,enum=towpath.drift.v1.Finding_Standing" json:"standing,omitempty"`
+	// Who made the change, as the cluster's audit log names them; empty when it does not tell.
+	Actor string `protobuf:"bytes,18,opt,name=actor,proto3" json:"actor,omitempty"`
+	// With which program, as the audit log says.
+	UserAgent string `protobuf:"bytes,19,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	// Earliest and latest time of the change where it is not known exactly, as for a removal without an audit log.
+	EarliestEditTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=earliest_edit_time,json=earliestEditTime,proto3" json:"earliest_edit_time,omitempty"`
+	// See earliest_edit_time.
+	LatestEditTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=latest_edit_time,json=latestEditTime,proto3" json:"latest_edit_time,omitempty"`
+	// Rule and evidence by which it is delegated.
+	Rule string `protobuf:"bytes,22,opt,name=rule,proto3" json:"rule,omitempty"`
+	// applications/{app}/environments/{env}/ignoreRules/{rule} by which it is ignored.
+	IgnoreRule string `protobuf:"bytes,23,opt,name=ignore_rule,json=ignoreRule,proto3" json:"ignore_rule,omitempty"`
+	// It came back after each of several reverts; Towpath has stopped reverting it by itself for a while.
+	Contested bool `protobuf:"varint,24,opt,name=contested,proto3" json:"contested,omitempty"`
+	// Who decided about it: users/{user}, or towpath where the environment heals itself.
+	DecideActor string `protobuf:"bytes,25,opt,name=decide_actor,json=decideActor,proto3" json:"decide_actor,omitempty"`
+	// When.
+	DecideTime    *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=decide_time,json=decideTime,proto3" json:"decide_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[3]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +1251,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[3]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +1264,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{3}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Finding) GetName() string {
@@ -654,6 +1379,76 @@ func (x *Finding) GetResolution() string {
 	return ""
 }
 
+func (x *Finding) GetStanding() Finding_Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return Finding_STANDING_UNSPECIFIED
+}
+
+func (x *Finding) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Finding) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *Finding) GetEarliestEditTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EarliestEditTime
+	}
+	return nil
+}
+
+func (x *Finding) GetLatestEditTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LatestEditTime
+	}
+	return nil
+}
+
+func (x *Finding) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Finding) GetIgnoreRule() string {
+	if x != nil {
+		return x.IgnoreRule
+	}
+	return ""
+}
+
+func (x *Finding) GetContested() bool {
+	if x != nil {
+		return x.Contested
+	}
+	return false
+}
+
+func (x *Finding) GetDecideActor() string {
+	if x != nil {
+		return x.DecideActor
+	}
+	return ""
+}
+
+func (x *Finding) GetDecideTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideTime
+	}
+	return nil
+}
+
 // ListFindingsRequest names an environment.
 type ListFindingsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -662,14 +1457,16 @@ type ListFindingsRequest struct {
 	// At most so many, 100 when 0.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Continue a listing.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// What is listed; open findings when empty.
+	Standings     []Finding_Standing `protobuf:"varint,4,rep,packed,name=standings,proto3,enum=towpath.drift.v1.Finding_Standing" json:"standings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListFindingsRequest) Reset() {
 	*x = ListFindingsRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[4]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +1478,7 @@ func (x *ListFindingsRequest) String() string {
 func (*ListFindingsRequest) ProtoMessage() {}
 
 func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[4]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +1491,7 @@ func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsRequest.ProtoReflect.Descriptor instead.
 func (*ListFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{4}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListFindingsRequest) GetParent() string {
@@ -718,6 +1515,13 @@ func (x *ListFindingsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListFindingsRequest) GetStandings() []Finding_Standing {
+	if x != nil {
+		return x.Standings
+	}
+	return nil
+}
+
 // ListFindingsResponse is one page of findings.
 type ListFindingsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -731,7 +1535,7 @@ type ListFindingsResponse struct {
 
 func (x *ListFindingsResponse) Reset() {
 	*x = ListFindingsResponse{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[5]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +1547,7 @@ func (x *ListFindingsResponse) String() string {
 func (*ListFindingsResponse) ProtoMessage() {}
 
 func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[5]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1560,7 @@ func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFindingsResponse.ProtoReflect.Descriptor instead.
 func (*ListFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{5}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListFindingsResponse) GetFindings() []*Finding {
@@ -784,7 +1588,7 @@ type GetFindingRequest struct {
 
 func (x *GetFindingRequest) Reset() {
 	*x = GetFindingRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[6]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1600,7 @@ func (x *GetFindingRequest) String() string {
 func (*GetFindingRequest) ProtoMessage() {}
 
 func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[6]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1613,7 @@ func (x *GetFindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFindingRequest.ProtoReflect.Descriptor instead.
 func (*GetFindingRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{6}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetFindingRequest) GetName() string {
@@ -833,7 +1637,7 @@ type WatchFindingsRequest struct {
 
 func (x *WatchFindingsRequest) Reset() {
 	*x = WatchFindingsRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[7]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1649,7 @@ func (x *WatchFindingsRequest) String() string {
 func (*WatchFindingsRequest) ProtoMessage() {}
 
 func (x *WatchFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[7]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1662,7 @@ func (x *WatchFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchFindingsRequest.ProtoReflect.Descriptor instead.
 func (*WatchFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{7}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchFindingsRequest) GetParent() string {
@@ -890,7 +1694,7 @@ type WatchFindingsResponse struct {
 
 func (x *WatchFindingsResponse) Reset() {
 	*x = WatchFindingsResponse{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[8]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1706,7 @@ func (x *WatchFindingsResponse) String() string {
 func (*WatchFindingsResponse) ProtoMessage() {}
 
 func (x *WatchFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[8]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1719,7 @@ func (x *WatchFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchFindingsResponse.ProtoReflect.Descriptor instead.
 func (*WatchFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{8}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchFindingsResponse) GetFinding() *Finding {
@@ -954,7 +1758,7 @@ type RevertFindingsRequest struct {
 
 func (x *RevertFindingsRequest) Reset() {
 	*x = RevertFindingsRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[9]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1770,7 @@ func (x *RevertFindingsRequest) String() string {
 func (*RevertFindingsRequest) ProtoMessage() {}
 
 func (x *RevertFindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[9]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1783,7 @@ func (x *RevertFindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevertFindingsRequest.ProtoReflect.Descriptor instead.
 func (*RevertFindingsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{9}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RevertFindingsRequest) GetParent() string {
@@ -1014,7 +1818,7 @@ type RevertFindingsResponse struct {
 
 func (x *RevertFindingsResponse) Reset() {
 	*x = RevertFindingsResponse{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[10]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1830,7 @@ func (x *RevertFindingsResponse) String() string {
 func (*RevertFindingsResponse) ProtoMessage() {}
 
 func (x *RevertFindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[10]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1843,7 @@ func (x *RevertFindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevertFindingsResponse.ProtoReflect.Descriptor instead.
 func (*RevertFindingsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{10}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevertFindingsResponse) GetReverted() []*Finding {
@@ -1053,14 +1857,22 @@ func (x *RevertFindingsResponse) GetReverted() []*Finding {
 type SyncEnvironmentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// applications/{app}/environments/{env}.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Say what would be done, by dry runs at the API server, and do nothing.
+	ValidateOnly bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Only these objects; nothing is removed then.
+	Objects []*ObjectRef `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"`
+	// Only the objects of these workloads; nothing is removed then.
+	Workloads []string `protobuf:"bytes,4,rep,name=workloads,proto3" json:"workloads,omitempty"`
+	// Remove also what is held back, see EnvironmentStatus.prune_held.
+	ConfirmPrune  bool `protobuf:"varint,5,opt,name=confirm_prune,json=confirmPrune,proto3" json:"confirm_prune,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncEnvironmentRequest) Reset() {
 	*x = SyncEnvironmentRequest{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[11]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1884,7 @@ func (x *SyncEnvironmentRequest) String() string {
 func (*SyncEnvironmentRequest) ProtoMessage() {}
 
 func (x *SyncEnvironmentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[11]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1897,7 @@ func (x *SyncEnvironmentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncEnvironmentRequest.ProtoReflect.Descriptor instead.
 func (*SyncEnvironmentRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{11}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SyncEnvironmentRequest) GetName() string {
@@ -1095,18 +1907,121 @@ func (x *SyncEnvironmentRequest) GetName() string {
 	return ""
 }
 
+func (x *SyncEnvironmentRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *SyncEnvironmentRequest) GetObjects() []*ObjectRef {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+func (x *SyncEnvironmentRequest) GetWorkloads() []string {
+	if x != nil {
+		return x.Workloads
+	}
+	return nil
+}
+
+func (x *SyncEnvironmentRequest) GetConfirmPrune() bool {
+	if x != nil {
+		return x.ConfirmPrune
+	}
+	return false
+}
+
+// SyncChange is what a sync did, or would do, with one object.
+type SyncChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object.
+	Object *ObjectRef `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// What.
+	Action SyncChange_Action `protobuf:"varint,2,opt,name=action,proto3,enum=towpath.drift.v1.SyncChange_Action" json:"action,omitempty"`
+	// Why, for a person.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The fields that change, as findings name them.
+	Fields        []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncChange) Reset() {
+	*x = SyncChange{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncChange) ProtoMessage() {}
+
+func (x *SyncChange) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncChange.ProtoReflect.Descriptor instead.
+func (*SyncChange) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SyncChange) GetObject() *ObjectRef {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *SyncChange) GetAction() SyncChange_Action {
+	if x != nil {
+		return x.Action
+	}
+	return SyncChange_ACTION_UNSPECIFIED
+}
+
+func (x *SyncChange) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *SyncChange) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
 // SyncEnvironmentResponse says what a sync did.
 type SyncEnvironmentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The environment after it.
-	Status        *EnvironmentStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Status *EnvironmentStatus `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// What was done with each object, or would be.
+	Changes       []*SyncChange `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncEnvironmentResponse) Reset() {
 	*x = SyncEnvironmentResponse{}
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[12]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +2033,7 @@ func (x *SyncEnvironmentResponse) String() string {
 func (*SyncEnvironmentResponse) ProtoMessage() {}
 
 func (x *SyncEnvironmentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_drift_v1_drift_proto_msgTypes[12]
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +2046,7 @@ func (x *SyncEnvironmentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncEnvironmentResponse.ProtoReflect.Descriptor instead.
 func (*SyncEnvironmentResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{12}
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SyncEnvironmentResponse) GetStatus() *EnvironmentStatus {
@@ -1141,18 +2056,310 @@ func (x *SyncEnvironmentResponse) GetStatus() *EnvironmentStatus {
 	return nil
 }
 
+func (x *SyncEnvironmentResponse) GetChanges() []*SyncChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// GetTargetStatusRequest names a target.
+type GetTargetStatusRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// targets/{target}/status.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTargetStatusRequest) Reset() {
+	*x = GetTargetStatusRequest{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTargetStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTargetStatusRequest) ProtoMessage() {}
+
+func (x *GetTargetStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTargetStatusRequest.ProtoReflect.Descriptor instead.
+func (*GetTargetStatusRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetTargetStatusRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// TargetStatus is a cluster as drift sees it.
+type TargetStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// targets/{target}/status.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether it answers.
+	Reachable bool `protobuf:"varint,2,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	// Why not, and what to do.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// When that last changed.
+	ChangeTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	// When it last answered.
+	SeenTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
+	// Version of its API server.
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// The drift processes that watch it.
+	Replicas      []*TargetReplica `protobuf:"bytes,7,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TargetStatus) Reset() {
+	*x = TargetStatus{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TargetStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TargetStatus) ProtoMessage() {}
+
+func (x *TargetStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TargetStatus.ProtoReflect.Descriptor instead.
+func (*TargetStatus) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *TargetStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TargetStatus) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+func (x *TargetStatus) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TargetStatus) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
+func (x *TargetStatus) GetSeenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SeenTime
+	}
+	return nil
+}
+
+func (x *TargetStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *TargetStatus) GetReplicas() []*TargetReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// TargetReplica is one drift process's share of a cluster.
+type TargetReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The process.
+	Replica string `protobuf:"bytes,1,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Environments that it looks after there.
+	Environments int32 `protobuf:"varint,2,opt,name=environments,proto3" json:"environments,omitempty"`
+	// Objects that it watches over.
+	Objects int32 `protobuf:"varint,3,opt,name=objects,proto3" json:"objects,omitempty"`
+	// Kinds that it watches.
+	Watches int32 `protobuf:"varint,4,opt,name=watches,proto3" json:"watches,omitempty"`
+	// Requests that it has made there since its start.
+	Requests      int64 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TargetReplica) Reset() {
+	*x = TargetReplica{}
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TargetReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TargetReplica) ProtoMessage() {}
+
+func (x *TargetReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_drift_v1_drift_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TargetReplica.ProtoReflect.Descriptor instead.
+func (*TargetReplica) Descriptor() ([]byte, []int) {
+	return file_towpath_drift_v1_drift_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TargetReplica) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *TargetReplica) GetEnvironments() int32 {
+	if x != nil {
+		return x.Environments
+	}
+	return 0
+}
+
+func (x *TargetReplica) GetObjects() int32 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *TargetReplica) GetWatches() int32 {
+	if x != nil {
+		return x.Watches
+	}
+	return 0
+}
+
+func (x *TargetReplica) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
 var File_towpath_drift_v1_drift_proto protoreflect.FileDescriptor
 
 const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\n" +
-	"\x1ctowpath/drift/v1/drift.proto\x12\x10towpath.drift.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n" +
+	"\x1ctowpath/drift/v1/drift.proto\x12\x10towpath.drift.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x03\n" +
+	"\n" +
+	"SyncPolicy\x121\n" +
+	"\x0fservice_account\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x0eserviceAccount\x125\n" +
+	"\x11max_prune_percent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\x0fmaxPrunePercent\x12%\n" +
+	"\x0eprune_disabled\x18\x03 \x01(\bR\rpruneDisabled\x12@\n" +
+	"\awindows\x18\x04 \x03(\v2\x1c.towpath.drift.v1.SyncWindowB\b\xbaH\x05\x92\x01\x02\x10@R\awindows\x121\n" +
+	"\x05retry\x18\x05 \x01(\v2\x1b.towpath.drift.v1.SyncRetryR\x05retry\x12)\n" +
+	"\x10report_unmanaged\x18\x06 \x01(\bR\x0freportUnmanaged\x12<\n" +
+	"\fwave_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\vwaveTimeout\x12.\n" +
+	"\rcluster_kinds\x18\b \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\fclusterKinds\x12)\n" +
+	"\n" +
+	"namespaces\x18\t \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\n" +
+	"namespaces\"\xc0\x01\n" +
+	"\n" +
+	"SyncWindow\x122\n" +
+	"\x02id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18?2\x19^[a-z][a-z0-9-]*[a-z0-9]$R\x02id\x12\x1f\n" +
+	"\x06weekly\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06weekly\x12$\n" +
+	"\ttime_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12\x12\n" +
+	"\x04deny\x18\x04 \x01(\bR\x04deny\x12#\n" +
+	"\rmanual_denied\x18\x05 \x01(\bR\fmanualDenied\"\xa6\x01\n" +
+	"\tSyncRetry\x12(\n" +
+	"\x05limit\x18\x01 \x01(\x05B\x12\xbaH\x0f\x1a\r\x18d(\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01R\x05limit\x123\n" +
+	"\abackoff\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\abackoff\x12:\n" +
+	"\vmax_backoff\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"maxBackoff\"\xa8\x03\n" +
+	"\n" +
+	"IgnoreRule\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12)\n" +
+	"\vobject_kind\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\n" +
+	"objectKind\x12)\n" +
+	"\vobject_name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\n" +
+	"objectName\x12\x1e\n" +
+	"\x05field\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05field\x12\"\n" +
+	"\amanager\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\amanager\x12\x1e\n" +
+	"\x05owner\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\x05owner\x12 \n" +
+	"\x06reason\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\x06reason\x12;\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12@\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12&\n" +
+	"\fcreate_actor\x18\n" +
+	" \x01(\tB\x03\xe0A\x03R\vcreateActor\"\x9d\x01\n" +
+	"\tObjectRef\x12)\n" +
+	"\vapi_version\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xfd\x01R\n" +
+	"apiVersion\x12\x1e\n" +
+	"\x04kind\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04kind\x12%\n" +
+	"\tnamespace\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\tnamespace\x12\x1e\n" +
+	"\x04name\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xfd\x01R\x04name\"\xd9\x02\n" +
 	"\fObjectStatus\x12\x1f\n" +
 	"\vapi_version\x18\x01 \x01(\tR\n" +
 	"apiVersion\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x120\n" +
 	"\x06health\x18\x04 \x01(\x0e2\x18.towpath.drift.v1.HealthR\x06health\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\xff\x02\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x1c\n" +
+	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12/\n" +
+	"\x04sync\x18\a \x01(\x0e2\x1b.towpath.drift.v1.SyncStateR\x04sync\x12!\n" +
+	"\fsync_message\x18\b \x01(\tR\vsyncMessage\x12\x12\n" +
+	"\x04wave\x18\t \x01(\x05R\x04wave\x12\x12\n" +
+	"\x04hook\x18\n" +
+	" \x01(\tR\x04hook\x12\x1a\n" +
+	"\bfindings\x18\v \x01(\x05R\bfindings\"\xf7\x04\n" +
 	"\x11EnvironmentStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x04sync\x18\x02 \x01(\x0e2\x1b.towpath.drift.v1.SyncStateR\x04sync\x120\n" +
@@ -1166,9 +2373,16 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\tsync_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bsyncTime\x12\x1a\n" +
 	"\bfindings\x18\t \x01(\x05R\bfindings\x128\n" +
 	"\aobjects\x18\n" +
-	" \x03(\v2\x1e.towpath.drift.v1.ObjectStatusR\aobjects\"k\n" +
+	" \x03(\v2\x1e.towpath.drift.v1.ObjectStatusR\aobjects\x12:\n" +
+	"\n" +
+	"prune_held\x18\v \x03(\v2\x1b.towpath.drift.v1.ObjectRefR\tpruneHeld\x12D\n" +
+	"\x10next_window_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0enextWindowTime\x12\x16\n" +
+	"\x06engine\x18\r \x01(\tR\x06engine\x12#\n" +
+	"\rengine_object\x18\x0e \x01(\tR\fengineObject\x127\n" +
+	"\tseen_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\"k\n" +
 	"\x1bGetEnvironmentStatusRequest\x12L\n" +
-	"\x04name\x18\x01 \x01(\tB8\xe0A\x02\xbaH2r02.^applications/[^/]+/environments/[^/]+/status$R\x04name\"\x94\x06\n" +
+	"\x04name\x18\x01 \x01(\tB8\xe0A\x02\xbaH2r02.^applications/[^/]+/environments/[^/]+/status$R\x04name\"\xf4\n" +
+	"\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1e.towpath.drift.v1.Finding.KindR\x04kind\x12\x1f\n" +
@@ -1192,7 +2406,20 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\fresolve_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\x12\x1e\n" +
 	"\n" +
 	"resolution\x18\x10 \x01(\tR\n" +
-	"resolution\"\x9c\x01\n" +
+	"resolution\x12>\n" +
+	"\bstanding\x18\x11 \x01(\x0e2\".towpath.drift.v1.Finding.StandingR\bstanding\x12\x14\n" +
+	"\x05actor\x18\x12 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x13 \x01(\tR\tuserAgent\x12H\n" +
+	"\x12earliest_edit_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\x10earliestEditTime\x12D\n" +
+	"\x10latest_edit_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\x0elatestEditTime\x12\x12\n" +
+	"\x04rule\x18\x16 \x01(\tR\x04rule\x12\x1f\n" +
+	"\vignore_rule\x18\x17 \x01(\tR\n" +
+	"ignoreRule\x12\x1c\n" +
+	"\tcontested\x18\x18 \x01(\bR\tcontested\x12!\n" +
+	"\fdecide_actor\x18\x19 \x01(\tR\vdecideActor\x12;\n" +
+	"\vdecide_time\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"decideTime\"\xc6\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_CHANGED\x10\x01\x12\x10\n" +
@@ -1202,13 +2429,22 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\fKIND_MISSING\x10\x04\x12\x11\n" +
 	"\rKIND_ORPHANED\x10\x05\x12\x10\n" +
 	"\fKIND_RESIDUE\x10\x06\x12\x13\n" +
-	"\x0fKIND_UNVERIFIED\x10\a\"\xa8\x01\n" +
+	"\x0fKIND_UNVERIFIED\x10\a\x12\x12\n" +
+	"\x0eKIND_UNMANAGED\x10\b\x12\x14\n" +
+	"\x10KIND_TERMINATING\x10\t\"|\n" +
+	"\bStanding\x12\x18\n" +
+	"\x14STANDING_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTANDING_OPEN\x10\x01\x12\x14\n" +
+	"\x10STANDING_IGNORED\x10\x02\x12\x16\n" +
+	"\x12STANDING_DELEGATED\x10\x03\x12\x15\n" +
+	"\x11STANDING_RESOLVED\x10\x04\"\xfd\x01\n" +
 	"\x13ListFindingsRequest\x12I\n" +
 	"\x06parent\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"u\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12S\n" +
+	"\tstandings\x18\x04 \x03(\x0e2\".towpath.drift.v1.Finding.StandingB\x11\xbaH\x0e\x92\x01\v\"\t\x82\x01\x06\x10\x01 \x00 \x04R\tstandings\"u\n" +
 	"\x14ListFindingsResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.towpath.drift.v1.FindingR\bfindings\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n" +
@@ -1226,11 +2462,47 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\x05names\x18\x02 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05names\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"O\n" +
 	"\x16RevertFindingsResponse\x125\n" +
-	"\breverted\x18\x01 \x03(\v2\x19.towpath.drift.v1.FindingR\breverted\"_\n" +
+	"\breverted\x18\x01 \x03(\v2\x19.towpath.drift.v1.FindingR\breverted\"\x94\x02\n" +
 	"\x16SyncEnvironmentRequest\x12E\n" +
-	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\"V\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\x12@\n" +
+	"\aobjects\x18\x03 \x03(\v2\x1b.towpath.drift.v1.ObjectRefB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\aobjects\x12'\n" +
+	"\tworkloads\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\tworkloads\x12#\n" +
+	"\rconfirm_prune\x18\x05 \x01(\bR\fconfirmPrune\"\xc0\x02\n" +
+	"\n" +
+	"SyncChange\x123\n" +
+	"\x06object\x18\x01 \x01(\v2\x1b.towpath.drift.v1.ObjectRefR\x06object\x12;\n" +
+	"\x06action\x18\x02 \x01(\x0e2#.towpath.drift.v1.SyncChange.ActionR\x06action\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\"\x8d\x01\n" +
+	"\x06Action\x12\x16\n" +
+	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rACTION_CREATE\x10\x01\x12\x11\n" +
+	"\rACTION_CHANGE\x10\x02\x12\x10\n" +
+	"\fACTION_PRUNE\x10\x03\x12\x0f\n" +
+	"\vACTION_KEEP\x10\x04\x12\x0f\n" +
+	"\vACTION_HOOK\x10\x05\x12\x11\n" +
+	"\rACTION_REFUSE\x10\x06\"\x8e\x01\n" +
 	"\x17SyncEnvironmentResponse\x12;\n" +
-	"\x06status\x18\x01 \x01(\v2#.towpath.drift.v1.EnvironmentStatusR\x06status*\x85\x01\n" +
+	"\x06status\x18\x01 \x01(\v2#.towpath.drift.v1.EnvironmentStatusR\x06status\x126\n" +
+	"\achanges\x18\x02 \x03(\v2\x1c.towpath.drift.v1.SyncChangeR\achanges\"N\n" +
+	"\x16GetTargetStatusRequest\x124\n" +
+	"\x04name\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1ar\x182\x16^targets/[^/]+/status$R\x04name\"\xa7\x02\n" +
+	"\fTargetStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\treachable\x18\x02 \x01(\bR\treachable\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12;\n" +
+	"\vchange_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\x127\n" +
+	"\tseen_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12;\n" +
+	"\breplicas\x18\a \x03(\v2\x1f.towpath.drift.v1.TargetReplicaR\breplicas\"\x9d\x01\n" +
+	"\rTargetReplica\x12\x18\n" +
+	"\areplica\x18\x01 \x01(\tR\areplica\x12\"\n" +
+	"\fenvironments\x18\x02 \x01(\x05R\fenvironments\x12\x18\n" +
+	"\aobjects\x18\x03 \x01(\x05R\aobjects\x12\x18\n" +
+	"\awatches\x18\x04 \x01(\x05R\awatches\x12\x1a\n" +
+	"\brequests\x18\x05 \x01(\x03R\brequests*\x85\x01\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SYNC_STATE_PENDING\x10\x01\x12\x16\n" +
@@ -1241,7 +2513,7 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HEALTH_PROGRESSING\x10\x01\x12\x12\n" +
 	"\x0eHEALTH_HEALTHY\x10\x02\x12\x13\n" +
-	"\x0fHEALTH_DEGRADED\x10\x032\xd5\a\n" +
+	"\x0fHEALTH_DEGRADED\x10\x032\xd8\b\n" +
 	"\fDriftService\x12\xa3\x01\n" +
 	"\x14GetEnvironmentStatus\x12-.towpath.drift.v1.GetEnvironmentStatusRequest\x1a#.towpath.drift.v1.EnvironmentStatus\"7\x82\xd3\xe4\x93\x021\x12//v1/{name=applications/*/environments/*/status}\x12\x9a\x01\n" +
 	"\fListFindings\x12%.towpath.drift.v1.ListFindingsRequest\x1a&.towpath.drift.v1.ListFindingsResponse\";\x82\xd3\xe4\x93\x025\x123/v1/{parent=applications/*/environments/*}/findings\x12\x89\x01\n" +
@@ -1249,7 +2521,8 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"GetFinding\x12#.towpath.drift.v1.GetFindingRequest\x1a\x19.towpath.drift.v1.Finding\";\x82\xd3\xe4\x93\x025\x123/v1/{name=applications/*/environments/*/findings/*}\x12\xa5\x01\n" +
 	"\rWatchFindings\x12&.towpath.drift.v1.WatchFindingsRequest\x1a'.towpath.drift.v1.WatchFindingsResponse\"A\x82\xd3\xe4\x93\x02;\x129/v1/{parent=applications/*/environments/*}/findings:watch0\x01\x12\xaa\x01\n" +
 	"\x0eRevertFindings\x12'.towpath.drift.v1.RevertFindingsRequest\x1a(.towpath.drift.v1.RevertFindingsResponse\"E\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{parent=applications/*/environments/*}/findings:revert\x12\xa0\x01\n" +
-	"\x0fSyncEnvironment\x12(.towpath.drift.v1.SyncEnvironmentRequest\x1a).towpath.drift.v1.SyncEnvironmentResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=applications/*/environments/*}:syncB\xc1\x01\n" +
+	"\x0fSyncEnvironment\x12(.towpath.drift.v1.SyncEnvironmentRequest\x1a).towpath.drift.v1.SyncEnvironmentResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=applications/*/environments/*}:sync\x12\x80\x01\n" +
+	"\x0fGetTargetStatus\x12(.towpath.drift.v1.GetTargetStatusRequest\x1a\x1e.towpath.drift.v1.TargetStatus\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=targets/*}/statusB\xc1\x01\n" +
 	"\x14com.towpath.drift.v1B\n" +
 	"DriftProtoP\x01Z;github.com/towpath-dev/towpath/gen/towpath/drift/v1;driftv1\xa2\x02\x03TDX\xaa\x02\x10Towpath.Drift.V1\xca\x02\x10Towpath\\Drift\\V1\xe2\x02\x1cTowpath\\Drift\\V1\\GPBMetadata\xea\x02\x12Towpath::Drift::V1b\x06proto3"
 
@@ -1265,61 +2538,98 @@ func file_towpath_drift_v1_drift_proto_rawDescGZIP() []byte {
 	return file_towpath_drift_v1_drift_proto_rawDescData
 }
 
-var file_towpath_drift_v1_drift_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_drift_v1_drift_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_towpath_drift_v1_drift_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_towpath_drift_v1_drift_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_towpath_drift_v1_drift_proto_goTypes = []any{
 	(SyncState)(0),                      // 0: towpath.drift.v1.SyncState
 	(Health)(0),                         // 1: towpath.drift.v1.Health
 	(Finding_Kind)(0),                   // 2: towpath.drift.v1.Finding.Kind
-	(*ObjectStatus)(nil),                // 3: towpath.drift.v1.ObjectStatus
-	(*EnvironmentStatus)(nil),           // 4: towpath.drift.v1.EnvironmentStatus
-	(*GetEnvironmentStatusRequest)(nil), // 5: towpath.drift.v1.GetEnvironmentStatusRequest
-	(*Finding)(nil),                     // 6: towpath.drift.v1.Finding
-	(*ListFindingsRequest)(nil),         // 7: towpath.drift.v1.ListFindingsRequest
-	(*ListFindingsResponse)(nil),        // 8: towpath.drift.v1.ListFindingsResponse
-	(*GetFindingRequest)(nil),           // 9: towpath.drift.v1.GetFindingRequest
-	(*WatchFindingsRequest)(nil),        // 10: towpath.drift.v1.WatchFindingsRequest
-	(*WatchFindingsResponse)(nil),       // 11: towpath.drift.v1.WatchFindingsResponse
-	(*RevertFindingsRequest)(nil),       // 12: towpath.drift.v1.RevertFindingsRequest
-	(*RevertFindingsResponse)(nil),      // 13: towpath.drift.v1.RevertFindingsResponse
-	(*SyncEnvironmentRequest)(nil),      // 14: towpath.drift.v1.SyncEnvironmentRequest
-	(*SyncEnvironmentResponse)(nil),     // 15: towpath.drift.v1.SyncEnvironmentResponse
-	(*timestamppb.Timestamp)(nil),       // 16: google.protobuf.Timestamp
-	(*structpb.Value)(nil),              // 17: google.protobuf.Value
+	(Finding_Standing)(0),               // 3: towpath.drift.v1.Finding.Standing
+	(SyncChange_Action)(0),              // 4: towpath.drift.v1.SyncChange.Action
+	(*SyncPolicy)(nil),                  // 5: towpath.drift.v1.SyncPolicy
+	(*SyncWindow)(nil),                  // 6: towpath.drift.v1.SyncWindow
+	(*SyncRetry)(nil),                   // 7: towpath.drift.v1.SyncRetry
+	(*IgnoreRule)(nil),                  // 8: towpath.drift.v1.IgnoreRule
+	(*ObjectRef)(nil),                   // 9: towpath.drift.v1.ObjectRef
+	(*ObjectStatus)(nil),                // 10: towpath.drift.v1.ObjectStatus
+	(*EnvironmentStatus)(nil),           // 11: towpath.drift.v1.EnvironmentStatus
+	(*GetEnvironmentStatusRequest)(nil), // 12: towpath.drift.v1.GetEnvironmentStatusRequest
+	(*Finding)(nil),                     // 13: towpath.drift.v1.Finding
+	(*ListFindingsRequest)(nil),         // 14: towpath.drift.v1.ListFindingsRequest
+	(*ListFindingsResponse)(nil),        // 15: towpath.drift.v1.ListFindingsResponse
+	(*GetFindingRequest)(nil),           // 16: towpath.drift.v1.GetFindingRequest
+	(*WatchFindingsRequest)(nil),        // 17: towpath.drift.v1.WatchFindingsRequest
+	(*WatchFindingsResponse)(nil),       // 18: towpath.drift.v1.WatchFindingsResponse
+	(*RevertFindingsRequest)(nil),       // 19: towpath.drift.v1.RevertFindingsRequest
+	(*RevertFindingsResponse)(nil),      // 20: towpath.drift.v1.RevertFindingsResponse
+	(*SyncEnvironmentRequest)(nil),      // 21: towpath.drift.v1.SyncEnvironmentRequest
+	(*SyncChange)(nil),                  // 22: towpath.drift.v1.SyncChange
+	(*SyncEnvironmentResponse)(nil),     // 23: towpath.drift.v1.SyncEnvironmentResponse
+	(*GetTargetStatusRequest)(nil),      // 24: towpath.drift.v1.GetTargetStatusRequest
+	(*TargetStatus)(nil),                // 25: towpath.drift.v1.TargetStatus
+	(*TargetReplica)(nil),               // 26: towpath.drift.v1.TargetReplica
+	(*durationpb.Duration)(nil),         // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),       // 28: google.protobuf.Timestamp
+	(*structpb.Value)(nil),              // 29: google.protobuf.Value
 }
 var file_towpath_drift_v1_drift_proto_depIdxs = []int32{
-	1,  // 0: towpath.drift.v1.ObjectStatus.health:type_name -> towpath.drift.v1.Health
-	0,  // 1: towpath.drift.v1.EnvironmentStatus.sync:type_name -> towpath.drift.v1.SyncState
-	1,  // 2: towpath.drift.v1.EnvironmentStatus.health:type_name -> towpath.drift.v1.Health
-	16, // 3: towpath.drift.v1.EnvironmentStatus.sync_time:type_name -> google.protobuf.Timestamp
-	3,  // 4: towpath.drift.v1.EnvironmentStatus.objects:type_name -> towpath.drift.v1.ObjectStatus
-	2,  // 5: towpath.drift.v1.Finding.kind:type_name -> towpath.drift.v1.Finding.Kind
-	17, // 6: towpath.drift.v1.Finding.desired:type_name -> google.protobuf.Value
-	17, // 7: towpath.drift.v1.Finding.live:type_name -> google.protobuf.Value
-	16, // 8: towpath.drift.v1.Finding.edit_time:type_name -> google.protobuf.Timestamp
-	16, // 9: towpath.drift.v1.Finding.detect_time:type_name -> google.protobuf.Timestamp
-	16, // 10: towpath.drift.v1.Finding.resolve_time:type_name -> google.protobuf.Timestamp
-	6,  // 11: towpath.drift.v1.ListFindingsResponse.findings:type_name -> towpath.drift.v1.Finding
-	6,  // 12: towpath.drift.v1.WatchFindingsResponse.finding:type_name -> towpath.drift.v1.Finding
-	6,  // 13: towpath.drift.v1.RevertFindingsResponse.reverted:type_name -> towpath.drift.v1.Finding
-	4,  // 14: towpath.drift.v1.SyncEnvironmentResponse.status:type_name -> towpath.drift.v1.EnvironmentStatus
-	5,  // 15: towpath.drift.v1.DriftService.GetEnvironmentStatus:input_type -> towpath.drift.v1.GetEnvironmentStatusRequest
-	7,  // 16: towpath.drift.v1.DriftService.ListFindings:input_type -> towpath.drift.v1.ListFindingsRequest
-	9,  // 17: towpath.drift.v1.DriftService.GetFinding:input_type -> towpath.drift.v1.GetFindingRequest
-	10, // 18: towpath.drift.v1.DriftService.WatchFindings:input_type -> towpath.drift.v1.WatchFindingsRequest
-	12, // 19: towpath.drift.v1.DriftService.RevertFindings:input_type -> towpath.drift.v1.RevertFindingsRequest
-	14, // 20: towpath.drift.v1.DriftService.SyncEnvironment:input_type -> towpath.drift.v1.SyncEnvironmentRequest
-	4,  // 21: towpath.drift.v1.DriftService.GetEnvironmentStatus:output_type -> towpath.drift.v1.EnvironmentStatus
-	8,  // 22: towpath.drift.v1.DriftService.ListFindings:output_type -> towpath.drift.v1.ListFindingsResponse
-	6,  // 23: towpath.drift.v1.DriftService.GetFinding:output_type -> towpath.drift.v1.Finding
-	11, // 24: towpath.drift.v1.DriftService.WatchFindings:output_type -> towpath.drift.v1.WatchFindingsResponse
-	13, // 25: towpath.drift.v1.DriftService.RevertFindings:output_type -> towpath.drift.v1.RevertFindingsResponse
-	15, // 26: towpath.drift.v1.DriftService.SyncEnvironment:output_type -> towpath.drift.v1.SyncEnvironmentResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	6,  // 0: towpath.drift.v1.SyncPolicy.windows:type_name -> towpath.drift.v1.SyncWindow
+	7,  // 1: towpath.drift.v1.SyncPolicy.retry:type_name -> towpath.drift.v1.SyncRetry
+	27, // 2: towpath.drift.v1.SyncPolicy.wave_timeout:type_name -> google.protobuf.Duration
+	27, // 3: towpath.drift.v1.SyncRetry.backoff:type_name -> google.protobuf.Duration
+	27, // 4: towpath.drift.v1.SyncRetry.max_backoff:type_name -> google.protobuf.Duration
+	28, // 5: towpath.drift.v1.IgnoreRule.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 6: towpath.drift.v1.IgnoreRule.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: towpath.drift.v1.ObjectStatus.health:type_name -> towpath.drift.v1.Health
+	0,  // 8: towpath.drift.v1.ObjectStatus.sync:type_name -> towpath.drift.v1.SyncState
+	0,  // 9: towpath.drift.v1.EnvironmentStatus.sync:type_name -> towpath.drift.v1.SyncState
+	1,  // 10: towpath.drift.v1.EnvironmentStatus.health:type_name -> towpath.drift.v1.Health
+	28, // 11: towpath.drift.v1.EnvironmentStatus.sync_time:type_name -> google.protobuf.Timestamp
+	10, // 12: towpath.drift.v1.EnvironmentStatus.objects:type_name -> towpath.drift.v1.ObjectStatus
+	9,  // 13: towpath.drift.v1.EnvironmentStatus.prune_held:type_name -> towpath.drift.v1.ObjectRef
+	28, // 14: towpath.drift.v1.EnvironmentStatus.next_window_time:type_name -> google.protobuf.Timestamp
+	28, // 15: towpath.drift.v1.EnvironmentStatus.seen_time:type_name -> google.protobuf.Timestamp
+	2,  // 16: towpath.drift.v1.Finding.kind:type_name -> towpath.drift.v1.Finding.Kind
+	29, // 17: towpath.drift.v1.Finding.desired:type_name -> google.protobuf.Value
+	29, // 18: towpath.drift.v1.Finding.live:type_name -> google.protobuf.Value
+	28, // 19: towpath.drift.v1.Finding.edit_time:type_name -> google.protobuf.Timestamp
+	28, // 20: towpath.drift.v1.Finding.detect_time:type_name -> google.protobuf.Timestamp
+	28, // 21: towpath.drift.v1.Finding.resolve_time:type_name -> google.protobuf.Timestamp
+	3,  // 22: towpath.drift.v1.Finding.standing:type_name -> towpath.drift.v1.Finding.Standing
+	28, // 23: towpath.drift.v1.Finding.earliest_edit_time:type_name -> google.protobuf.Timestamp
+	28, // 24: towpath.drift.v1.Finding.latest_edit_time:type_name -> google.protobuf.Timestamp
+	28, // 25: towpath.drift.v1.Finding.decide_time:type_name -> google.protobuf.Timestamp
+	3,  // 26: towpath.drift.v1.ListFindingsRequest.standings:type_name -> towpath.drift.v1.Finding.Standing
+	13, // 27: towpath.drift.v1.ListFindingsResponse.findings:type_name -> towpath.drift.v1.Finding
+	13, // 28: towpath.drift.v1.WatchFindingsResponse.finding:type_name -> towpath.drift.v1.Finding
+	13, // 29: towpath.drift.v1.RevertFindingsResponse.reverted:type_name -> towpath.drift.v1.Finding
+	9,  // 30: towpath.drift.v1.SyncEnvironmentRequest.objects:type_name -> towpath.drift.v1.ObjectRef
+	9,  // 31: towpath.drift.v1.SyncChange.object:type_name -> towpath.drift.v1.ObjectRef
+	4,  // 32: towpath.drift.v1.SyncChange.action:type_name -> towpath.drift.v1.SyncChange.Action
+	11, // 33: towpath.drift.v1.SyncEnvironmentResponse.status:type_name -> towpath.drift.v1.EnvironmentStatus
+	22, // 34: towpath.drift.v1.SyncEnvironmentResponse.changes:type_name -> towpath.drift.v1.SyncChange
+	28, // 35: towpath.drift.v1.TargetStatus.change_time:type_name -> google.protobuf.Timestamp
+	28, // 36: towpath.drift.v1.TargetStatus.seen_time:type_name -> google.protobuf.Timestamp
+	26, // 37: towpath.drift.v1.TargetStatus.replicas:type_name -> towpath.drift.v1.TargetReplica
+	12, // 38: towpath.drift.v1.DriftService.GetEnvironmentStatus:input_type -> towpath.drift.v1.GetEnvironmentStatusRequest
+	14, // 39: towpath.drift.v1.DriftService.ListFindings:input_type -> towpath.drift.v1.ListFindingsRequest
+	16, // 40: towpath.drift.v1.DriftService.GetFinding:input_type -> towpath.drift.v1.GetFindingRequest
+	17, // 41: towpath.drift.v1.DriftService.WatchFindings:input_type -> towpath.drift.v1.WatchFindingsRequest
+	19, // 42: towpath.drift.v1.DriftService.RevertFindings:input_type -> towpath.drift.v1.RevertFindingsRequest
+	21, // 43: towpath.drift.v1.DriftService.SyncEnvironment:input_type -> towpath.drift.v1.SyncEnvironmentRequest
+	24, // 44: towpath.drift.v1.DriftService.GetTargetStatus:input_type -> towpath.drift.v1.GetTargetStatusRequest
+	11, // 45: towpath.drift.v1.DriftService.GetEnvironmentStatus:output_type -> towpath.drift.v1.EnvironmentStatus
+	15, // 46: towpath.drift.v1.DriftService.ListFindings:output_type -> towpath.drift.v1.ListFindingsResponse
+	13, // 47: towpath.drift.v1.DriftService.GetFinding:output_type -> towpath.drift.v1.Finding
+	18, // 48: towpath.drift.v1.DriftService.WatchFindings:output_type -> towpath.drift.v1.WatchFindingsResponse
+	20, // 49: towpath.drift.v1.DriftService.RevertFindings:output_type -> towpath.drift.v1.RevertFindingsResponse
+	23, // 50: towpath.drift.v1.DriftService.SyncEnvironment:output_type -> towpath.drift.v1.SyncEnvironmentResponse
+	25, // 51: towpath.drift.v1.DriftService.GetTargetStatus:output_type -> towpath.drift.v1.TargetStatus
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_towpath_drift_v1_drift_proto_init() }
@@ -1332,8 +2642,8 @@ func file_towpath_drift_v1_drift_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_drift_v1_drift_proto_rawDesc), len(file_towpath_drift_v1_drift_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   13,
+			NumEnums:      5,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,7 @@ const (
 	DriftService_WatchFindings_FullMethodName        = "/towpath.drift.v1.DriftService/WatchFindings"
 	DriftService_RevertFindings_FullMethodName       = "/towpath.drift.v1.DriftService/RevertFindings"
 	DriftService_SyncEnvironment_FullMethodName      = "/towpath.drift.v1.DriftService/SyncEnvironment"
+	DriftService_GetTargetStatus_FullMethodName      = "/towpath.drift.v1.DriftService/GetTargetStatus"
 )
 
 // DriftServiceClient is the client API for DriftService service.
@@ -45,8 +46,10 @@ type DriftServiceClient interface {
 	WatchFindings(ctx context.Context, in *WatchFindingsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFindingsResponse], error)
 	// RevertFindings puts the cluster back to what Git says for the named findings, and waits until they are gone.
 	RevertFindings(ctx context.Context, in *RevertFindingsRequest, opts ...grpc.CallOption) (*RevertFindingsResponse, error)
-	// SyncEnvironment applies what Git says now, also when nothing seems to have changed.
+	// SyncEnvironment applies what Git says now, also when nothing seems to have changed; a part of it when objects or workloads are named.
 	SyncEnvironment(ctx context.Context, in *SyncEnvironmentRequest, opts ...grpc.CallOption) (*SyncEnvironmentResponse, error)
+	// GetTargetStatus tells how a cluster does, as drift sees it.
+	GetTargetStatus(ctx context.Context, in *GetTargetStatusRequest, opts ...grpc.CallOption) (*TargetStatus, error)
 }
 
 type driftServiceClient struct {
@@ -126,6 +129,16 @@ func (c *driftServiceClient) SyncEnvironment(ctx context.Context, in *SyncEnviro
 	return out, nil
 }
 
+func (c *driftServiceClient) GetTargetStatus(ctx context.Context, in *GetTargetStatusRequest, opts ...grpc.CallOption) (*TargetStatus, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TargetStatus)
+	err := c.cc.Invoke(ctx, DriftService_GetTargetStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DriftServiceServer is the server API for DriftService service.
 // All implementations must embed UnimplementedDriftServiceServer
 // for forward compatibility.
@@ -142,8 +155,10 @@ type DriftServiceServer interface {
 	WatchFindings(*WatchFindingsRequest, grpc.ServerStreamingServer[WatchFindingsResponse]) error
 	// RevertFindings puts the cluster back to what Git says for the named findings, and waits until they are gone.
 	RevertFindings(context.Context, *RevertFindingsRequest) (*RevertFindingsResponse, error)
-	// SyncEnvironment applies what Git says now, also when nothing seems to have changed.
+	// SyncEnvironment applies what Git says now, also when nothing seems to have changed; a part of it when objects or workloads are named.
 	SyncEnvironment(context.Context, *SyncEnvironmentRequest) (*SyncEnvironmentResponse, error)
+	// GetTargetStatus tells how a cluster does, as drift sees it.
+	GetTargetStatus(context.Context, *GetTargetStatusRequest) (*TargetStatus, error)
 	mustEmbedUnimplementedDriftServiceServer()
 }
 
@@ -171,6 +186,9 @@ func (UnimplementedDriftServiceServer) RevertFindings(context.Context, *RevertFi
 }
 func (UnimplementedDriftServiceServer) SyncEnvironment(context.Context, *SyncEnvironmentRequest) (*SyncEnvironmentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SyncEnvironment not implemented")
+}
+func (UnimplementedDriftServiceServer) GetTargetStatus(context.Context, *GetTargetStatusRequest) (*TargetStatus, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTargetStatus not implemented")
 }
 func (UnimplementedDriftServiceServer) mustEmbedUnimplementedDriftServiceServer() {}
 func (UnimplementedDriftServiceServer) testEmbeddedByValue()                      {}
@@ -294,6 +312,24 @@ func _DriftService_SyncEnvironment_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DriftService_GetTargetStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTargetStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DriftServiceServer).GetTargetStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DriftService_GetTargetStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DriftServiceServer).GetTargetStatus(ctx, req.(*GetTargetStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DriftService_ServiceDesc is the grpc.ServiceDesc for DriftService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -320,6 +356,10 @@ var DriftService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SyncEnvironment",
 			Handler:    _DriftService_SyncEnvironment_Handler,
+		},
+		{
+			MethodName: "GetTargetStatus",
+			Handler:    _DriftService_GetTargetStatus_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

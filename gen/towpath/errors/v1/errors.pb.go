@@ -126,6 +126,20 @@ const (
 	Reason_REASON_SIGNING_FAILED Reason = 47
 	// The environment was rolled back, and nothing deploys to it by itself until a person does.
 	Reason_REASON_HELD_BY_ROLLBACK Reason = 48
+	// A sync would remove more than the policy allows at once, or the environment was adopted; confirm it.
+	Reason_REASON_PRUNE_HELD Reason = 49
+	// No sync window is open.
+	Reason_REASON_SYNC_WINDOW Reason = 50
+	// The ServiceAccount that the environment acts as has not the right; the message names it.
+	Reason_REASON_RIGHT_MISSING Reason = 51
+	// The sync engine refused or failed; the message has its words.
+	Reason_REASON_ENGINE_FAILED Reason = 52
+	// The cluster has no logs of that container.
+	Reason_REASON_LOGS_UNAVAILABLE Reason = 53
+	// What is to be adopted cannot be; the message says why.
+	Reason_REASON_CANNOT_ADOPT Reason = 54
+	// The finding cannot be taken over into what is declared; the message says why.
+	Reason_REASON_CANNOT_ACCEPT Reason = 55
 )
 
 // Enum value maps for Reason.
@@ -180,6 +194,13 @@ var (
 		46: "REASON_PULL_REQUEST_CLOSED",
 		47: "REASON_SIGNING_FAILED",
 		48: "REASON_HELD_BY_ROLLBACK",
+		49: "REASON_PRUNE_HELD",
+		50: "REASON_SYNC_WINDOW",
+		51: "REASON_RIGHT_MISSING",
+		52: "REASON_ENGINE_FAILED",
+		53: "REASON_LOGS_UNAVAILABLE",
+		54: "REASON_CANNOT_ADOPT",
+		55: "REASON_CANNOT_ACCEPT",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -231,6 +252,13 @@ var (
 		"REASON_PULL_REQUEST_CLOSED":    46,
 		"REASON_SIGNING_FAILED":         47,
 		"REASON_HELD_BY_ROLLBACK":       48,
+		"REASON_PRUNE_HELD":             49,
+		"REASON_SYNC_WINDOW":            50,
+		"REASON_RIGHT_MISSING":          51,
+		"REASON_ENGINE_FAILED":          52,
+		"REASON_LOGS_UNAVAILABLE":       53,
+		"REASON_CANNOT_ADOPT":           54,
+		"REASON_CANNOT_ACCEPT":          55,
 	}
 )
 
@@ -265,8 +293,7 @@ var File_towpath_errors_v1_errors_proto protoreflect.FileDescriptor
 
 const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\x9b\n" +
-	"\n" +
+	"\x1etowpath/errors/v1/errors.proto\x12\x11towpath.errors.v1*\xce\v\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_INVALID_FIELD\x10\x01\x12\x14\n" +
@@ -317,7 +344,14 @@ const file_towpath_errors_v1_errors_proto_rawDesc = "" +
 	"\x15REASON_FOREIGN_CHANGE\x10-\x12\x1e\n" +
 	"\x1aREASON_PULL_REQUEST_CLOSED\x10.\x12\x19\n" +
 	"\x15REASON_SIGNING_FAILED\x10/\x12\x1b\n" +
-	"\x17REASON_HELD_BY_ROLLBACK\x100B\xc9\x01\n" +
+	"\x17REASON_HELD_BY_ROLLBACK\x100\x12\x15\n" +
+	"\x11REASON_PRUNE_HELD\x101\x12\x16\n" +
+	"\x12REASON_SYNC_WINDOW\x102\x12\x18\n" +
+	"\x14REASON_RIGHT_MISSING\x103\x12\x18\n" +
+	"\x14REASON_ENGINE_FAILED\x104\x12\x1b\n" +
+	"\x17REASON_LOGS_UNAVAILABLE\x105\x12\x17\n" +
+	"\x13REASON_CANNOT_ADOPT\x106\x12\x18\n" +
+	"\x14REASON_CANNOT_ACCEPT\x107B\xc9\x01\n" +
 	"\x15com.towpath.errors.v1B\vErrorsProtoP\x01Z=github.com/towpath-dev/towpath/gen/towpath/errors/v1;errorsv1\xa2\x02\x03TEX\xaa\x02\x11Towpath.Errors.V1\xca\x02\x11Towpath\\Errors\\V1\xe2\x02\x1dTowpath\\Errors\\V1\\GPBMetadata\xea\x02\x13Towpath::Errors::V1b\x06proto3"
 
 var (

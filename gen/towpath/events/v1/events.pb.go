@@ -10,9 +10,9 @@ package eventsv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v11 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
-	v12 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
-	v1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	v12 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	v1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	v11 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -89,7 +89,7 @@ func (x DeploymentRequested_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeploymentRequested_Mode.Descriptor instead.
 func (DeploymentRequested_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{4, 0}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // Decision is what is to happen.
@@ -142,7 +142,7 @@ func (x ForeignDecision_Decision) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ForeignDecision_Decision.Descriptor instead.
 func (ForeignDecision_Decision) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6, 0}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7, 0}
 }
 
 // State is where the pull request is.
@@ -199,7 +199,7 @@ func (x DeploymentPullRequest_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeploymentPullRequest_State.Descriptor instead.
 func (DeploymentPullRequest_State) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8, 0}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // WatchEventsRequest says which events.
@@ -394,7 +394,21 @@ type TargetRef struct {
 	// Path of a kubeconfig on drift's machine; empty for the cluster that drift runs in or its own default.
 	Kubeconfig string `protobuf:"bytes,3,opt,name=kubeconfig,proto3" json:"kubeconfig,omitempty"`
 	// Context of the kubeconfig; empty for its current one.
-	Context       string `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	Context string `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
+	// URL of the API server for access by credentials.
+	Server string `protobuf:"bytes,5,opt,name=server,proto3" json:"server,omitempty"`
+	// Name of the credentials, which drift resolves.
+	Credentials string `protobuf:"bytes,6,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// Requests a second at the most; 0 for drift's default.
+	RequestLimit int32 `protobuf:"varint,7,opt,name=request_limit,json=requestLimit,proto3" json:"request_limit,omitempty"`
+	// Namespace of the engine's objects; empty for its default.
+	EngineNamespace string `protobuf:"bytes,8,opt,name=engine_namespace,json=engineNamespace,proto3" json:"engine_namespace,omitempty"`
+	// Argo CD's URL of the cluster; empty for the one it runs in.
+	EngineDestination string `protobuf:"bytes,9,opt,name=engine_destination,json=engineDestination,proto3" json:"engine_destination,omitempty"`
+	// Secret by which Flux reads the repositories.
+	EngineGitSecret string `protobuf:"bytes,10,opt,name=engine_git_secret,json=engineGitSecret,proto3" json:"engine_git_secret,omitempty"`
+	// Address under which the engine reaches repositories that towpathd keeps.
+	EngineGitUrl  string `protobuf:"bytes,11,opt,name=engine_git_url,json=engineGitUrl,proto3" json:"engine_git_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,6 +471,165 @@ func (x *TargetRef) GetContext() string {
 	return ""
 }
 
+func (x *TargetRef) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *TargetRef) GetCredentials() string {
+	if x != nil {
+		return x.Credentials
+	}
+	return ""
+}
+
+func (x *TargetRef) GetRequestLimit() int32 {
+	if x != nil {
+		return x.RequestLimit
+	}
+	return 0
+}
+
+func (x *TargetRef) GetEngineNamespace() string {
+	if x != nil {
+		return x.EngineNamespace
+	}
+	return ""
+}
+
+func (x *TargetRef) GetEngineDestination() string {
+	if x != nil {
+		return x.EngineDestination
+	}
+	return ""
+}
+
+func (x *TargetRef) GetEngineGitSecret() string {
+	if x != nil {
+		return x.EngineGitSecret
+	}
+	return ""
+}
+
+func (x *TargetRef) GetEngineGitUrl() string {
+	if x != nil {
+		return x.EngineGitUrl
+	}
+	return ""
+}
+
+// EnvironmentPolicy is how drift is to treat an environment from now on (towpath.policy.<app>.<env>; the last one per environment stays
+// in its stream). Where there is one, it wins over what the desired state says; it takes effect without a deployment.
+type EnvironmentPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applications/{app}/environments/{env}.
+	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
+	// Grows with each change; an older one is ignored.
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Whether to apply what Git says by itself.
+	AutomaticSync bool `protobuf:"varint,3,opt,name=automatic_sync,json=automaticSync,proto3" json:"automatic_sync,omitempty"`
+	// Whether to revert findings by itself.
+	SelfHeal bool `protobuf:"varint,4,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
+	// How it is brought to the cluster.
+	SyncPolicy *v1.SyncPolicy `protobuf:"bytes,5,opt,name=sync_policy,json=syncPolicy,proto3" json:"sync_policy,omitempty"`
+	// Differences that are not to be told.
+	Ignores []*v1.IgnoreRule `protobuf:"bytes,6,rep,name=ignores,proto3" json:"ignores,omitempty"`
+	// Nothing is removed from the cluster until a person confirms it: the environment was adopted.
+	PruneHeld bool `protobuf:"varint,7,opt,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
+	// The environment is gone, and the rest is empty.
+	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnvironmentPolicy) Reset() {
+	*x = EnvironmentPolicy{}
+	mi := &file_towpath_events_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnvironmentPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnvironmentPolicy) ProtoMessage() {}
+
+func (x *EnvironmentPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_events_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnvironmentPolicy.ProtoReflect.Descriptor instead.
+func (*EnvironmentPolicy) Descriptor() ([]byte, []int) {
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EnvironmentPolicy) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *EnvironmentPolicy) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *EnvironmentPolicy) GetAutomaticSync() bool {
+	if x != nil {
+		return x.AutomaticSync
+	}
+	return false
+}
+
+func (x *EnvironmentPolicy) GetSelfHeal() bool {
+	if x != nil {
+		return x.SelfHeal
+	}
+	return false
+}
+
+func (x *EnvironmentPolicy) GetSyncPolicy() *v1.SyncPolicy {
+	if x != nil {
+		return x.SyncPolicy
+	}
+	return nil
+}
+
+func (x *EnvironmentPolicy) GetIgnores() []*v1.IgnoreRule {
+	if x != nil {
+		return x.Ignores
+	}
+	return nil
+}
+
+func (x *EnvironmentPolicy) GetPruneHeld() bool {
+	if x != nil {
+		return x.PruneHeld
+	}
+	return false
+}
+
+func (x *EnvironmentPolicy) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // Author is who caused a change.
 type Author struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -472,7 +645,7 @@ type Author struct {
 
 func (x *Author) Reset() {
 	*x = Author{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[3]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +657,7 @@ func (x *Author) String() string {
 func (*Author) ProtoMessage() {}
 
 func (x *Author) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[3]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +670,7 @@ func (x *Author) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Author.ProtoReflect.Descriptor instead.
 func (*Author) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Author) GetSubject() string {
@@ -534,11 +707,11 @@ type DeploymentRequested struct {
 	// How the tree is made.
 	Mode DeploymentRequested_Mode `protobuf:"varint,4,opt,name=mode,proto3,enum=towpath.events.v1.DeploymentRequested_Mode" json:"mode,omitempty"`
 	// What to render.
-	Input *v1.RenderInput `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
+	Input *v11.RenderInput `protobuf:"bytes,5,opt,name=input,proto3" json:"input,omitempty"`
 	// Tree id of MODE_RESTORE.
 	RestoreTree string `protobuf:"bytes,6,opt,name=restore_tree,json=restoreTree,proto3" json:"restore_tree,omitempty"`
 	// Where it goes.
-	Repository *v11.RepositoryRef `protobuf:"bytes,7,opt,name=repository,proto3" json:"repository,omitempty"`
+	Repository *v12.RepositoryRef `protobuf:"bytes,7,opt,name=repository,proto3" json:"repository,omitempty"`
 	// Folder of the environment within the branch, without slashes at its ends.
 	Path string `protobuf:"bytes,8,opt,name=path,proto3" json:"path,omitempty"`
 	// The set's name, for the trailers.
@@ -564,14 +737,20 @@ type DeploymentRequested struct {
 	// Whether drift reverts findings by itself, handed on.
 	SelfHeal bool `protobuf:"varint,19,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
 	// How it reaches the branch.
-	WriteMode v11.WriteMode `protobuf:"varint,20,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
+	WriteMode v12.WriteMode `protobuf:"varint,20,opt,name=write_mode,json=writeMode,proto3,enum=towpath.committer.v1.WriteMode" json:"write_mode,omitempty"`
 	// What happens when somebody else has changed the folder.
-	ForeignPolicy v11.ForeignPolicy `protobuf:"varint,21,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
+	ForeignPolicy v12.ForeignPolicy `protobuf:"varint,21,opt,name=foreign_policy,json=foreignPolicy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"foreign_policy,omitempty"`
+	// How the environment is brought to the cluster, handed on to drift.
+	SyncPolicy *v1.SyncPolicy `protobuf:"bytes,40,opt,name=sync_policy,json=syncPolicy,proto3" json:"sync_policy,omitempty"`
+	// Its type, environmentTypes/{type}, handed on to drift.
+	EnvironmentType string `protobuf:"bytes,41,opt,name=environment_type,json=environmentType,proto3" json:"environment_type,omitempty"`
+	// Nothing is removed from the cluster yet, handed on to drift.
+	PruneHeld bool `protobuf:"varint,42,opt,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
 	// Shares of the bundle that go to places of their own.
-	Parts []*v11.Part `protobuf:"bytes,22,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*v12.Part `protobuf:"bytes,22,rep,name=parts,proto3" json:"parts,omitempty"`
 	// Places that the environment leaves with this deployment, the main one and its parts. They are removed when the new ones are in
 	// Git and told to drift, so that no object is pruned in between.
-	Leaves []*v11.Part `protobuf:"bytes,23,rep,name=leaves,proto3" json:"leaves,omitempty"`
+	Leaves []*v12.Part `protobuf:"bytes,23,rep,name=leaves,proto3" json:"leaves,omitempty"`
 	// Names of the environment's type and of what made the deployment, for the text of a pull request.
 	PullRequest   *PullRequestText `protobuf:"bytes,24,opt,name=pull_request,json=pullRequest,proto3" json:"pull_request,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -580,7 +759,7 @@ type DeploymentRequested struct {
 
 func (x *DeploymentRequested) Reset() {
 	*x = DeploymentRequested{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[4]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +771,7 @@ func (x *DeploymentRequested) String() string {
 func (*DeploymentRequested) ProtoMessage() {}
 
 func (x *DeploymentRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[4]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +784,7 @@ func (x *DeploymentRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentRequested.ProtoReflect.Descriptor instead.
 func (*DeploymentRequested) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeploymentRequested) GetDeployment() string {
@@ -636,7 +815,7 @@ func (x *DeploymentRequested) GetMode() DeploymentRequested_Mode {
 	return DeploymentRequested_MODE_UNSPECIFIED
 }
 
-func (x *DeploymentRequested) GetInput() *v1.RenderInput {
+func (x *DeploymentRequested) GetInput() *v11.RenderInput {
 	if x != nil {
 		return x.Input
 	}
@@ -650,7 +829,7 @@ func (x *DeploymentRequested) GetRestoreTree() string {
 	return ""
 }
 
-func (x *DeploymentRequested) GetRepository() *v11.RepositoryRef {
+func (x *DeploymentRequested) GetRepository() *v12.RepositoryRef {
 	if x != nil {
 		return x.Repository
 	}
@@ -741,28 +920,49 @@ func (x *DeploymentRequested) GetSelfHeal() bool {
 	return false
 }
 
-func (x *DeploymentRequested) GetWriteMode() v11.WriteMode {
+func (x *DeploymentRequested) GetWriteMode() v12.WriteMode {
 	if x != nil {
 		return x.WriteMode
 	}
-	return v11.WriteMode(0)
+	return v12.WriteMode(0)
 }
 
-func (x *DeploymentRequested) GetForeignPolicy() v11.ForeignPolicy {
+func (x *DeploymentRequested) GetForeignPolicy() v12.ForeignPolicy {
 	if x != nil {
 		return x.ForeignPolicy
 	}
-	return v11.ForeignPolicy(0)
+	return v12.ForeignPolicy(0)
 }
 
-func (x *DeploymentRequested) GetParts() []*v11.Part {
+func (x *DeploymentRequested) GetSyncPolicy() *v1.SyncPolicy {
+	if x != nil {
+		return x.SyncPolicy
+	}
+	return nil
+}
+
+func (x *DeploymentRequested) GetEnvironmentType() string {
+	if x != nil {
+		return x.EnvironmentType
+	}
+	return ""
+}
+
+func (x *DeploymentRequested) GetPruneHeld() bool {
+	if x != nil {
+		return x.PruneHeld
+	}
+	return false
+}
+
+func (x *DeploymentRequested) GetParts() []*v12.Part {
 	if x != nil {
 		return x.Parts
 	}
 	return nil
 }
 
-func (x *DeploymentRequested) GetLeaves() []*v11.Part {
+func (x *DeploymentRequested) GetLeaves() []*v12.Part {
 	if x != nil {
 		return x.Leaves
 	}
@@ -791,7 +991,7 @@ type PullRequestText struct {
 
 func (x *PullRequestText) Reset() {
 	*x = PullRequestText{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1003,7 @@ func (x *PullRequestText) String() string {
 func (*PullRequestText) ProtoMessage() {}
 
 func (x *PullRequestText) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[5]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1016,7 @@ func (x *PullRequestText) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullRequestText.ProtoReflect.Descriptor instead.
 func (*PullRequestText) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PullRequestText) GetEnvironmentType() string {
@@ -847,7 +1047,7 @@ type ForeignDecision struct {
 	// applications/{app}/environments/{env}.
 	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
 	// The repository and branch.
-	Repository *v11.RepositoryRef `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
+	Repository *v12.RepositoryRef `protobuf:"bytes,2,opt,name=repository,proto3" json:"repository,omitempty"`
 	// The owned folder.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	// The foreign tree that was decided about; where another one stands by now, nothing happens and it is told again.
@@ -868,7 +1068,7 @@ type ForeignDecision struct {
 
 func (x *ForeignDecision) Reset() {
 	*x = ForeignDecision{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +1080,7 @@ func (x *ForeignDecision) String() string {
 func (*ForeignDecision) ProtoMessage() {}
 
 func (x *ForeignDecision) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[6]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +1093,7 @@ func (x *ForeignDecision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignDecision.ProtoReflect.Descriptor instead.
 func (*ForeignDecision) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ForeignDecision) GetEnvironment() string {
@@ -903,7 +1103,7 @@ func (x *ForeignDecision) GetEnvironment() string {
 	return ""
 }
 
-func (x *ForeignDecision) GetRepository() *v11.RepositoryRef {
+func (x *ForeignDecision) GetRepository() *v12.RepositoryRef {
 	if x != nil {
 		return x.Repository
 	}
@@ -982,7 +1182,7 @@ type ForeignResolved struct {
 
 func (x *ForeignResolved) Reset() {
 	*x = ForeignResolved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1194,7 @@ func (x *ForeignResolved) String() string {
 func (*ForeignResolved) ProtoMessage() {}
 
 func (x *ForeignResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[7]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1207,7 @@ func (x *ForeignResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignResolved.ProtoReflect.Descriptor instead.
 func (*ForeignResolved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ForeignResolved) GetEnvironment() string {
@@ -1097,7 +1297,7 @@ type DeploymentPullRequest struct {
 
 func (x *DeploymentPullRequest) Reset() {
 	*x = DeploymentPullRequest{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1309,7 @@ func (x *DeploymentPullRequest) String() string {
 func (*DeploymentPullRequest) ProtoMessage() {}
 
 func (x *DeploymentPullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[8]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1322,7 @@ func (x *DeploymentPullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentPullRequest.ProtoReflect.Descriptor instead.
 func (*DeploymentPullRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeploymentPullRequest) GetDeployment() string {
@@ -1233,7 +1433,7 @@ type CancelRequested struct {
 	// Its generation.
 	Generation int64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Its repository's name, for the lane.
-	Repository *v11.RepositoryRef `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"`
+	Repository *v12.RepositoryRef `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"`
 	// Folder of the environment within the branch.
 	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
 	// Idempotency key of the deployment, as its DeploymentRequested had it.
@@ -1244,7 +1444,7 @@ type CancelRequested struct {
 
 func (x *CancelRequested) Reset() {
 	*x = CancelRequested{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1456,7 @@ func (x *CancelRequested) String() string {
 func (*CancelRequested) ProtoMessage() {}
 
 func (x *CancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[9]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1469,7 @@ func (x *CancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequested.ProtoReflect.Descriptor instead.
 func (*CancelRequested) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CancelRequested) GetDeployment() string {
@@ -1286,7 +1486,7 @@ func (x *CancelRequested) GetGeneration() int64 {
 	return 0
 }
 
-func (x *CancelRequested) GetRepository() *v11.RepositoryRef {
+func (x *CancelRequested) GetRepository() *v12.RepositoryRef {
 	if x != nil {
 		return x.Repository
 	}
@@ -1320,7 +1520,7 @@ type DeploymentCancelled struct {
 
 func (x *DeploymentCancelled) Reset() {
 	*x = DeploymentCancelled{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1532,7 @@ func (x *DeploymentCancelled) String() string {
 func (*DeploymentCancelled) ProtoMessage() {}
 
 func (x *DeploymentCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[10]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1545,7 @@ func (x *DeploymentCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentCancelled.ProtoReflect.Descriptor instead.
 func (*DeploymentCancelled) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeploymentCancelled) GetDeployment() string {
@@ -1379,7 +1579,7 @@ type ClaimsCommitted struct {
 
 func (x *ClaimsCommitted) Reset() {
 	*x = ClaimsCommitted{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1591,7 @@ func (x *ClaimsCommitted) String() string {
 func (*ClaimsCommitted) ProtoMessage() {}
 
 func (x *ClaimsCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[11]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1604,7 @@ func (x *ClaimsCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimsCommitted.ProtoReflect.Descriptor instead.
 func (*ClaimsCommitted) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClaimsCommitted) GetDeployment() string {
@@ -1441,9 +1641,9 @@ type ResourceOutputsReported struct {
 	// applications/{app}/environments/{env}.
 	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
 	// The resource, its values and references; the version is the catalog's to give.
-	Outputs *v1.ResourceOutputs `protobuf:"bytes,2,opt,name=outputs,proto3" json:"outputs,omitempty"`
+	Outputs *v11.ResourceOutputs `protobuf:"bytes,2,opt,name=outputs,proto3" json:"outputs,omitempty"`
 	// The object that is the claim.
-	Object *v1.ObjectRef `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
+	Object *v11.ObjectRef `protobuf:"bytes,3,opt,name=object,proto3" json:"object,omitempty"`
 	// When it was seen.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1452,7 +1652,7 @@ type ResourceOutputsReported struct {
 
 func (x *ResourceOutputsReported) Reset() {
 	*x = ResourceOutputsReported{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1664,7 @@ func (x *ResourceOutputsReported) String() string {
 func (*ResourceOutputsReported) ProtoMessage() {}
 
 func (x *ResourceOutputsReported) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[12]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1677,7 @@ func (x *ResourceOutputsReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceOutputsReported.ProtoReflect.Descriptor instead.
 func (*ResourceOutputsReported) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResourceOutputsReported) GetEnvironment() string {
@@ -1487,14 +1687,14 @@ func (x *ResourceOutputsReported) GetEnvironment() string {
 	return ""
 }
 
-func (x *ResourceOutputsReported) GetOutputs() *v1.ResourceOutputs {
+func (x *ResourceOutputsReported) GetOutputs() *v11.ResourceOutputs {
 	if x != nil {
 		return x.Outputs
 	}
 	return nil
 }
 
-func (x *ResourceOutputsReported) GetObject() *v1.ObjectRef {
+func (x *ResourceOutputsReported) GetObject() *v11.ObjectRef {
 	if x != nil {
 		return x.Object
 	}
@@ -1519,7 +1719,7 @@ type DesiredState struct {
 	// Its generation; an older one is ignored.
 	Generation int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Where the manifests are.
-	Repository *v11.RepositoryRef `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
+	Repository *v12.RepositoryRef `protobuf:"bytes,4,opt,name=repository,proto3" json:"repository,omitempty"`
 	// Folder of the environment within the branch.
 	Path string `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
 	// The commit.
@@ -1537,21 +1737,27 @@ type DesiredState struct {
 	// Whether to revert findings by itself.
 	SelfHeal bool `protobuf:"varint,12,opt,name=self_heal,json=selfHeal,proto3" json:"self_heal,omitempty"`
 	// Claims to watch for their outputs.
-	Claims []*v1.ClaimRef `protobuf:"bytes,13,rep,name=claims,proto3" json:"claims,omitempty"`
+	Claims []*v11.ClaimRef `protobuf:"bytes,13,rep,name=claims,proto3" json:"claims,omitempty"`
 	// The commit brings claims only; the environment's deployment is not what this is.
 	ClaimsOnly bool `protobuf:"varint,14,opt,name=claims_only,json=claimsOnly,proto3" json:"claims_only,omitempty"`
 	// Shares of the environment that stand in places of their own. The environment is all of them with what stands at path; tree is
 	// then that of all files together and stands nowhere as such, and main_tree is what stands at path.
-	Parts []*v11.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*v12.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
 	// Tree id at path where there are parts; empty when there is nothing.
-	MainTree      string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
+	MainTree string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
+	// How it is brought to the cluster, until an EnvironmentPolicy says otherwise.
+	SyncPolicy *v1.SyncPolicy `protobuf:"bytes,17,opt,name=sync_policy,json=syncPolicy,proto3" json:"sync_policy,omitempty"`
+	// environmentTypes/{type}.
+	EnvironmentType string `protobuf:"bytes,18,opt,name=environment_type,json=environmentType,proto3" json:"environment_type,omitempty"`
+	// Nothing is removed from the cluster until a person confirms it, until an EnvironmentPolicy says otherwise.
+	PruneHeld     bool `protobuf:"varint,19,opt,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DesiredState) Reset() {
 	*x = DesiredState{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1769,7 @@ func (x *DesiredState) String() string {
 func (*DesiredState) ProtoMessage() {}
 
 func (x *DesiredState) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[13]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1782,7 @@ func (x *DesiredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DesiredState.ProtoReflect.Descriptor instead.
 func (*DesiredState) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DesiredState) GetEnvironment() string {
@@ -1600,7 +1806,7 @@ func (x *DesiredState) GetGeneration() int64 {
 	return 0
 }
 
-func (x *DesiredState) GetRepository() *v11.RepositoryRef {
+func (x *DesiredState) GetRepository() *v12.RepositoryRef {
 	if x != nil {
 		return x.Repository
 	}
@@ -1663,7 +1869,7 @@ func (x *DesiredState) GetSelfHeal() bool {
 	return false
 }
 
-func (x *DesiredState) GetClaims() []*v1.ClaimRef {
+func (x *DesiredState) GetClaims() []*v11.ClaimRef {
 	if x != nil {
 		return x.Claims
 	}
@@ -1677,7 +1883,7 @@ func (x *DesiredState) GetClaimsOnly() bool {
 	return false
 }
 
-func (x *DesiredState) GetParts() []*v11.CommittedPart {
+func (x *DesiredState) GetParts() []*v12.CommittedPart {
 	if x != nil {
 		return x.Parts
 	}
@@ -1689,6 +1895,27 @@ func (x *DesiredState) GetMainTree() string {
 		return x.MainTree
 	}
 	return ""
+}
+
+func (x *DesiredState) GetSyncPolicy() *v1.SyncPolicy {
+	if x != nil {
+		return x.SyncPolicy
+	}
+	return nil
+}
+
+func (x *DesiredState) GetEnvironmentType() string {
+	if x != nil {
+		return x.EnvironmentType
+	}
+	return ""
+}
+
+func (x *DesiredState) GetPruneHeld() bool {
+	if x != nil {
+		return x.PruneHeld
+	}
+	return false
 }
 
 // DeploymentStateChanged tells a deployment's new state (type deployment.state); published by the catalog for subscribers.
@@ -1706,7 +1933,7 @@ type DeploymentStateChanged struct {
 
 func (x *DeploymentStateChanged) Reset() {
 	*x = DeploymentStateChanged{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1718,7 +1945,7 @@ func (x *DeploymentStateChanged) String() string {
 func (*DeploymentStateChanged) ProtoMessage() {}
 
 func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[14]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1731,7 +1958,7 @@ func (x *DeploymentStateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentStateChanged.ProtoReflect.Descriptor instead.
 func (*DeploymentStateChanged) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeploymentStateChanged) GetDeployment() string {
@@ -1772,7 +1999,7 @@ type DeploymentWaiting struct {
 
 func (x *DeploymentWaiting) Reset() {
 	*x = DeploymentWaiting{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +2011,7 @@ func (x *DeploymentWaiting) String() string {
 func (*DeploymentWaiting) ProtoMessage() {}
 
 func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[15]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2024,7 @@ func (x *DeploymentWaiting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentWaiting.ProtoReflect.Descriptor instead.
 func (*DeploymentWaiting) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeploymentWaiting) GetDeployment() string {
@@ -1861,7 +2088,7 @@ type DeploymentCommitted struct {
 	FilesChanged int32 `protobuf:"varint,14,opt,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
 	// Shares of the bundle that stand in places of their own. tree is then that of all files together, and main_tree what stands at
 	// path.
-	Parts []*v11.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
+	Parts []*v12.CommittedPart `protobuf:"bytes,15,rep,name=parts,proto3" json:"parts,omitempty"`
 	// Tree id at path where there are parts; empty when there is nothing.
 	MainTree string `protobuf:"bytes,16,opt,name=main_tree,json=mainTree,proto3" json:"main_tree,omitempty"`
 	// The commit came by a pull request.
@@ -1874,7 +2101,7 @@ type DeploymentCommitted struct {
 
 func (x *DeploymentCommitted) Reset() {
 	*x = DeploymentCommitted{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2113,7 @@ func (x *DeploymentCommitted) String() string {
 func (*DeploymentCommitted) ProtoMessage() {}
 
 func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[16]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2126,7 @@ func (x *DeploymentCommitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentCommitted.ProtoReflect.Descriptor instead.
 func (*DeploymentCommitted) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeploymentCommitted) GetDeployment() string {
@@ -2000,7 +2227,7 @@ func (x *DeploymentCommitted) GetFilesChanged() int32 {
 	return 0
 }
 
-func (x *DeploymentCommitted) GetParts() []*v11.CommittedPart {
+func (x *DeploymentCommitted) GetParts() []*v12.CommittedPart {
 	if x != nil {
 		return x.Parts
 	}
@@ -2047,7 +2274,7 @@ type DeploymentFailed struct {
 
 func (x *DeploymentFailed) Reset() {
 	*x = DeploymentFailed{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2286,7 @@ func (x *DeploymentFailed) String() string {
 func (*DeploymentFailed) ProtoMessage() {}
 
 func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[17]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2299,7 @@ func (x *DeploymentFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentFailed.ProtoReflect.Descriptor instead.
 func (*DeploymentFailed) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeploymentFailed) GetDeployment() string {
@@ -2139,7 +2366,7 @@ type EnvironmentSynced struct {
 
 func (x *EnvironmentSynced) Reset() {
 	*x = EnvironmentSynced{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2378,7 @@ func (x *EnvironmentSynced) String() string {
 func (*EnvironmentSynced) ProtoMessage() {}
 
 func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[18]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2391,7 @@ func (x *EnvironmentSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentSynced.ProtoReflect.Descriptor instead.
 func (*EnvironmentSynced) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EnvironmentSynced) GetEnvironment() string {
@@ -2247,9 +2474,9 @@ type EnvironmentHealth struct {
 	// Its generation.
 	Generation int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	// How far the cluster has followed Git.
-	Sync v12.SyncState `protobuf:"varint,4,opt,name=sync,proto3,enum=towpath.drift.v1.SyncState" json:"sync,omitempty"`
+	Sync v1.SyncState `protobuf:"varint,4,opt,name=sync,proto3,enum=towpath.drift.v1.SyncState" json:"sync,omitempty"`
 	// The objects' health together.
-	Health v12.Health `protobuf:"varint,5,opt,name=health,proto3,enum=towpath.drift.v1.Health" json:"health,omitempty"`
+	Health v1.Health `protobuf:"varint,5,opt,name=health,proto3,enum=towpath.drift.v1.Health" json:"health,omitempty"`
 	// Why.
 	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
 	// When it was seen.
@@ -2262,7 +2489,7 @@ type EnvironmentHealth struct {
 
 func (x *EnvironmentHealth) Reset() {
 	*x = EnvironmentHealth{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2501,7 @@ func (x *EnvironmentHealth) String() string {
 func (*EnvironmentHealth) ProtoMessage() {}
 
 func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[19]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2514,7 @@ func (x *EnvironmentHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentHealth.ProtoReflect.Descriptor instead.
 func (*EnvironmentHealth) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EnvironmentHealth) GetEnvironment() string {
@@ -2311,18 +2538,18 @@ func (x *EnvironmentHealth) GetGeneration() int64 {
 	return 0
 }
 
-func (x *EnvironmentHealth) GetSync() v12.SyncState {
+func (x *EnvironmentHealth) GetSync() v1.SyncState {
 	if x != nil {
 		return x.Sync
 	}
-	return v12.SyncState(0)
+	return v1.SyncState(0)
 }
 
-func (x *EnvironmentHealth) GetHealth() v12.Health {
+func (x *EnvironmentHealth) GetHealth() v1.Health {
 	if x != nil {
 		return x.Health
 	}
-	return v12.Health(0)
+	return v1.Health(0)
 }
 
 func (x *EnvironmentHealth) GetMessage() string {
@@ -2363,7 +2590,7 @@ type EnvironmentRemoved struct {
 
 func (x *EnvironmentRemoved) Reset() {
 	*x = EnvironmentRemoved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2602,7 @@ func (x *EnvironmentRemoved) String() string {
 func (*EnvironmentRemoved) ProtoMessage() {}
 
 func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[20]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2615,7 @@ func (x *EnvironmentRemoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvironmentRemoved.ProtoReflect.Descriptor instead.
 func (*EnvironmentRemoved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EnvironmentRemoved) GetEnvironment() string {
@@ -2425,7 +2652,7 @@ type DriftDetected struct {
 	// The environment.
 	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
 	// The finding.
-	Finding *v12.Finding `protobuf:"bytes,2,opt,name=finding,proto3" json:"finding,omitempty"`
+	Finding *v1.Finding `protobuf:"bytes,2,opt,name=finding,proto3" json:"finding,omitempty"`
 	// Open findings of the environment, this one included.
 	Open          int32 `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2434,7 +2661,7 @@ type DriftDetected struct {
 
 func (x *DriftDetected) Reset() {
 	*x = DriftDetected{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2673,7 @@ func (x *DriftDetected) String() string {
 func (*DriftDetected) ProtoMessage() {}
 
 func (x *DriftDetected) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[21]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2686,7 @@ func (x *DriftDetected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftDetected.ProtoReflect.Descriptor instead.
 func (*DriftDetected) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DriftDetected) GetEnvironment() string {
@@ -2469,7 +2696,7 @@ func (x *DriftDetected) GetEnvironment() string {
 	return ""
 }
 
-func (x *DriftDetected) GetFinding() *v12.Finding {
+func (x *DriftDetected) GetFinding() *v1.Finding {
 	if x != nil {
 		return x.Finding
 	}
@@ -2489,7 +2716,7 @@ type DriftResolved struct {
 	// The environment.
 	Environment string `protobuf:"bytes,1,opt,name=environment,proto3" json:"environment,omitempty"`
 	// The finding, with its end and how it ended.
-	Finding *v12.Finding `protobuf:"bytes,2,opt,name=finding,proto3" json:"finding,omitempty"`
+	Finding *v1.Finding `protobuf:"bytes,2,opt,name=finding,proto3" json:"finding,omitempty"`
 	// Open findings of the environment that are left.
 	Open          int32 `protobuf:"varint,3,opt,name=open,proto3" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2498,7 +2725,7 @@ type DriftResolved struct {
 
 func (x *DriftResolved) Reset() {
 	*x = DriftResolved{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2737,7 @@ func (x *DriftResolved) String() string {
 func (*DriftResolved) ProtoMessage() {}
 
 func (x *DriftResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[22]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2750,7 @@ func (x *DriftResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriftResolved.ProtoReflect.Descriptor instead.
 func (*DriftResolved) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DriftResolved) GetEnvironment() string {
@@ -2533,7 +2760,7 @@ func (x *DriftResolved) GetEnvironment() string {
 	return ""
 }
 
-func (x *DriftResolved) GetFinding() *v12.Finding {
+func (x *DriftResolved) GetFinding() *v1.Finding {
 	if x != nil {
 		return x.Finding
 	}
@@ -2573,14 +2800,14 @@ type ForeignCommit struct {
 	// Its first line.
 	Subject string `protobuf:"bytes,11,opt,name=subject,proto3" json:"subject,omitempty"`
 	// What happens to it.
-	Policy        v11.ForeignPolicy `protobuf:"varint,12,opt,name=policy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"policy,omitempty"`
+	Policy        v12.ForeignPolicy `protobuf:"varint,12,opt,name=policy,proto3,enum=towpath.committer.v1.ForeignPolicy" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForeignCommit) Reset() {
 	*x = ForeignCommit{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2819,7 @@ func (x *ForeignCommit) String() string {
 func (*ForeignCommit) ProtoMessage() {}
 
 func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[23]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2832,7 @@ func (x *ForeignCommit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForeignCommit.ProtoReflect.Descriptor instead.
 func (*ForeignCommit) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForeignCommit) GetRepository() string {
@@ -2685,11 +2912,11 @@ func (x *ForeignCommit) GetSubject() string {
 	return ""
 }
 
-func (x *ForeignCommit) GetPolicy() v11.ForeignPolicy {
+func (x *ForeignCommit) GetPolicy() v12.ForeignPolicy {
 	if x != nil {
 		return x.Policy
 	}
-	return v11.ForeignPolicy(0)
+	return v12.ForeignPolicy(0)
 }
 
 // OpenPullRequest is what the committer keeps of a pull request that it watches, one for each environment
@@ -2704,7 +2931,7 @@ type OpenPullRequest struct {
 	// The tip of the branch that the commit at its head stands on.
 	Base string `protobuf:"bytes,3,opt,name=base,proto3" json:"base,omitempty"`
 	// Claims that the objects are, for the desired state.
-	Claims []*v1.ClaimRef `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty"`
+	Claims []*v11.ClaimRef `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty"`
 	// A commit of somebody else at its head, which is left alone; empty for none.
 	ForeignCommit string `protobuf:"bytes,5,opt,name=foreign_commit,json=foreignCommit,proto3" json:"foreign_commit,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2713,7 +2940,7 @@ type OpenPullRequest struct {
 
 func (x *OpenPullRequest) Reset() {
 	*x = OpenPullRequest{}
-	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2952,7 @@ func (x *OpenPullRequest) String() string {
 func (*OpenPullRequest) ProtoMessage() {}
 
 func (x *OpenPullRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_events_v1_events_proto_msgTypes[24]
+	mi := &file_towpath_events_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +2965,7 @@ func (x *OpenPullRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenPullRequest.ProtoReflect.Descriptor instead.
 func (*OpenPullRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_towpath_events_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OpenPullRequest) GetCommand() *DeploymentRequested {
@@ -2762,7 +2989,7 @@ func (x *OpenPullRequest) GetBase() string {
 	return ""
 }
 
-func (x *OpenPullRequest) GetClaims() []*v1.ClaimRef {
+func (x *OpenPullRequest) GetClaims() []*v11.ClaimRef {
 	if x != nil {
 		return x.Claims
 	}
@@ -2796,18 +3023,38 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\x04type\x18\x03 \x01(\tR\x04type\x12\x18\n" +
 	"\asubject\x18\x04 \x01(\tR\asubject\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12+\n" +
-	"\x04data\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x04data\"q\n" +
+	"\x04data\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x04data\"\xfc\x02\n" +
 	"\tTargetRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06engine\x18\x02 \x01(\tR\x06engine\x12\x1e\n" +
 	"\n" +
 	"kubeconfig\x18\x03 \x01(\tR\n" +
 	"kubeconfig\x12\x18\n" +
-	"\acontext\x18\x04 \x01(\tR\acontext\"[\n" +
+	"\acontext\x18\x04 \x01(\tR\acontext\x12\x16\n" +
+	"\x06server\x18\x05 \x01(\tR\x06server\x12 \n" +
+	"\vcredentials\x18\x06 \x01(\tR\vcredentials\x12#\n" +
+	"\rrequest_limit\x18\a \x01(\x05R\frequestLimit\x12)\n" +
+	"\x10engine_namespace\x18\b \x01(\tR\x0fengineNamespace\x12-\n" +
+	"\x12engine_destination\x18\t \x01(\tR\x11engineDestination\x12*\n" +
+	"\x11engine_git_secret\x18\n" +
+	" \x01(\tR\x0fengineGitSecret\x12$\n" +
+	"\x0eengine_git_url\x18\v \x01(\tR\fengineGitUrl\"\xc5\x02\n" +
+	"\x11EnvironmentPolicy\x12 \n" +
+	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12%\n" +
+	"\x0eautomatic_sync\x18\x03 \x01(\bR\rautomaticSync\x12\x1b\n" +
+	"\tself_heal\x18\x04 \x01(\bR\bselfHeal\x12=\n" +
+	"\vsync_policy\x18\x05 \x01(\v2\x1c.towpath.drift.v1.SyncPolicyR\n" +
+	"syncPolicy\x126\n" +
+	"\aignores\x18\x06 \x03(\v2\x1c.towpath.drift.v1.IgnoreRuleR\aignores\x12\x1d\n" +
+	"\n" +
+	"prune_held\x18\a \x01(\bR\tpruneHeld\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"[\n" +
 	"\x06Author\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +
-	"\x05email\x18\x03 \x01(\tR\x05email\"\xa7\t\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\"\xb0\n" +
+	"\n" +
 	"\x13DeploymentRequested\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -2840,7 +3087,12 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\tself_heal\x18\x13 \x01(\bR\bselfHeal\x12>\n" +
 	"\n" +
 	"write_mode\x18\x14 \x01(\x0e2\x1f.towpath.committer.v1.WriteModeR\twriteMode\x12J\n" +
-	"\x0eforeign_policy\x18\x15 \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\rforeignPolicy\x120\n" +
+	"\x0eforeign_policy\x18\x15 \x01(\x0e2#.towpath.committer.v1.ForeignPolicyR\rforeignPolicy\x12=\n" +
+	"\vsync_policy\x18( \x01(\v2\x1c.towpath.drift.v1.SyncPolicyR\n" +
+	"syncPolicy\x12)\n" +
+	"\x10environment_type\x18) \x01(\tR\x0fenvironmentType\x12\x1d\n" +
+	"\n" +
+	"prune_held\x18* \x01(\bR\tpruneHeld\x120\n" +
 	"\x05parts\x18\x16 \x03(\v2\x1a.towpath.committer.v1.PartR\x05parts\x122\n" +
 	"\x06leaves\x18\x17 \x03(\v2\x1a.towpath.committer.v1.PartR\x06leaves\x12E\n" +
 	"\fpull_request\x18\x18 \x01(\v2\".towpath.events.v1.PullRequestTextR\vpullRequest\"a\n" +
@@ -2944,7 +3196,7 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12>\n" +
 	"\aoutputs\x18\x02 \x01(\v2$.towpath.renderer.v1.ResourceOutputsR\aoutputs\x126\n" +
 	"\x06object\x18\x03 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12.\n" +
-	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xd7\x04\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xe0\x05\n" +
 	"\fDesiredState\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12\x1e\n" +
 	"\n" +
@@ -2969,7 +3221,12 @@ const file_towpath_events_v1_events_proto_rawDesc = "" +
 	"\vclaims_only\x18\x0e \x01(\bR\n" +
 	"claimsOnly\x129\n" +
 	"\x05parts\x18\x0f \x03(\v2#.towpath.committer.v1.CommittedPartR\x05parts\x12\x1b\n" +
-	"\tmain_tree\x18\x10 \x01(\tR\bmainTree\"h\n" +
+	"\tmain_tree\x18\x10 \x01(\tR\bmainTree\x12=\n" +
+	"\vsync_policy\x18\x11 \x01(\v2\x1c.towpath.drift.v1.SyncPolicyR\n" +
+	"syncPolicy\x12)\n" +
+	"\x10environment_type\x18\x12 \x01(\tR\x0fenvironmentType\x12\x1d\n" +
+	"\n" +
+	"prune_held\x18\x13 \x01(\bR\tpruneHeld\"h\n" +
 	"\x16DeploymentStateChanged\x12\x1e\n" +
 	"\n" +
 	"deployment\x18\x01 \x01(\tR\n" +
@@ -3106,7 +3363,7 @@ func file_towpath_events_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_events_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_towpath_events_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_towpath_events_v1_events_proto_goTypes = []any{
 	(DeploymentRequested_Mode)(0),    // 0: towpath.events.v1.DeploymentRequested.Mode
 	(ForeignDecision_Decision)(0),    // 1: towpath.events.v1.ForeignDecision.Decision
@@ -3114,98 +3371,105 @@ var file_towpath_events_v1_events_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),       // 3: towpath.events.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),      // 4: towpath.events.v1.WatchEventsResponse
 	(*TargetRef)(nil),                // 5: towpath.events.v1.TargetRef
-	(*Author)(nil),                   // 6: towpath.events.v1.Author
-	(*DeploymentRequested)(nil),      // 7: towpath.events.v1.DeploymentRequested
-	(*PullRequestText)(nil),          // 8: towpath.events.v1.PullRequestText
-	(*ForeignDecision)(nil),          // 9: towpath.events.v1.ForeignDecision
-	(*ForeignResolved)(nil),          // 10: towpath.events.v1.ForeignResolved
-	(*DeploymentPullRequest)(nil),    // 11: towpath.events.v1.DeploymentPullRequest
-	(*CancelRequested)(nil),          // 12: towpath.events.v1.CancelRequested
-	(*DeploymentCancelled)(nil),      // 13: towpath.events.v1.DeploymentCancelled
-	(*ClaimsCommitted)(nil),          // 14: towpath.events.v1.ClaimsCommitted
-	(*ResourceOutputsReported)(nil),  // 15: towpath.events.v1.ResourceOutputsReported
-	(*DesiredState)(nil),             // 16: towpath.events.v1.DesiredState
-	(*DeploymentStateChanged)(nil),   // 17: towpath.events.v1.DeploymentStateChanged
-	(*DeploymentWaiting)(nil),        // 18: towpath.events.v1.DeploymentWaiting
-	(*DeploymentCommitted)(nil),      // 19: towpath.events.v1.DeploymentCommitted
-	(*DeploymentFailed)(nil),         // 20: towpath.events.v1.DeploymentFailed
-	(*EnvironmentSynced)(nil),        // 21: towpath.events.v1.EnvironmentSynced
-	(*EnvironmentHealth)(nil),        // 22: towpath.events.v1.EnvironmentHealth
-	(*EnvironmentRemoved)(nil),       // 23: towpath.events.v1.EnvironmentRemoved
-	(*DriftDetected)(nil),            // 24: towpath.events.v1.DriftDetected
-	(*DriftResolved)(nil),            // 25: towpath.events.v1.DriftResolved
-	(*ForeignCommit)(nil),            // 26: towpath.events.v1.ForeignCommit
-	(*OpenPullRequest)(nil),          // 27: towpath.events.v1.OpenPullRequest
-	(*timestamppb.Timestamp)(nil),    // 28: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 29: google.protobuf.Struct
-	(*v1.RenderInput)(nil),           // 30: towpath.renderer.v1.RenderInput
-	(*v11.RepositoryRef)(nil),        // 31: towpath.committer.v1.RepositoryRef
-	(v11.WriteMode)(0),               // 32: towpath.committer.v1.WriteMode
-	(v11.ForeignPolicy)(0),           // 33: towpath.committer.v1.ForeignPolicy
-	(*v11.Part)(nil),                 // 34: towpath.committer.v1.Part
-	(*v1.ResourceOutputs)(nil),       // 35: towpath.renderer.v1.ResourceOutputs
-	(*v1.ObjectRef)(nil),             // 36: towpath.renderer.v1.ObjectRef
-	(*v1.ClaimRef)(nil),              // 37: towpath.renderer.v1.ClaimRef
-	(*v11.CommittedPart)(nil),        // 38: towpath.committer.v1.CommittedPart
-	(v12.SyncState)(0),               // 39: towpath.drift.v1.SyncState
-	(v12.Health)(0),                  // 40: towpath.drift.v1.Health
-	(*v12.Finding)(nil),              // 41: towpath.drift.v1.Finding
+	(*EnvironmentPolicy)(nil),        // 6: towpath.events.v1.EnvironmentPolicy
+	(*Author)(nil),                   // 7: towpath.events.v1.Author
+	(*DeploymentRequested)(nil),      // 8: towpath.events.v1.DeploymentRequested
+	(*PullRequestText)(nil),          // 9: towpath.events.v1.PullRequestText
+	(*ForeignDecision)(nil),          // 10: towpath.events.v1.ForeignDecision
+	(*ForeignResolved)(nil),          // 11: towpath.events.v1.ForeignResolved
+	(*DeploymentPullRequest)(nil),    // 12: towpath.events.v1.DeploymentPullRequest
+	(*CancelRequested)(nil),          // 13: towpath.events.v1.CancelRequested
+	(*DeploymentCancelled)(nil),      // 14: towpath.events.v1.DeploymentCancelled
+	(*ClaimsCommitted)(nil),          // 15: towpath.events.v1.ClaimsCommitted
+	(*ResourceOutputsReported)(nil),  // 16: towpath.events.v1.ResourceOutputsReported
+	(*DesiredState)(nil),             // 17: towpath.events.v1.DesiredState
+	(*DeploymentStateChanged)(nil),   // 18: towpath.events.v1.DeploymentStateChanged
+	(*DeploymentWaiting)(nil),        // 19: towpath.events.v1.DeploymentWaiting
+	(*DeploymentCommitted)(nil),      // 20: towpath.events.v1.DeploymentCommitted
+	(*DeploymentFailed)(nil),         // 21: towpath.events.v1.DeploymentFailed
+	(*EnvironmentSynced)(nil),        // 22: towpath.events.v1.EnvironmentSynced
+	(*EnvironmentHealth)(nil),        // 23: towpath.events.v1.EnvironmentHealth
+	(*EnvironmentRemoved)(nil),       // 24: towpath.events.v1.EnvironmentRemoved
+	(*DriftDetected)(nil),            // 25: towpath.events.v1.DriftDetected
+	(*DriftResolved)(nil),            // 26: towpath.events.v1.DriftResolved
+	(*ForeignCommit)(nil),            // 27: towpath.events.v1.ForeignCommit
+	(*OpenPullRequest)(nil),          // 28: towpath.events.v1.OpenPullRequest
+	(*timestamppb.Timestamp)(nil),    // 29: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 30: google.protobuf.Struct
+	(*v1.SyncPolicy)(nil),            // 31: towpath.drift.v1.SyncPolicy
+	(*v1.IgnoreRule)(nil),            // 32: towpath.drift.v1.IgnoreRule
+	(*v11.RenderInput)(nil),          // 33: towpath.renderer.v1.RenderInput
+	(*v12.RepositoryRef)(nil),        // 34: towpath.committer.v1.RepositoryRef
+	(v12.WriteMode)(0),               // 35: towpath.committer.v1.WriteMode
+	(v12.ForeignPolicy)(0),           // 36: towpath.committer.v1.ForeignPolicy
+	(*v12.Part)(nil),                 // 37: towpath.committer.v1.Part
+	(*v11.ResourceOutputs)(nil),      // 38: towpath.renderer.v1.ResourceOutputs
+	(*v11.ObjectRef)(nil),            // 39: towpath.renderer.v1.ObjectRef
+	(*v11.ClaimRef)(nil),             // 40: towpath.renderer.v1.ClaimRef
+	(*v12.CommittedPart)(nil),        // 41: towpath.committer.v1.CommittedPart
+	(v1.SyncState)(0),                // 42: towpath.drift.v1.SyncState
+	(v1.Health)(0),                   // 43: towpath.drift.v1.Health
+	(*v1.Finding)(nil),               // 44: towpath.drift.v1.Finding
 }
 var file_towpath_events_v1_events_proto_depIdxs = []int32{
-	28, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	28, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
-	29, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
-	0,  // 3: towpath.events.v1.DeploymentRequested.mode:type_name -> towpath.events.v1.DeploymentRequested.Mode
-	30, // 4: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
-	31, // 5: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
-	6,  // 6: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
-	28, // 7: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
-	5,  // 8: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
-	32, // 9: towpath.events.v1.DeploymentRequested.write_mode:type_name -> towpath.committer.v1.WriteMode
-	33, // 10: towpath.events.v1.DeploymentRequested.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
-	34, // 11: towpath.events.v1.DeploymentRequested.parts:type_name -> towpath.committer.v1.Part
-	34, // 12: towpath.events.v1.DeploymentRequested.leaves:type_name -> towpath.committer.v1.Part
-	8,  // 13: towpath.events.v1.DeploymentRequested.pull_request:type_name -> towpath.events.v1.PullRequestText
-	31, // 14: towpath.events.v1.ForeignDecision.repository:type_name -> towpath.committer.v1.RepositoryRef
-	1,  // 15: towpath.events.v1.ForeignDecision.decision:type_name -> towpath.events.v1.ForeignDecision.Decision
-	6,  // 16: towpath.events.v1.ForeignDecision.author:type_name -> towpath.events.v1.Author
-	28, // 17: towpath.events.v1.ForeignDecision.request_time:type_name -> google.protobuf.Timestamp
-	2,  // 18: towpath.events.v1.DeploymentPullRequest.state:type_name -> towpath.events.v1.DeploymentPullRequest.State
-	28, // 19: towpath.events.v1.DeploymentPullRequest.time:type_name -> google.protobuf.Timestamp
-	28, // 20: towpath.events.v1.DeploymentPullRequest.render_start_time:type_name -> google.protobuf.Timestamp
-	28, // 21: towpath.events.v1.DeploymentPullRequest.commit_start_time:type_name -> google.protobuf.Timestamp
-	31, // 22: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
-	35, // 23: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
-	36, // 24: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
-	28, // 25: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
-	31, // 26: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
-	5,  // 27: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
-	37, // 28: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
-	38, // 29: towpath.events.v1.DesiredState.parts:type_name -> towpath.committer.v1.CommittedPart
-	28, // 30: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
-	28, // 31: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
-	28, // 32: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
-	38, // 33: towpath.events.v1.DeploymentCommitted.parts:type_name -> towpath.committer.v1.CommittedPart
-	11, // 34: towpath.events.v1.DeploymentCommitted.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
-	28, // 35: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
-	28, // 36: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
-	39, // 37: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
-	40, // 38: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
-	28, // 39: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
-	41, // 40: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
-	41, // 41: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
-	28, // 42: towpath.events.v1.ForeignCommit.time:type_name -> google.protobuf.Timestamp
-	33, // 43: towpath.events.v1.ForeignCommit.policy:type_name -> towpath.committer.v1.ForeignPolicy
-	7,  // 44: towpath.events.v1.OpenPullRequest.command:type_name -> towpath.events.v1.DeploymentRequested
-	11, // 45: towpath.events.v1.OpenPullRequest.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
-	37, // 46: towpath.events.v1.OpenPullRequest.claims:type_name -> towpath.renderer.v1.ClaimRef
-	3,  // 47: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
-	4,  // 48: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
-	48, // [48:49] is the sub-list for method output_type
-	47, // [47:48] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	29, // 0: towpath.events.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 1: towpath.events.v1.WatchEventsResponse.time:type_name -> google.protobuf.Timestamp
+	30, // 2: towpath.events.v1.WatchEventsResponse.data:type_name -> google.protobuf.Struct
+	31, // 3: towpath.events.v1.EnvironmentPolicy.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
+	32, // 4: towpath.events.v1.EnvironmentPolicy.ignores:type_name -> towpath.drift.v1.IgnoreRule
+	0,  // 5: towpath.events.v1.DeploymentRequested.mode:type_name -> towpath.events.v1.DeploymentRequested.Mode
+	33, // 6: towpath.events.v1.DeploymentRequested.input:type_name -> towpath.renderer.v1.RenderInput
+	34, // 7: towpath.events.v1.DeploymentRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	7,  // 8: towpath.events.v1.DeploymentRequested.author:type_name -> towpath.events.v1.Author
+	29, // 9: towpath.events.v1.DeploymentRequested.request_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: towpath.events.v1.DeploymentRequested.target:type_name -> towpath.events.v1.TargetRef
+	35, // 11: towpath.events.v1.DeploymentRequested.write_mode:type_name -> towpath.committer.v1.WriteMode
+	36, // 12: towpath.events.v1.DeploymentRequested.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	31, // 13: towpath.events.v1.DeploymentRequested.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
+	37, // 14: towpath.events.v1.DeploymentRequested.parts:type_name -> towpath.committer.v1.Part
+	37, // 15: towpath.events.v1.DeploymentRequested.leaves:type_name -> towpath.committer.v1.Part
+	9,  // 16: towpath.events.v1.DeploymentRequested.pull_request:type_name -> towpath.events.v1.PullRequestText
+	34, // 17: towpath.events.v1.ForeignDecision.repository:type_name -> towpath.committer.v1.RepositoryRef
+	1,  // 18: towpath.events.v1.ForeignDecision.decision:type_name -> towpath.events.v1.ForeignDecision.Decision
+	7,  // 19: towpath.events.v1.ForeignDecision.author:type_name -> towpath.events.v1.Author
+	29, // 20: towpath.events.v1.ForeignDecision.request_time:type_name -> google.protobuf.Timestamp
+	2,  // 21: towpath.events.v1.DeploymentPullRequest.state:type_name -> towpath.events.v1.DeploymentPullRequest.State
+	29, // 22: towpath.events.v1.DeploymentPullRequest.time:type_name -> google.protobuf.Timestamp
+	29, // 23: towpath.events.v1.DeploymentPullRequest.render_start_time:type_name -> google.protobuf.Timestamp
+	29, // 24: towpath.events.v1.DeploymentPullRequest.commit_start_time:type_name -> google.protobuf.Timestamp
+	34, // 25: towpath.events.v1.CancelRequested.repository:type_name -> towpath.committer.v1.RepositoryRef
+	38, // 26: towpath.events.v1.ResourceOutputsReported.outputs:type_name -> towpath.renderer.v1.ResourceOutputs
+	39, // 27: towpath.events.v1.ResourceOutputsReported.object:type_name -> towpath.renderer.v1.ObjectRef
+	29, // 28: towpath.events.v1.ResourceOutputsReported.time:type_name -> google.protobuf.Timestamp
+	34, // 29: towpath.events.v1.DesiredState.repository:type_name -> towpath.committer.v1.RepositoryRef
+	5,  // 30: towpath.events.v1.DesiredState.target:type_name -> towpath.events.v1.TargetRef
+	40, // 31: towpath.events.v1.DesiredState.claims:type_name -> towpath.renderer.v1.ClaimRef
+	41, // 32: towpath.events.v1.DesiredState.parts:type_name -> towpath.committer.v1.CommittedPart
+	31, // 33: towpath.events.v1.DesiredState.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
+	29, // 34: towpath.events.v1.DeploymentCommitted.render_start_time:type_name -> google.protobuf.Timestamp
+	29, // 35: towpath.events.v1.DeploymentCommitted.commit_start_time:type_name -> google.protobuf.Timestamp
+	29, // 36: towpath.events.v1.DeploymentCommitted.commit_end_time:type_name -> google.protobuf.Timestamp
+	41, // 37: towpath.events.v1.DeploymentCommitted.parts:type_name -> towpath.committer.v1.CommittedPart
+	12, // 38: towpath.events.v1.DeploymentCommitted.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
+	29, // 39: towpath.events.v1.EnvironmentSynced.start_time:type_name -> google.protobuf.Timestamp
+	29, // 40: towpath.events.v1.EnvironmentSynced.end_time:type_name -> google.protobuf.Timestamp
+	42, // 41: towpath.events.v1.EnvironmentHealth.sync:type_name -> towpath.drift.v1.SyncState
+	43, // 42: towpath.events.v1.EnvironmentHealth.health:type_name -> towpath.drift.v1.Health
+	29, // 43: towpath.events.v1.EnvironmentHealth.time:type_name -> google.protobuf.Timestamp
+	44, // 44: towpath.events.v1.DriftDetected.finding:type_name -> towpath.drift.v1.Finding
+	44, // 45: towpath.events.v1.DriftResolved.finding:type_name -> towpath.drift.v1.Finding
+	29, // 46: towpath.events.v1.ForeignCommit.time:type_name -> google.protobuf.Timestamp
+	36, // 47: towpath.events.v1.ForeignCommit.policy:type_name -> towpath.committer.v1.ForeignPolicy
+	8,  // 48: towpath.events.v1.OpenPullRequest.command:type_name -> towpath.events.v1.DeploymentRequested
+	12, // 49: towpath.events.v1.OpenPullRequest.pull_request:type_name -> towpath.events.v1.DeploymentPullRequest
+	40, // 50: towpath.events.v1.OpenPullRequest.claims:type_name -> towpath.renderer.v1.ClaimRef
+	3,  // 51: towpath.events.v1.EventService.WatchEvents:input_type -> towpath.events.v1.WatchEventsRequest
+	4,  // 52: towpath.events.v1.EventService.WatchEvents:output_type -> towpath.events.v1.WatchEventsResponse
+	52, // [52:53] is the sub-list for method output_type
+	51, // [51:52] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_towpath_events_v1_events_proto_init() }
@@ -3219,7 +3483,7 @@ func file_towpath_events_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_events_v1_events_proto_rawDesc), len(file_towpath_events_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
