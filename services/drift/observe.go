@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
@@ -85,16 +86,22 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 	if version != 0 && version < t.version {
 		return false // from before what was seen already, such as our own apply's answer
 	}
-	t.version = max(version, t.version)
+	if u != nil && t.seen(u.GetUID(), version) {
+		return false
+	}
+	t.version, t.wireHash = max(version, t.version), 0
+	defer t.trim()
 	if u == nil {
 		was := t.exists || t.health != driftv1.Health_HEALTH_DEGRADED
 		t.exists, t.specHash = false, 0
 		t.health, t.message, t.why = driftv1.Health_HEALTH_DEGRADED, "is missing", ""
-		r := e.svc.comparer.Compare(compare.Input{Prepared: t.prepared, Self: FieldManager})
-		return e.settleFindings(t, r, resolution) || was
+		return e.settleFindings(t, e.compare(t, nil), resolution) || was
 	}
 	changed := !t.exists
-	t.exists, t.uid = true, u.GetUID()
+	t.exists = true
+	if uid := u.GetUID(); uid != t.uid {
+		t.uid = uid
+	}
 	if health, message := healthOf(u); health != t.health || message != t.message {
 		t.health, t.message, changed = health, message, true
 	}
@@ -109,12 +116,29 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 	return e.settleFindings(t, e.compare(t, u), resolution) || changed
 }
 
-// compare compares a live object with what it should be.
+// seen reports whether that version of the object was compared already. Whatever else a comparison depends on makes the object due
+// again when it changes: a new declaration is a new tracked object, and lookAgain is called for a policy and for evidence.
+func (t *tracked) seen(uid types.UID, version uint64) bool {
+	return t.exists && t.specHash != 0 && version != 0 && version == t.version && uid == t.uid
+}
+
+// ours are the managers besides FieldManager that write for us.
+var ours = []string{generateManager}
+
+// compare compares a live object with what it should be; nil stands for one that is gone.
 func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.Result {
-	r := e.svc.comparer.Compare(compare.Input{
-		Prepared: t.prepared, Live: u, Self: FieldManager, OurManagers: []string{generateManager},
-		Evidence: e.cluster.evidence(u.GetNamespace()),
-	})
+	p, err := e.svc.prepared(t)
+	if err != nil {
+		return compare.Result{Unverified: []string{"desired: " + errs.Message(err)}}
+	}
+	in := compare.Input{Prepared: p, Live: u, Self: FieldManager, OurManagers: ours}
+	if u != nil {
+		in.Evidence = e.cluster.evidence(t.key.namespace)
+	}
+	r := e.svc.comparer.Compare(in)
+	if t.key.kind != "Secret" || u == nil || r.Clean() {
+		return r
+	}
 	return withoutGenerated(t.declared(), r)
 }
 
