@@ -71,6 +71,7 @@ type Service struct {
 	comparer *compare.Comparer
 	ready    *preparedCache
 	names    names
+	stats    stats
 	out      *announcer
 	hub      *hub
 

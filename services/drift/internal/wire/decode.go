@@ -10,7 +10,7 @@ const (
 	// maxDepth bounds nesting as the API server's own decoder does.
 	maxDepth = 10_000
 	// maxNames bounds the names that a Decoder keeps, and maxName their length: names of fields repeat, keys of data do not.
-	maxNames, maxName = 8192, 64
+	maxNames, maxName = 2048, 64
 )
 
 // Decoder decodes objects as apimachinery's JSON does: maps, slices, strings, bool, nil, int64, and float64 where int64 does not do. It
