@@ -152,13 +152,12 @@ func (e *environment) learn(t *tracked, live *unstructured.Unstructured) error {
 	if err != nil {
 		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}
-	p, err := e.svc.comparer.Prepare(t.declared(), b)
-	if err != nil {
-		return unusable(t, err)
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t.baseline, t.prepared = b, p
+	e.svc.ready.forget(t)
+	if err := t.learn(b); err != nil {
+		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
+	}
 	return nil
 }
 

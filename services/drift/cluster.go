@@ -45,15 +45,16 @@ func keyOf(u *unstructured.Unstructured) objectKey {
 // cluster is the connection to one target: clients, the watches of the kinds that environments use, and which environment
 // each namespace belongs to. The kinds are watched in all namespaces, so the number of watches does not grow with environments.
 type cluster struct {
-	ctx     context.Context // of the service
-	name    string
-	svc     *Service
-	log     *slog.Logger
-	dyn     dynamic.Interface
-	watcher dynamic.Interface // dyn without a time limit
-	probe   rest.Interface
-	mapper  *restmapper.DeferredDiscoveryRESTMapper
-	doubt   chan struct{} // a watch broke: probe now
+	ctx    context.Context // of the service
+	name   string
+	svc    *Service
+	log    *slog.Logger
+	dyn    dynamic.Interface
+	raw    rest.Interface // gives bytes, and has no time limit (follow.go)
+	lists  chan struct{}  // see turn
+	probe  rest.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+	doubt  chan struct{} // a watch broke: probe now
 
 	mu         sync.RWMutex
 	watches    map[schema.GroupVersionResource]*kindWatch
@@ -71,7 +72,7 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 	cfg.QPS, cfg.Burst = 400, 800
 	cfg.UserAgent = FieldManager
 	cfg.WarningHandlerWithContext = rest.NoWarnings{}
-	watcher, err := dynamic.NewForConfig(cfg)
+	raw, err := rawClient(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
@@ -85,7 +86,7 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
 	c := &cluster{
-		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(),
+		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: disc.RESTClient(),
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
 		watches:    map[schema.GroupVersionResource]*kindWatch{},
 		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},

@@ -69,6 +69,9 @@ type Service struct {
 
 	cfg      Config
 	comparer *compare.Comparer
+	ready    *preparedCache
+	names    names
+	stats    stats
 	out      *announcer
 	hub      *hub
 
@@ -90,7 +93,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
 	return &Service{
-		cfg: cfg, comparer: c, out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
+		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
 		envs: map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
 	}, nil
 }

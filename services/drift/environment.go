@@ -256,8 +256,9 @@ func (e *environment) clusterChanged(err error) {
 	e.mu.Unlock()
 	e.tell()
 	if err == nil {
-		poke(e.wake) // what waited goes on at once instead of at its next retry
-		e.lookAgain()
+		// What waited goes on at once instead of at its next retry. The objects are looked at by the lists that the watches begin
+		// anew with, one for each kind, and not by one for each kind and environment.
+		poke(e.wake)
 	}
 }
 

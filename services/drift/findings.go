@@ -53,14 +53,18 @@ type flap struct {
 // the mutex.
 func (e *environment) settleFindings(t *tracked, r compare.Result, resolution string) bool {
 	now := map[string]*driftv1.Finding{}
+	var declared *unstructured.Unstructured // it is decoded for each call
+	if !r.Clean() {
+		declared = t.declared()
+	}
 	for _, f := range r.Findings {
-		p := e.finding(t.key, t.declared(), f)
+		p := e.finding(t.key, declared, f)
 		now[p.GetName()] = p
 	}
 	// What nothing explains is not called in sync; it is told as such only where nothing worse is.
 	if len(r.Findings) == 0 {
 		for _, path := range r.Unverified {
-			p := e.finding(t.key, t.declared(), compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
+			p := e.finding(t.key, declared, compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
 			now[p.GetName()] = p
 		}
 	}

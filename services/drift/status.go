@@ -54,7 +54,7 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	}
 	for _, t := range e.objects {
 		st.Objects = append(st.Objects, &driftv1.ObjectStatus{
-			ApiVersion: t.declared().GetAPIVersion(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
+			ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
 		})
 	}
 	slices.SortFunc(st.Objects, func(a, b *driftv1.ObjectStatus) int {

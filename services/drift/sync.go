@@ -81,10 +81,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 		return err
 	}
 	for k, t := range objs {
-		t.baseline = inv.baselines[k]
-		if t.prepared, err = e.svc.comparer.Prepare(t.declared(), t.baseline); err != nil {
-			return unusable(t, err)
-		}
+		t.base = inv.baselines[k]
 	}
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
 		return err
@@ -189,14 +186,14 @@ func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstruct
 			"%s %s is outside of the environment's namespace %s; an environment may only make objects in its own namespace",
 			u.GetKind(), u.GetName(), want.GetNamespace())
 	}
-	t := &tracked{key: keyOf(u), gvr: gvr}
+	t := &tracked{key: e.svc.names.key(keyOf(u)), gvr: e.svc.names.resource(gvr)}
 	t.declare(u)
 	if t.key == (objectKey{kind: "ConfigMap", namespace: want.GetNamespace(), name: inventoryName}) {
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
 			"ConfigMap %s is Towpath's own record of the environment; give yours another name", inventoryName)
 	}
 	// Checked here and not by the API server, whose message about a Secret's data would show it.
-	if t.prepared, err = e.svc.comparer.Prepare(u, compare.Baseline{}); err != nil {
+	if _, err = e.svc.comparer.Prepare(u, compare.Baseline{}); err != nil {
 		return nil, unusable(t, err)
 	}
 	return t, nil
