@@ -27,6 +27,7 @@ func (s *Service) runLeader(ctx context.Context) error {
 		g.Go(func() error { return s.runSweeper(ctx) })
 		g.Go(func() error { return s.runTimes(ctx) })
 		g.Go(func() error { return s.runArchive(ctx) })
+		g.Go(func() error { return s.runTargets(ctx) })
 		if c, ok := s.raw.(compactor); ok {
 			g.Go(func() error { return c.RunCompactor(ctx) })
 		}

@@ -43,6 +43,9 @@ func (s *Service) followPolicies(ctx context.Context) error {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow policies: %w", err)
 		}
+		if events.IsTarget(d.Subject) {
+			continue // see followTargets
+		}
 		p := &eventsv1.EnvironmentPolicy{}
 		if err == nil {
 			err = d.Decode(p)

@@ -61,6 +61,7 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 		return cmp.Or(strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
 	st.Sync, st.Health, st.Message = e.summary()
+	st.SeenTime = e.svc.lastSeen(e)
 	return st
 }
 
@@ -82,7 +83,7 @@ func (e *environment) summary() (driftv1.SyncState, driftv1.Health, string) {
 	if e.down != nil {
 		// What was known may no longer be so; a cluster that cannot be seen is never shown as in sync.
 		return driftv1.SyncState_SYNC_STATE_UNSPECIFIED, driftv1.Health_HEALTH_UNSPECIFIED,
-			"the cluster cannot be reached; what is shown next to this is from before"
+			errs.Message(e.down) + "; what is shown next to this is from before"
 	}
 	sync, message := e.syncState()
 	health, why := e.overall()
