@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
@@ -31,8 +32,6 @@ const (
 	// callTimeout bounds one request, so that a cluster behind a dead network does not hold an environment forever.
 	callTimeout = 30 * time.Second
 )
-
-var autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 
 // objectKey names an object in a cluster. The version is left out: an object is the same in all versions of its API.
 type objectKey struct{ group, kind, namespace, name string }
@@ -58,11 +57,16 @@ type cluster struct {
 	mu         sync.RWMutex
 	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
-	scalers    map[string]map[string]compare.Autoscaler // by namespace and name
-	down       error                                    // why the cluster cannot be reached; nil while it can
+	entitled   map[string]map[evidenceKey]entitlement // by namespace
+	down       error                                  // why the cluster cannot be reached; nil while it can
 	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
 	epoch    context.Context
 	endEpoch context.CancelFunc
+
+	comparer *compare.Comparer // with the cluster's own custom kinds
+	schemas  *schemas
+	kinds    metadata.Interface
+	kindsRun sync.Once
 }
 
 func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service) (*cluster, error) {
@@ -88,8 +92,13 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(),
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
 		watches:    map[schema.GroupVersionResource]*kindWatch{},
-		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},
+		namespaces: map[string]*environment{}, entitled: map[string]map[evidenceKey]entitlement{},
 	}
+	if c.kinds, err = metadata.NewForConfig(cfg); err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
+	c.schemas = newSchemas(disc.OpenAPIV3(), c.log)
+	c.comparer = svc.comparer.For(c.schemas.typeFor)
 	c.epoch, c.endEpoch = context.WithCancel(ctx)
 	return c, nil
 }
@@ -225,15 +234,4 @@ func (c *cluster) owners() []*environment {
 		out = append(out, e)
 	}
 	return out
-}
-
-// evidence is what entitles controllers to fields of objects in a namespace.
-func (c *cluster) evidence(namespace string) compare.Evidence {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var ev compare.Evidence
-	for _, a := range c.scalers[namespace] {
-		ev.Autoscalers = append(ev.Autoscalers, a)
-	}
-	return ev
 }

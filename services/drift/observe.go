@@ -86,6 +86,7 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 		return false // from before what was seen already, such as our own apply's answer
 	}
 	t.version = max(version, t.version)
+	defer e.lookedAt(t)
 	if u == nil {
 		was := t.exists || t.health != driftv1.Health_HEALTH_DEGRADED
 		t.exists, t.specHash = false, 0
@@ -106,12 +107,12 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 		return changed // only its status moved
 	}
 	t.specHash = hash
-	return e.settleFindings(t, e.compare(t, u), resolution) || changed
+	return e.settleFindings(t, e.doubted(t, e.compare(t, u)), resolution) || changed
 }
 
 // compare compares a live object with what it should be.
 func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.Result {
-	r := e.svc.comparer.Compare(compare.Input{
+	r := e.weighed(t, compare.Input{
 		Prepared: t.prepared, Live: u, Self: FieldManager, OurManagers: []string{generateManager},
 		Evidence: e.cluster.evidence(u.GetNamespace()),
 	})
@@ -142,6 +143,7 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	}
 	f := e.finding(k, u, compare.Finding{Kind: compare.Orphaned, Manager: compare.UnknownManager,
 		Note: "applied by Towpath, but no longer in Git"})
+	e.attribute(f, nil, s.gvr, 0, u.GetCreationTimestamp().Time)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true

@@ -117,7 +117,11 @@ func (c *compiler) compile(ref schema.TypeRef, goType reflect.Type) *typ {
 		return unknownType
 	}
 	if atom.Map == nil && atom.List == nil {
-		return &typ{zeroAbsent: goType != nil && !pointer && isScalarKind(goType.Kind())}
+		t := &typ{zeroAbsent: goType != nil && !pointer && isScalarKind(goType.Kind())}
+		if goType == nil && *atom.Scalar == schema.Untyped {
+			t.class = quantity // how a custom resource spells quantities and ports: a number or a text
+		}
+		return t
 	}
 	t := &typ{emptyMatters: pointer && goType == goSelector}
 	if ref.NamedType != nil {
