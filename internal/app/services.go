@@ -146,14 +146,19 @@ func (p *process) newDrift(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	feeds, err := p.ClusterAudit.drift()
+	if err != nil {
+		return err
+	}
 	s, err := drift.New(drift.Config{
 		Bus: bus, Committer: committerv1.NewCommitterServiceClient(p.conns[Committer]),
-		Connect: p.connect, MaskKey: []byte(key), Log: p.Log,
+		Connect: p.connect, MaskKey: []byte(key), Log: p.Log, Audit: feeds,
 	})
 	if err != nil {
 		return err
 	}
 	s.Register(p.server)
+	p.handlers.Handle("POST "+drift.AuditPath, s.AuditEvents())
 	trail := audit.NewPublisher(bus, "drift", p.Log)
 	p.auditors.set(Drift, trail)
 	p.running("audit of drift", trail.Run)
