@@ -109,7 +109,7 @@ func (w *walker) allowed(l any, own ownership) (rule, note string) {
 // the value in its range. A person's "kubectl scale" without an autoscaler is drift.
 func (w *walker) scaled(l any, own ownership) (rule, note string) {
 	n, ok := number(l)
-	if !ok || len(own.foreign) == 0 || slices.ContainsFunc(own.foreign, func(o *owner) bool { return o.subresource != "scale" }) {
+	if !ok || len(own.foreign) == 0 && !own.nobody() || slices.ContainsFunc(own.foreign, func(o *owner) bool { return o.subresource != "scale" }) {
 		return "", ""
 	}
 	for _, a := range w.evidence.Autoscalers {
@@ -119,6 +119,10 @@ func (w *walker) scaled(l any, own ownership) (rule, note string) {
 	}
 	return "", ""
 }
+
+// nobody says that the place has no owner. So it is with replicas that were once scaled to none: a Scale of zero has no field for
+// them, and the API server forgets who scales from then on.
+func (o ownership) nobody() bool { return len(o.foreign)+len(o.era)+len(o.ours) == 0 }
 
 // aggregators write the rules of a ClusterRole that has an aggregationRule.
 var aggregators = []string{"clusterrole-aggregation-controller", "kube-controller-manager"}
