@@ -6,6 +6,7 @@ home=${TOWPATH_HOME:-$PWD/.towpath}
 mkdir -p "$home"
 export TOW_CONFIG=$home/tow.yaml
 pids=()
+audit=()
 
 say() { printf '%s\n' "$*"; }
 stop() {
@@ -48,10 +49,11 @@ else
 	start "the Kubernetes control plane" "$home/cluster.log" "$home/cluster.ready" \
 		bin/devcluster up --dir "$home/cluster" --ready-file "$home/cluster.ready"
 	kubeconfig=$(cat "$home/cluster.ready")
+	audit=(--audit-log "default=$home/cluster/audit.log") # names who made a change
 fi
 start towpathd "$home/towpathd.log" "$home/towpathd.ready" \
 	bin/towpathd serve --data-dir "$home/data" --kubeconfig "$kubeconfig" --ready-file "$home/towpathd.ready" \
-	${TOWPATH_SERVE_FLAGS:-}
+	"${audit[@]}" ${TOWPATH_SERVE_FLAGS:-}
 # shellcheck disable=SC1090 # written by towpathd
 . "$home/towpathd.ready"
 

@@ -101,11 +101,15 @@ func (p *process) newDrift(ctx context.Context) error {
 	} else if secrets != nil {
 		cfg.Secrets = secrets
 	}
+	if cfg.Audit, err = p.ClusterAudit.drift(); err != nil {
+		return err
+	}
 	s, err := drift.New(cfg)
 	if err != nil {
 		return err
 	}
 	s.Register(p.server)
+	p.handlers.Handle("POST "+drift.AuditPath, s.AuditEvents())
 	trail := audit.NewPublisher(bus, "drift", p.Log)
 	p.auditors.set(Drift, trail)
 	p.running("audit of drift", trail.Run)

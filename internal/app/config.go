@@ -75,6 +75,8 @@ type Config struct {
 	Limits *ratelimit.Config
 	// Kubeconfig is the default cluster of targets that name none; in-cluster access when empty.
 	Kubeconfig string
+	// ClusterAudit is where the audit events of clusters come from; nowhere when empty.
+	ClusterAudit ClusterAudit
 	// CredentialsDir holds the files that repositories' credentials are named after.
 	CredentialsDir string
 	// Credentials is where credentials are that are no files.
@@ -187,6 +189,7 @@ func (c Config) Complete() (*App, error) {
 	}
 	cfg.checkDrift(problem)
 	cfg.checkStore(problem)
+	cfg.ClusterAudit.check(cfg.runs[Drift], problem)
 	if err := oidc.Check(cfg.Issuers); err != nil {
 		var e *errs.Error
 		if errors.As(err, &e) {

@@ -100,6 +100,7 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	fs.StringVar(&cfg.NATSSeeds, "nats-seeds", "", "folder with the nkey seeds of the roles for --nats-url (catalog.nk, committer.nk, drift.nk)")
 	fs.StringVar(&cfg.NATSCreds, "nats-creds", "", "credentials file for --nats-url, instead of --nats-seeds")
 	fs.StringVar(&cfg.Kubeconfig, "kubeconfig", "", "cluster of targets that name none (default: the one this process runs in)")
+	cfg.ClusterAudit.add(fs)
 	fs.StringVar(&cfg.CredentialsDir, "credentials-dir", "", "folder with the Git credentials, a file or folder each (default DATA-DIR/credentials)")
 	cfg.Credentials.add(fs)
 	addClusterFlags(fs, &cfg)

@@ -140,15 +140,15 @@ func (e *environment) applyOne(ctx context.Context, c *cluster, t *tracked) (*un
 	if live, err = e.generateSecret(ctx, c, t, live); err != nil {
 		return nil, err
 	}
-	if err := e.learn(t, live); err != nil {
+	if err := e.learn(c, t, live); err != nil {
 		return nil, err
 	}
 	return live, nil
 }
 
 // learn takes what the server made of the object as its baseline.
-func (e *environment) learn(t *tracked, live *unstructured.Unstructured) error {
-	b, err := e.svc.comparer.MakeBaseline(t.declared(), live, FieldManager, generateManager)
+func (e *environment) learn(c *cluster, t *tracked, live *unstructured.Unstructured) error {
+	b, err := c.comparer.MakeBaseline(t.declared(), live, FieldManager, generateManager)
 	if err != nil {
 		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}

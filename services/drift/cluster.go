@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/util/flowcontrol"
@@ -37,8 +38,6 @@ const (
 	// callTimeout bounds one request, so that a cluster behind a dead network does not hold an environment forever.
 	callTimeout = 30 * time.Second
 )
-
-var autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 
 // objectKey names an object in a cluster. The version is left out: an object is the same in all versions of its API.
 type objectKey struct{ group, kind, namespace, name string }
@@ -78,14 +77,19 @@ type cluster struct {
 	wrong      error               // why ref cannot be resolved
 	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
-	scalers    map[string]map[string]compare.Autoscaler // by namespace and name
-	down       error                                    // why the cluster cannot be reached; nil while it can
-	changed    time.Time                                // when down last changed
-	seen       time.Time                                // when it last answered
-	version    string                                   // of its API server
+	entitled   map[string]map[evidenceKey]entitlement // by namespace
+	down       error                                  // why the cluster cannot be reached; nil while it can
+	changed    time.Time                              // when down last changed
+	seen       time.Time                              // when it last answered
+	version    string                                 // of its API server
 	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
 	epoch    context.Context
 	endEpoch context.CancelFunc
+
+	comparer *compare.Comparer // with the cluster's own custom kinds
+	schemas  *schemas
+	kinds    metadata.Interface
+	kindsRun sync.Once
 }
 
 func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*cluster, error) {
@@ -118,8 +122,13 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)),
 		doubt:  make(chan struct{}, 1), aimed: make(chan struct{}, 1), looked: make(chan struct{}),
 		watches: map[schema.GroupVersionResource]*kindWatch{}, changed: svc.cfg.Now(),
-		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},
+		namespaces: map[string]*environment{}, entitled: map[string]map[evidenceKey]entitlement{},
 	}
+	if c.kinds, err = metadata.NewForConfig(cfg); err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
+	c.schemas = newSchemas(disc.OpenAPIV3(), c.log)
+	c.comparer = svc.comparer.For(c.schemas.typeFor)
 	c.ctx, c.end = context.WithCancel(ctx)
 	c.epoch, c.endEpoch = context.WithCancel(c.ctx)
 	return c, nil
@@ -293,15 +302,4 @@ func (c *cluster) owners() []*environment {
 		out = append(out, e)
 	}
 	return out
-}
-
-// evidence is what entitles controllers to fields of objects in a namespace.
-func (c *cluster) evidence(namespace string) compare.Evidence {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	var ev compare.Evidence
-	for _, a := range c.scalers[namespace] {
-		ev.Autoscalers = append(ev.Autoscalers, a)
-	}
-	return ev
 }

@@ -63,6 +63,8 @@ type Config struct {
 	Replica string
 	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
 	MaskKey []byte
+	// Audit is where audit events of API servers come from; they name the persons behind findings.
+	Audit AuditConfig
 	// Log gets what happens.
 	Log *slog.Logger
 	// Now is the clock; time.Now when nil.
@@ -81,6 +83,7 @@ type Service struct {
 	stats    stats
 	out      *announcer
 	hub      *hub
+	audit    *auditFeeds
 
 	mu       sync.Mutex
 	ctx      context.Context // of Run; environments and clusters live as long
@@ -105,7 +108,7 @@ func New(cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
 	return &Service{
-		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
+		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), audit: newAuditFeeds(cfg.Audit), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
 		access: &access{dir: cfg.CredentialsDir, secrets: cfg.Secrets, connect: cfg.Connect},
 		envs:   map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
 		known:   map[string]*eventsv1.DesiredState{},
@@ -163,6 +166,9 @@ func (s *Service) Run(ctx context.Context) error {
 			s.cfg.Log.Error("changes of targets are not followed any more", "error", err)
 		}
 	})
+	for target, file := range s.audit.files {
+		s.wg.Go(func() { s.followAudit(ctx, target, file) })
+	}
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow desired states: %w", err)

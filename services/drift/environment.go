@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -70,6 +71,9 @@ type environment struct {
 	contests map[string]*contest
 	explain  schedule
 	claims   claimWork
+	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
+	// auditDue says that the audit log has something new about objects in the namespace.
+	auditDue atomic.Bool
 }
 
 func newEnvironment(s *Service, name string) *environment {

@@ -59,6 +59,7 @@ func (e *environment) settleFindings(t *tracked, r compare.Result, resolution st
 	}
 	for _, f := range r.Findings {
 		p := e.finding(t.key, declared, f)
+		e.attribute(p, t.findings[p.GetName()], t.gvr, t.looked, f.Since)
 		now[p.GetName()] = p
 	}
 	// What nothing explains is not called in sync; it is told as such only where nothing worse is.
@@ -165,7 +166,8 @@ var kinds = map[compare.Kind]driftv1.Finding_Kind{
 	compare.Changed: driftv1.Finding_KIND_CHANGED, compare.Removed: driftv1.Finding_KIND_REMOVED,
 	compare.Extra: driftv1.Finding_KIND_EXTRA, compare.Missing: driftv1.Finding_KIND_MISSING,
 	compare.Orphaned: driftv1.Finding_KIND_ORPHANED, compare.Residue: driftv1.Finding_KIND_RESIDUE,
-	compare.Unverified: driftv1.Finding_KIND_UNVERIFIED,
+	compare.Unverified: driftv1.Finding_KIND_UNVERIFIED, compare.Unmanaged: driftv1.Finding_KIND_UNMANAGED,
+	compare.Terminating: driftv1.Finding_KIND_TERMINATING,
 }
 
 // finding makes the message of a finding. Its id follows from the place, so the same place always has the same id. It needs the mutex.

@@ -165,9 +165,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // list reads the kind in all namespaces and gives the version to watch from.
 func (w *kindWatch) list(ctx context.Context) (string, error) {
-	if w.gvr != autoscalers {
-		// Autoscalers first, or what one did during an outage would be told as somebody's edit.
-		w.c.watchKind(autoscalers).await(ctx)
+	if !isEvidence(w.gvr) {
+		// Evidence first, or what an autoscaler did during an outage would be told as somebody's edit.
+		w.c.awaitEvidence(ctx)
 	}
 	version, err := w.listBy(ctx, pageSize)
 	if expired(err) {

@@ -81,6 +81,8 @@ func (e *environment) attend(ctx context.Context) {
 			e.mu.Unlock()
 		}
 	}
+	e.opine(ctx)
+	e.nameWriters()
 	e.mu.Lock()
 	e.tellHeld()
 	due := e.healable()
@@ -117,7 +119,7 @@ func (e *environment) healable() []string {
 				e.contests[name] = c
 			}
 			switch {
-			case f.GetKind() == driftv1.Finding_KIND_UNVERIFIED || now.Before(c.until):
+			case f.GetKind() == driftv1.Finding_KIND_UNVERIFIED || f.GetKind() == driftv1.Finding_KIND_TERMINATING || now.Before(c.until):
 			case c.round(now):
 				due = append(due, name)
 			default:
@@ -148,7 +150,7 @@ func (e *environment) nextLook() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.svc.cfg.Now()
-	next := earlier(e.explain.at, e.claims.look)
+	next := earlier(earlier(e.explain.at, e.claims.look), e.opineAt)
 	for _, t := range e.objects {
 		for _, fl := range t.flaps {
 			if fl.held != nil {

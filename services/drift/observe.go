@@ -95,6 +95,7 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 	}
 	t.version, t.wireHash = max(version, t.version), 0
 	defer t.trim()
+	defer e.lookedAt(t)
 	if u == nil {
 		was := t.exists || t.health != driftv1.Health_HEALTH_DEGRADED
 		t.exists, t.specHash = false, 0
@@ -117,7 +118,7 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 		return changed // only its status moved
 	}
 	t.specHash = hash
-	return e.settleFindings(t, e.compare(t, u), resolution) || changed
+	return e.settleFindings(t, e.doubted(t, e.compare(t, u)), resolution) || changed
 }
 
 // seen reports whether that version of the object was compared already. Whatever else a comparison depends on makes the object due
@@ -131,7 +132,7 @@ var ours = []string{generateManager}
 
 // compare compares a live object with what it should be; nil stands for one that is gone.
 func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.Result {
-	p, err := e.svc.prepared(t)
+	p, err := e.prepared(t)
 	if err != nil {
 		return compare.Result{Unverified: []string{"desired: " + errs.Message(err)}}
 	}
@@ -140,7 +141,7 @@ func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.
 		in.Evidence = e.cluster.evidence(t.key.namespace)
 	}
 	e.svc.stats.compared.Add(1)
-	r := e.svc.comparer.Compare(in)
+	r := e.weighed(t, in)
 	if t.key.kind != "Secret" || u == nil || r.Clean() {
 		return r
 	}
@@ -171,6 +172,7 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	}
 	f := e.finding(k, u, compare.Finding{Kind: compare.Orphaned, Manager: compare.UnknownManager,
 		Note: "applied by Towpath, but no longer in Git"})
+	e.attribute(f, nil, s.gvr, 0, u.GetCreationTimestamp().Time)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true

@@ -76,17 +76,17 @@ func (c *preparedCache) drop(t *tracked) {
 	}
 }
 
-// prepared gives an object's declaration with its baseline, ready to be compared. It needs the mutex of the object's environment.
-func (s *Service) prepared(t *tracked) (*compare.Prepared, error) {
-	if p := s.ready.get(t); p != nil {
+// prepared gives an object's declaration with its baseline, ready to be compared. It needs the mutex.
+func (e *environment) prepared(t *tracked) (*compare.Prepared, error) {
+	if p := e.svc.ready.get(t); p != nil {
 		return p, nil
 	}
 	u := t.declared()
-	p, err := s.comparer.Prepare(u, t.baseline())
+	p, err := e.cluster.comparer.Prepare(u, t.baseline())
 	if err != nil {
 		return nil, unusable(t, err) // what could be prepared once always can
 	}
-	s.ready.put(t, p, footprint(u.Object)+16*len(t.base)+len(t.key.name))
+	e.svc.ready.put(t, p, footprint(u.Object)+16*len(t.base)+len(t.key.name))
 	return p, nil
 }
 

@@ -169,7 +169,7 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 	if live, err = e.generateSecret(ctx, c, t, live); err != nil || !remade {
 		return live, err
 	}
-	return live, e.learn(t, live)
+	return live, e.learn(c, t, live)
 }
 
 // removeOrphan deletes an object that is no longer declared.

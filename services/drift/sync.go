@@ -82,6 +82,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	}
 	for k, t := range objs {
 		t.base = inv.baselines[k]
+		e.wantBaseline(t)
 	}
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
 		return err
@@ -130,11 +131,11 @@ func (e *environment) own(ctx context.Context, c *cluster, namespace string, obj
 	e.mu.Lock()
 	e.down = down
 	e.mu.Unlock()
-	scalers := c.watchKind(autoscalers)
+	c.watchEvidence()
 	for _, t := range objs {
 		c.watchKind(t.gvr)
 	}
-	scalers.await(ctx) // or what an autoscaler did is taken for an edit
+	c.awaitEvidence(ctx) // or what an autoscaler did is taken for an edit
 	return nil
 }
 
@@ -193,7 +194,7 @@ func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstruct
 			"ConfigMap %s is Towpath's own record of the environment; give yours another name", inventoryName)
 	}
 	// Checked here and not by the API server, whose message about a Secret's data would show it.
-	if _, err = e.svc.comparer.Prepare(u, compare.Baseline{}); err != nil {
+	if _, err = c.comparer.Prepare(u, compare.Baseline{}); err != nil {
 		return nil, unusable(t, err)
 	}
 	return t, nil

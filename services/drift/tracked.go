@@ -32,6 +32,10 @@ type tracked struct {
 	flaps    map[string]*flap            // by name of the finding
 	// applied is the server's answer to our apply until the sync is through; nil when it was not applied.
 	applied *unstructured.Unstructured
+	// second is another opinion on what the server makes of it; nil for nearly all, see opinion.go.
+	second *opinion
+	// looked is when it was last seen, in Unix milliseconds: a removal that is found now came later.
+	looked int64
 }
 
 // declare keeps what Git wants of the object.

@@ -2,16 +2,13 @@ package drift
 
 import (
 	"context"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
@@ -87,9 +84,7 @@ func (w *kindWatch) await(ctx context.Context) {
 // Update takes an object that is new or was changed.
 func (w *kindWatch) Update(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
-		if w.gvr == autoscalers && w.c.setScaler(u, true) {
-			w.c.recheck(u.GetNamespace())
-		}
+		w.c.noteEvidence(w.gvr, u, true)
 		if e := w.c.owner(u.GetNamespace()); e != nil {
 			e.observe(w.gvr, u)
 		}
@@ -100,9 +95,7 @@ func (w *kindWatch) Update(obj any) error {
 // Delete takes an object that is gone, as it was last.
 func (w *kindWatch) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
-		if w.gvr == autoscalers && w.c.setScaler(u, false) {
-			w.c.recheck(u.GetNamespace())
-		}
+		w.c.noteEvidence(w.gvr, u, false)
 		if e := w.c.owner(u.GetNamespace()); e != nil {
 			e.deleted(keyOf(u), u.GetUID(), versionOf(u))
 		}
@@ -119,8 +112,8 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 			present[keyOf(u)] = true
 		}
 	}
-	if w.gvr == autoscalers {
-		w.c.replaceScalers(objs)
+	if isEvidence(w.gvr) {
+		w.c.replaceEvidence(w.gvr, objs)
 	}
 	for _, obj := range objs {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
@@ -134,61 +127,4 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 	}
 	w.listed()
 	return nil
-}
-
-// recheck compares again what an autoscaler may vouch for, after one came, changed or went.
-func (c *cluster) recheck(namespace string) {
-	if e := c.owner(namespace); e != nil {
-		e.lookAgain()
-	}
-}
-
-// setScaler notes an autoscaler, or that it is gone, and reports whether that changes anything.
-func (c *cluster) setScaler(u *unstructured.Unstructured, there bool) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ns := c.scalers[u.GetNamespace()]
-	was, had := ns[u.GetName()]
-	if !there {
-		delete(ns, u.GetName())
-		return had
-	}
-	if ns == nil {
-		ns = map[string]compare.Autoscaler{}
-		c.scalers[u.GetNamespace()] = ns
-	}
-	ns[u.GetName()] = scalerOf(u)
-	return !had || was != ns[u.GetName()]
-}
-
-// replaceScalers takes the whole list of autoscalers and looks again where it differs from what was known.
-func (c *cluster) replaceScalers(objs []any) {
-	now := map[string]map[string]compare.Autoscaler{}
-	for _, obj := range objs {
-		if u, ok := obj.(*unstructured.Unstructured); ok {
-			if now[u.GetNamespace()] == nil {
-				now[u.GetNamespace()] = map[string]compare.Autoscaler{}
-			}
-			now[u.GetNamespace()][u.GetName()] = scalerOf(u)
-		}
-	}
-	c.mu.Lock()
-	was := c.scalers
-	c.scalers = now
-	changed := slices.DeleteFunc(slices.Collect(maps.Keys(c.namespaces)), func(ns string) bool { return maps.Equal(was[ns], now[ns]) })
-	c.mu.Unlock()
-	for _, ns := range changed {
-		c.recheck(ns)
-	}
-}
-
-func scalerOf(u *unstructured.Unstructured) compare.Autoscaler {
-	kind, _, _ := unstructured.NestedString(u.Object, "spec", "scaleTargetRef", "kind")
-	name, _, _ := unstructured.NestedString(u.Object, "spec", "scaleTargetRef", "name")
-	low, ok, _ := unstructured.NestedInt64(u.Object, "spec", "minReplicas")
-	if !ok {
-		low = 1
-	}
-	high, _, _ := unstructured.NestedInt64(u.Object, "spec", "maxReplicas")
-	return compare.Autoscaler{Name: "HorizontalPodAutoscaler/" + u.GetName(), TargetKind: kind, TargetName: name, Min: low, Max: high}
 }

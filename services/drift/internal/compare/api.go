@@ -29,6 +29,8 @@ const (
 	Residue Kind = "residue"
 	// Unverified is a field that nobody foreign owns and that no baseline or table explains: the object is Unknown.
 	Unverified Kind = "unverified"
+	// Terminating is a declared object that is being deleted. It stands alone: what is going to be gone is compared no more.
+	Terminating Kind = "terminating"
 )
 
 // UnknownManager is the Manager of a finding whose author ownership cannot tell: removals leave no owner.
@@ -56,6 +58,11 @@ type Finding struct {
 	Note string `json:"note,omitempty"`
 	// Rule names the allow rule of a delegated finding; empty for all others.
 	Rule string `json:"rule,omitempty"`
+	// Since is a time before which the change cannot have happened, where Time does not tell: when we last wrote what was removed.
+	Since time.Time `json:"since,omitzero"`
+	// Doubtful says that nobody is known to have written an extra: the server may have made it after the baseline was taken (a webhook
+	// that changed, a default of a newer version), which another baseline tells. See Result.Weigh.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 // Result is all that one comparison found. The lists are sorted by path and nil when empty.
@@ -86,10 +93,26 @@ type Autoscaler struct {
 	Min, Max int64
 }
 
+// VerticalAutoscaler is one entry of an object that is entitled to size the containers of its target.
+type VerticalAutoscaler struct {
+	// Name is for people: "VerticalPodAutoscaler/web".
+	Name string
+	// TargetKind and TargetName are its targetRef; the namespace is the object's own.
+	TargetKind, TargetName string
+	// Container that the entry is about, "*" for all without an entry of their own.
+	Container string
+	// Off says that this container is left alone.
+	Off bool
+	// The inclusive range of what it may ask for, as quantities; empty for no bound.
+	MinCPU, MaxCPU, MinMemory, MaxMemory string
+}
+
 // Evidence is what entitles other controllers to fields of this object. The zero value entitles nobody.
 type Evidence struct {
 	// Autoscalers of the object's namespace; those with another target are ignored.
 	Autoscalers []Autoscaler
+	// Verticals of the object's namespace; those with another target are ignored.
+	Verticals []VerticalAutoscaler
 }
 
 // Input is one comparison. Neither object is modified, and the result shares no memory with them.
@@ -110,12 +133,15 @@ type Input struct {
 	Evidence Evidence
 }
 
+// TypeSource gives the schema of a kind that is not built in, from a cluster's OpenAPI; false for one that it does not know.
+type TypeSource func(schema.GroupVersionKind) (typed.ParseableType, bool)
+
 // Options make a Comparer.
 type Options struct {
 	// MaskKey keys the HMACs that stand for Secret values. It must be secret and stable: baselines hold digests made with
 	// it. At least 16 bytes.
 	MaskKey []byte
-	// TypeFor gives the schema of a kind that is not built in, from the cluster's OpenAPI. Optional. A kind it does not
-	// know is compared with a deduced schema: maps by field, lists as one value.
-	TypeFor func(schema.GroupVersionKind) (typed.ParseableType, bool)
+	// TypeFor gives the schema of a kind that is not built in. Optional. A kind it does not know is compared with a deduced
+	// schema: maps by field, lists as one value.
+	TypeFor TypeSource
 }

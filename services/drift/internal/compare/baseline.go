@@ -85,6 +85,16 @@ func (n *baseNode) grow(key string) *baseNode {
 // finding afterwards. Owners from before server-side apply (kubectl-client-side-apply) count as somebody else. Values of
 // a Secret enter as keyed digests. It fails with errs.Invalid when the two are not of the same kind and version.
 func (c *Comparer) MakeBaseline(desired, applied *unstructured.Unstructured, self string, ourManagers ...string) (Baseline, error) {
+	return c.makeBaseline(desired, applied, false, self, ourManagers)
+}
+
+// MakeDryRunBaseline learns the same from the answer to a dry-run create of desired under another name. What the server
+// allocates anew for each object (addresses, names made of the object's own) is left out.
+func (c *Comparer) MakeDryRunBaseline(desired, answer *unstructured.Unstructured, self string, ourManagers ...string) (Baseline, error) {
+	return c.makeBaseline(desired, answer, true, self, ourManagers)
+}
+
+func (c *Comparer) makeBaseline(desired, applied *unstructured.Unstructured, dryRun bool, self string, ourManagers []string) (Baseline, error) {
 	p, err := c.Prepare(desired, Baseline{})
 	if err != nil {
 		return Baseline{}, err
@@ -93,7 +103,7 @@ func (c *Comparer) MakeBaseline(desired, applied *unstructured.Unstructured, sel
 		return Baseline{}, errs.InvalidField("applied", "is not the server's answer for a %s: pass what the apply returned", p.kind.gvk)
 	}
 	w := c.walker(p, applied)
-	w.self, w.alsoOurs, w.recording = self, ourManagers, true
+	w.self, w.alsoOurs, w.recording, w.dryRun = self, ourManagers, true, dryRun
 	w.root(p.desired, nil)
 	b := Baseline{DesiredHash: p.Hash(), root: &baseNode{}}
 	for _, o := range w.out {
@@ -120,6 +130,9 @@ func (w *walker) recordLeaf(l any, s *defaultNode, t *typ, parent map[string]any
 	own := w.ownership(w.path)
 	if len(own.foreign)+len(own.era) > 0 {
 		w.out = append(w.out, outcome{kind: Extra})
+		return
+	}
+	if w.dryRun && w.isAllocated(render(w.path), own) {
 		return
 	}
 	w.record(l, t)

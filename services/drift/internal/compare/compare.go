@@ -142,6 +142,10 @@ func (c *Comparer) Compare(in Input) Result {
 		r.Unverified = []string{"apiVersion"}
 		return r
 	}
+	if r.Terminating {
+		r.Findings = []Finding{terminating(in.Live)}
+		return r
+	}
 	w := c.walker(p, in.Live)
 	w.self, w.alsoOurs, w.evidence = in.Self, in.OurManagers, in.Evidence
 	w.root(p.desired, p.baseline.root)
@@ -157,6 +161,7 @@ func (c *Comparer) Compare(in Input) Result {
 			r.Findings = append(r.Findings, o.finding())
 		}
 	}
+	w.since(r.Findings)
 	for _, list := range [][]Finding{r.Findings, r.Delegated, r.Residue} {
 		slices.SortFunc(list, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Kind, b.Kind)) })
 	}
@@ -167,6 +172,7 @@ func (c *Comparer) Compare(in Input) Result {
 // finding gives the public form of an outcome, with how its author is known.
 func (o outcome) finding() Finding {
 	f := Finding{Kind: o.kind, Path: o.path, Pointer: o.pointer, Before: o.before, After: o.after, Manager: UnknownManager, Rule: o.rule, Note: o.note}
+	f.Doubtful = o.kind == Extra && o.rule == "" && (o.author == nil || o.author.era)
 	if o.author != nil {
 		f.Manager, f.Operation, f.Time = o.author.manager, o.author.op(), o.author.at
 	}

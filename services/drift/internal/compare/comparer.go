@@ -20,7 +20,8 @@ const minMaskKey = 16
 type Comparer struct {
 	opts     Options
 	builtins managedfields.TypeConverter
-	kinds    sync.Map // schema.GroupVersionKind -> *kind
+	kinds    sync.Map  // schema.GroupVersionKind -> *kind
+	shared   *Comparer // has the built-in kinds, see For; nil for itself
 }
 
 // kind is what one GroupVersionKind needs for the walk.
@@ -39,6 +40,12 @@ func New(opts Options) (*Comparer, error) {
 	return &Comparer{opts: opts, builtins: applyconfigurations.NewTypeConverter(scheme.Scheme)}, nil
 }
 
+// For gives a comparer for another cluster: with the same key and built-in kinds, and with custom kinds of its own, because the
+// same kind may have another schema in each cluster.
+func (c *Comparer) For(types TypeSource) *Comparer {
+	return &Comparer{opts: Options{MaskKey: c.opts.MaskKey, TypeFor: types}, builtins: c.builtins, shared: c}
+}
+
 // Forget drops what was learnt about a kind, so that the next comparison asks Options.TypeFor again. Call it when a custom
 // resource definition changes. Prepared objects of that kind keep the old schema and must be prepared again.
 func (c *Comparer) Forget(gvk schema.GroupVersionKind) { c.kinds.Delete(gvk) }
@@ -48,7 +55,13 @@ func (c *Comparer) kindOf(gvk schema.GroupVersionKind) *kind {
 	if k, ok := c.kinds.Load(gvk); ok {
 		return k.(*kind)
 	}
-	k, _ := c.kinds.LoadOrStore(gvk, c.compileKind(gvk))
+	made := (*kind)(nil)
+	if c.shared != nil && scheme.Scheme.Recognizes(gvk) {
+		made = c.shared.kindOf(gvk)
+	} else {
+		made = c.compileKind(gvk)
+	}
+	k, _ := c.kinds.LoadOrStore(gvk, made)
 	return k.(*kind)
 }
 

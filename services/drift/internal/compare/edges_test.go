@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/google/go-cmp/cmp"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 )
@@ -413,5 +415,87 @@ func TestTheHashOfADeclarationIgnoresWhatIsNotDeclared(t *testing.T) {
 	}
 	if prepare(strings.ReplaceAll(configMapYAML, "info", "debug")) == base {
 		t.Error("another value has the same hash")
+	}
+}
+
+func TestWhatAnotherBaselineExplainsIsTheServersOwnWork(t *testing.T) {
+	desired := object(t, deploymentYAML)
+	c := applied(t, desired)
+	old := baseline(t, desired, deploymentLive(c))
+	c.update("kubectl-edit", func(o map[string]any) { put(o, "x", "metadata", "labels", "team") })
+	live := deploymentLive(c)
+	put(live.Object, "injected", "spec", "template", "spec", "priorityClassName") // by a webhook that came later
+	put(live.Object, "stranger", "spec", "template", "spec", "schedulerName")     // by nobody knows whom
+	answer := deploymentLive(applied(t, desired))                                 // to a dry run, through that webhook
+	put(answer.Object, "injected", "spec", "template", "spec", "priorityClassName")
+	first := comparer().Compare(compare.Input{Desired: desired, Live: live, Baseline: old, Self: self})
+	if !first.Doubtful() {
+		t.Fatalf("findings %v are not doubtful", paths(first.Findings))
+	}
+	now, err := comparer().MakeDryRunBaseline(desired, answer, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := first.Weigh(comparer().Compare(compare.Input{Desired: desired, Live: live, Baseline: now, Self: self}))
+	if diff := cmp.Diff([]string{"extra metadata.labels[team]", "extra spec.template.spec.schedulerName"}, paths(got.Findings)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"extra metadata.labels[team]"}, paths(first.WithoutDoubt().Findings)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestADryRunsBaselineHoldsNothingThatTheServerAllocatesAnew(t *testing.T) {
+	desired := object(t, serviceYAML)
+	live := serviceLive(applied(t, desired))
+	answer := live.DeepCopy()
+	put(answer.Object, "10.96.0.99", "spec", "clusterIP")
+	put(answer.Object, []any{"10.96.0.99"}, "spec", "clusterIPs")
+	b, err := comparer().MakeDryRunBaseline(desired, answer, self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := comparer().Compare(compare.Input{Desired: desired, Live: live, Baseline: b, Self: self}); !got.Clean() {
+		t.Errorf("findings %v, unverified %v", paths(got.Findings), got.Unverified)
+	}
+}
+
+func TestTheRulesOfAnAggregatedRoleAreTheClusters(t *testing.T) {
+	const role = `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: a}, %s rules: [%s]}`
+	const aggregation = `aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]},`
+	collected := []any{map[string]any{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"get"}}}
+	tests := []struct {
+		name, object, manager string
+		delegated             bool
+	}{
+		{"collected by the control plane", replace(strings.Replace(role, "%s", aggregation, 1), ""), "clusterrole-aggregation-controller", true},
+		{"written by a person", replace(strings.Replace(role, "%s", aggregation, 1), ""), "kubectl-edit", false},
+		{"of a role that does not aggregate", replace(strings.Replace(role, "%s", "", 1), ""), "clusterrole-aggregation-controller", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			desired := object(t, tt.object)
+			c := applied(t, desired)
+			c.update(tt.manager, func(o map[string]any) { o["rules"] = collected })
+			got := comparer().Compare(compare.Input{Desired: desired, Live: c.live(), Self: self})
+			if (len(got.Delegated) == 1) != tt.delegated || (len(got.Findings) == 1) == tt.delegated {
+				t.Errorf("findings %v, delegated %v", paths(got.Findings), paths(got.Delegated))
+			}
+		})
+	}
+}
+
+func TestAnObjectThatIsBeingDeletedIsOneFinding(t *testing.T) {
+	desired := object(t, configMapYAML)
+	live := applied(t, desired).live()
+	live.SetDeletionTimestamp(&metav1.Time{Time: time.Date(2026, 1, 2, 3, 4, 35, 0, time.UTC)})
+	live.SetDeletionGracePeriodSeconds(new(int64(30)))
+	live.SetFinalizers([]string{"foregroundDeletion"})
+	got := comparer().Compare(compare.Input{Desired: desired, Live: live, Self: self})
+	if diff := cmp.Diff([]string{"terminating "}, paths(got.Findings)); diff != "" || !got.Terminating {
+		t.Errorf("terminating %v: %s", got.Terminating, diff)
+	}
+	if at := got.Findings[0].Time; !at.Equal(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) {
+		t.Errorf("deleted at %s, want when the grace period began", at)
 	}
 }

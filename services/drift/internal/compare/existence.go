@@ -2,6 +2,8 @@ package compare
 
 import (
 	"slices"
+	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -41,6 +43,21 @@ func Undeclared(live *unstructured.Unstructured, ours bool) (f Finding, ok bool)
 		f.Manager, f.Operation, f.Time = last.manager, last.op(), last.at
 	}
 	return f, true
+}
+
+// terminating is the finding of a declared object that somebody deletes.
+func terminating(live *unstructured.Unstructured) Finding {
+	f := Finding{Kind: Terminating, Manager: UnknownManager, Note: "a deletion leaves no owner"}
+	if at := live.GetDeletionTimestamp(); at != nil {
+		f.Time = at.UTC()
+		if grace := live.GetDeletionGracePeriodSeconds(); grace != nil {
+			f.Time = f.Time.Add(-time.Duration(*grace) * time.Second) // the timestamp is when its time is up
+		}
+	}
+	if left := live.GetFinalizers(); len(left) > 0 {
+		f.Note += "; it waits for " + strings.Join(left, ", ")
+	}
+	return f
 }
 
 // isSystem says that an object follows from another one or from the namespace itself.

@@ -16,6 +16,9 @@ func (e Evidence) Hash() uint64 {
 	for _, a := range e.Autoscalers {
 		sum += maphash.Comparable(gateSeed, a)
 	}
+	for _, v := range e.Verticals {
+		sum += maphash.Comparable(gateSeed, v)
+	}
 	return mix(sum)
 }
 

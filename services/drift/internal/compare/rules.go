@@ -10,6 +10,8 @@ import (
 // The names of the allow rules, as Finding.Rule has them.
 const (
 	ruleReplicas   = "autoscaler"
+	ruleResources  = "vertical-autoscaler"
+	ruleAggregated = "aggregated-role"
 	ruleCABundle   = "ca-injector"
 	ruleAllocated  = "server-allocated"
 	ruleController = "controller-annotation"
@@ -80,6 +82,10 @@ func (w *walker) allowed(l any, own ownership) (rule, note string) {
 		return w.scaled(l, own)
 	case last.name == "caBundle":
 		return w.injected(own)
+	case w.isAggregated() && own.onlyForeign(aggregators):
+		return ruleAggregated, "the cluster collects the rules that the aggregationRule selects"
+	case last.kind == keyStep && (last.name == "cpu" || last.name == "memory"):
+		return w.sized(l, last.name, own)
 	case w.isAllocated(path, own) && !slices.ContainsFunc(own.ours, (*owner).applied):
 		return ruleAllocated, "the API server or its controllers set it"
 	case strings.HasPrefix(path, "metadata.finalizers[="):
@@ -89,6 +95,8 @@ func (w *walker) allowed(l any, own ownership) (rule, note string) {
 			if who == nil || len(own.foreign) > 0 && onlyFrom(own.foreign, who) {
 				return ruleController, "its controller keeps it"
 			}
+		} else if w.path[1].name == "annotations" && strings.Contains(last.name, "/") && w.writeStatus(own.foreign) {
+			return ruleController, "its manager also writes the status"
 		}
 		if len(own.foreign)+len(own.era) == 0 && len(own.ours) > 0 && slices.ContainsFunc(engineMarks, func(p string) bool { return strings.HasPrefix(last.name, p) }) {
 			return ruleEngine, "the sync engine marks its objects"
@@ -101,7 +109,7 @@ func (w *walker) allowed(l any, own ownership) (rule, note string) {
 // the value in its range. A person's "kubectl scale" without an autoscaler is drift.
 func (w *walker) scaled(l any, own ownership) (rule, note string) {
 	n, ok := number(l)
-	if !ok || len(own.foreign) == 0 || slices.ContainsFunc(own.foreign, func(o *owner) bool { return o.subresource != "scale" }) {
+	if !ok || len(own.foreign) == 0 && !own.nobody() || slices.ContainsFunc(own.foreign, func(o *owner) bool { return o.subresource != "scale" }) {
 		return "", ""
 	}
 	for _, a := range w.evidence.Autoscalers {
@@ -110,6 +118,67 @@ func (w *walker) scaled(l any, own ownership) (rule, note string) {
 		}
 	}
 	return "", ""
+}
+
+// nobody says that the place has no owner. So it is with replicas that were once scaled to none: a Scale of zero has no field for
+// them, and the API server forgets who scales from then on.
+func (o ownership) nobody() bool { return len(o.foreign)+len(o.era)+len(o.ours) == 0 }
+
+// aggregators write the rules of a ClusterRole that has an aggregationRule.
+var aggregators = []string{"clusterrole-aggregation-controller", "kube-controller-manager"}
+
+// isAggregated says that the walk stands at the rules of a ClusterRole that the control plane fills in.
+func (w *walker) isAggregated() bool {
+	rule, _ := w.live["aggregationRule"].(map[string]any)
+	return len(rule) > 0 && w.path[0].name == "rules" && w.kind.gvk.Kind == "ClusterRole" && w.kind.gvk.Group == "rbac.authorization.k8s.io"
+}
+
+// verticalManagers are the programs of the vertical pod autoscaler.
+var verticalManagers = []string{"vpa-updater", "vpa-admission-controller", "updater", "admission-controller"}
+
+// sized allows what a container asks for, when a program of the vertical pod autoscaler wrote it, one of those targets this
+// object, does not leave the container alone, and the value is in its range. Upstream's changes pods and never what made them, so
+// on a Deployment somebody else's change is drift also where there is one.
+func (w *walker) sized(l any, what string, own ownership) (rule, note string) {
+	container := w.containerHere()
+	if container == "" || !own.onlyForeign(verticalManagers) {
+		return "", ""
+	}
+	best := (*VerticalAutoscaler)(nil)
+	for i := range w.evidence.Verticals {
+		v := &w.evidence.Verticals[i]
+		if v.TargetKind != w.kind.gvk.Kind || v.TargetName != w.name || v.Container != "*" && v.Container != container {
+			continue
+		}
+		if best == nil || best.Container == "*" {
+			best = v
+		}
+	}
+	if best == nil || best.Off {
+		return "", ""
+	}
+	low, high := best.MinCPU, best.MaxCPU
+	if what == "memory" {
+		low, high = best.MinMemory, best.MaxMemory
+	}
+	if !quantityWithin(l, low, high) {
+		return "", ""
+	}
+	return ruleResources, best.Name + " sizes container " + container
+}
+
+// containerHere gives the container in whose resources the walk stands; empty when it stands elsewhere.
+func (w *walker) containerHere() string {
+	if len(w.path) < 5 || w.path[len(w.path)-3].name != "resources" {
+		return ""
+	}
+	item := w.path[len(w.path)-4]
+	m, ok := item.item.(map[string]any)
+	if !ok || item.kind != itemStep {
+		return ""
+	}
+	name, _ := m["name"].(string)
+	return name
 }
 
 func (w *walker) injected(own ownership) (rule, note string) {
@@ -125,15 +194,22 @@ func (w *walker) injected(own ownership) (rule, note string) {
 // finalizer allows a finalizer of a controller: somebody who also writes this object's status, which people do not.
 func (w *walker) finalizer(last step, own ownership) (rule, note string) {
 	name, _ := last.item.(string)
-	if !strings.Contains(name, "/") || len(own.foreign) == 0 {
+	if !strings.Contains(name, "/") || !w.writeStatus(own.foreign) {
 		return "", ""
 	}
-	for _, f := range own.foreign {
-		if !slices.ContainsFunc(w.owners, func(o owner) bool { return o.subresource == "status" && o.manager == f.manager }) {
-			return "", ""
-		}
-	}
 	return ruleFinalizer, "its manager also writes the status"
+}
+
+// writeStatus says that all of these owners also write the status of this object, as its controller does and people do not.
+func (w *walker) writeStatus(owners []*owner) bool {
+	return len(owners) > 0 && !slices.ContainsFunc(owners, func(f *owner) bool {
+		return !slices.ContainsFunc(w.owners, func(o owner) bool { return o.subresource == "status" && o.manager == f.manager })
+	})
+}
+
+// onlyForeign says that somebody foreign owns the place and all of them are among the named.
+func (o ownership) onlyForeign(names []string) bool {
+	return len(o.foreign) > 0 && onlyFrom(o.foreign, names)
 }
 
 func (w *walker) isAllocated(path string, own ownership) bool {

@@ -98,6 +98,28 @@ func sameText(x, y string, c class) bool {
 	return false
 }
 
+// quantityWithin says whether a value is a quantity in an inclusive range; an empty bound is none, one that is no quantity
+// lets nothing through.
+func quantityWithin(v any, low, high string) bool {
+	q, err := resource.ParseQuantity(spelled(v))
+	if err != nil {
+		return false
+	}
+	for _, bound := range []struct {
+		text string
+		sign int
+	}{{low, -1}, {high, 1}} {
+		if bound.text == "" {
+			continue
+		}
+		b, err := resource.ParseQuantity(bound.text)
+		if err != nil || q.Cmp(b) == bound.sign {
+			return false
+		}
+	}
+	return true
+}
+
 // number widens every numeric type that decoders produce.
 func number(v any) (float64, bool) {
 	switch v := v.(type) {

@@ -62,6 +62,10 @@ var unknownType = func() *typ {
 // embeddedType serves places that hold any object as one value (a RawExtension).
 var embeddedType = &typ{deduced: true, atomicMap: true, elem: unknownType}
 
+// anyType serves places of custom resources whose definition gives no type: what is x-kubernetes-int-or-string, such as quantities
+// and ports, looks like this in OpenAPI. A scalar there may be spelled as a number or as a text; what lies deeper is unknown.
+var anyType = &typ{deduced: true, class: quantity, elem: unknownType}
+
 // child gives the type of a map's key.
 func (t *typ) child(key string) *typ {
 	if c, ok := t.fields[key]; ok {
@@ -112,6 +116,9 @@ func (c *compiler) compile(ref schema.TypeRef, goType reflect.Type) *typ {
 	atom, ok := c.schema.Resolve(ref)
 	if ok && atom.Map != nil && atom.List != nil && atom.Map.ElementRelationship == schema.Atomic {
 		return embeddedType
+	}
+	if ok && atom.Map != nil && atom.List != nil && ref.NamedType == nil && goType == nil {
+		return anyType
 	}
 	if !ok || (atom.Map != nil && atom.List != nil) || (atom.Map == nil && atom.List == nil && atom.Scalar == nil) {
 		return unknownType

@@ -31,6 +31,8 @@ type walker struct {
 	hasBaseline bool
 	// recording makes a baseline: extras that are nobody's or ours alone are collected instead of judged.
 	recording bool
+	// dryRun says that the baseline is made of an object of another name.
+	dryRun bool
 
 	path       []step
 	out        []outcome
