@@ -78,6 +78,8 @@ type Service struct {
 	envs     map[string]*environment                // by resource name
 	policies map[string]*eventsv1.EnvironmentPolicy // by environment, also of such as are not known yet
 	clusters map[string]*cluster                    // by target name
+	// policiesKnown is closed when the policies that were there at the start have been read.
+	policiesKnown chan struct{}
 }
 
 // New makes the service; it starts nothing.
@@ -92,6 +94,7 @@ func New(cfg Config) (*Service, error) {
 	return &Service{
 		cfg: cfg, comparer: c, out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
 		envs: map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
+		policiesKnown: make(chan struct{}),
 	}, nil
 }
 
@@ -132,6 +135,10 @@ func (s *Service) Run(ctx context.Context) error {
 			s.cfg.Log.Error("policies are not followed any more", "error", err)
 		}
 	})
+	select { // else an environment that is not to heal itself any more could do so once
+	case <-s.policiesKnown:
+	case <-ctx.Done():
+	}
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow desired states: %w", err)
@@ -161,7 +168,7 @@ func (s *Service) want(d *eventsv1.DesiredState) {
 	e := s.envs[d.GetEnvironment()]
 	if e == nil {
 		e = newEnvironment(s, d.GetEnvironment())
-		e.given = s.policies[d.GetEnvironment()]
+		e.treatAs(s.policies[d.GetEnvironment()])
 		s.envs[d.GetEnvironment()] = e
 		s.wg.Go(func() { e.run(s.ctx) })
 	}
