@@ -93,6 +93,8 @@ type Service struct {
 	clusters map[string]*cluster                    // by target name
 	known    map[string]*eventsv1.DesiredState      // the last one of each environment, by resource name
 	targets  targets
+	// policiesKnown is closed when the policies that were there at the start have been read.
+	policiesKnown chan struct{}
 }
 
 // New makes the service; it starts nothing.
@@ -111,8 +113,9 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), audit: newAuditFeeds(cfg.Audit), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
 		access: &access{dir: cfg.CredentialsDir, secrets: cfg.Secrets, connect: cfg.Connect},
 		envs:   map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
-		known:   map[string]*eventsv1.DesiredState{},
-		targets: targets{refs: map[string]*eventsv1.TargetRef{}, told: map[string]bool{}},
+		known:         map[string]*eventsv1.DesiredState{},
+		targets:       targets{refs: map[string]*eventsv1.TargetRef{}, told: map[string]bool{}},
+		policiesKnown: make(chan struct{}),
 	}, nil
 }
 
@@ -169,6 +172,10 @@ func (s *Service) Run(ctx context.Context) error {
 	for target, file := range s.audit.files {
 		s.wg.Go(func() { s.followAudit(ctx, target, file) })
 	}
+	select { // else an environment that is not to heal itself any more could do so once
+	case <-s.policiesKnown:
+	case <-ctx.Done():
+	}
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow desired states: %w", err)
@@ -200,7 +207,7 @@ func (s *Service) want(d *eventsv1.DesiredState) {
 	e := s.envs[d.GetEnvironment()]
 	if e == nil {
 		e = newEnvironment(s, d.GetEnvironment())
-		e.given = s.policies[d.GetEnvironment()]
+		e.treatAs(s.policies[d.GetEnvironment()])
 		s.envs[d.GetEnvironment()] = e
 		s.wg.Go(func() { e.run(s.ctx) })
 	}

@@ -69,6 +69,9 @@ type environment struct {
 	gone     bool   // removed from the cluster; nothing is told any more
 	sweepDue bool   // all objects are to be looked at again
 	contests map[string]*contest
+	quiet    quiet
+	decided  decider                     // who has findings put back, while that is being done
+	recalled map[string]*driftv1.Finding // what was told of findings before this process, see recall
 	explain  schedule
 	claims   claimWork
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
@@ -294,6 +297,7 @@ func (e *environment) end() {
 		e.see(k, s, resolutionOf(what))
 	}
 	clear(e.late)
+	e.decided = decider{}
 	e.mu.Unlock()
 	e.tell()
 }

@@ -173,6 +173,10 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	f := e.finding(k, u, compare.Finding{Kind: compare.Orphaned, Manager: compare.UnknownManager,
 		Note: "applied by Towpath, but no longer in Git"})
 	e.attribute(f, nil, s.gvr, 0, u.GetCreationTimestamp().Time)
+	if e.hushes(k, f, s.gvr) {
+		return false
+	}
+	e.resume(f)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true
@@ -181,6 +185,9 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 // untrackedGone ends an orphan. It needs the mutex.
 func (e *environment) untrackedGone(k objectKey, resolution string) bool {
 	f := e.orphans[k].finding
+	if e.quiet.byObject[k].orphan {
+		delete(e.quiet.byObject, k)
+	}
 	if f == nil {
 		return false
 	}

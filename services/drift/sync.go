@@ -42,6 +42,7 @@ func (e *environment) sync(ctx context.Context, want *eventsv1.DesiredState, for
 	if err != nil {
 		return err
 	}
+	e.recall(ctx)
 	switch {
 	case force, !inv.at(want) && e.automatic():
 		return e.deploy(ctx, c, want, inv, started)
@@ -210,6 +211,7 @@ func (e *environment) finish(want *eventsv1.DesiredState, started time.Time, n c
 	now := e.svc.cfg.Now()
 	e.mu.Lock()
 	e.synced, e.syncTime, e.failed = want, now, nil
+	e.tellLost(n)
 	e.mu.Unlock()
 	e.log.Info("synced", "generation", want.GetGeneration(), "commit", want.GetCommit(), "created", n.created,
 		"changed", n.changed, "pruned", n.pruned, "ms", now.Sub(started).Milliseconds())
