@@ -148,7 +148,7 @@ func (p *process) newDrift(ctx context.Context) error {
 	}
 	s, err := drift.New(drift.Config{
 		Bus: bus, Committer: committerv1.NewCommitterServiceClient(p.conns[Committer]),
-		Connect: p.connect, MaskKey: []byte(key), Log: p.Log,
+		Connect: p.connect, MaskKey: []byte(key), Log: p.Log, PublicURL: p.PublicURL,
 	})
 	if err != nil {
 		return err

@@ -63,6 +63,7 @@ type cluster struct {
 	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
 	epoch    context.Context
 	endEpoch context.CancelFunc
+	engines  engineWatches
 }
 
 func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service) (*cluster, error) {
@@ -202,6 +203,7 @@ func namespaceTaken(namespace, owner, asks string) error {
 func (c *cluster) release(e *environment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.followEngine(e, nil)
 	for ns, x := range c.namespaces {
 		if x == e {
 			delete(c.namespaces, ns)

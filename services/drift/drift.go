@@ -55,6 +55,8 @@ type Config struct {
 	Committer trees
 	// Connect gives access to a target's cluster.
 	Connect func(*eventsv1.TargetRef) (*rest.Config, error)
+	// PublicURL is where towpathd is reached, for engines that read the repositories that it keeps; empty when nobody said.
+	PublicURL string
 	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
 	MaskKey []byte
 	// Log gets what happens.

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -70,6 +71,7 @@ type environment struct {
 	contests map[string]*contest
 	explain  schedule
 	claims   claimWork
+	engine   engineState
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -180,6 +182,9 @@ func (e *environment) run(ctx context.Context) {
 }
 
 func (e *environment) backoff(err error) time.Duration {
+	if errors.Is(err, errUnderWay) {
+		return engineLook
+	}
 	if !passes(err) {
 		return refusedRetry
 	}
@@ -202,7 +207,7 @@ func passes(err error) bool {
 func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 	e.mu.Lock()
 	want, synced := e.desired, e.synced
-	again := e.failed != nil && e.policy().automatic
+	again := e.failed != nil && e.policy().automatic || e.engineDue()
 	e.mu.Unlock()
 	switch {
 	case want == nil:
@@ -223,6 +228,10 @@ func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 func (e *environment) note(ctx context.Context, d *eventsv1.DesiredState, err error) {
 	if err != nil && ctx.Err() != nil {
 		return // we are being stopped; that is nobody's failure
+	}
+	if errors.Is(err, errUnderWay) {
+		e.noteUnderWay(d)
+		return
 	}
 	e.mu.Lock()
 	e.failed = err

@@ -90,7 +90,7 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 		was := t.exists || t.health != driftv1.Health_HEALTH_DEGRADED
 		t.exists, t.specHash = false, 0
 		t.health, t.message, t.why = driftv1.Health_HEALTH_DEGRADED, "is missing", ""
-		r := e.svc.comparer.Compare(compare.Input{Prepared: t.prepared, Self: FieldManager})
+		r := e.svc.comparer.Compare(compare.Input{Prepared: t.prepared, Self: e.self()})
 		return e.settleFindings(t, r, resolution) || was
 	}
 	changed := !t.exists
@@ -112,7 +112,7 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 // compare compares a live object with what it should be.
 func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.Result {
 	r := e.svc.comparer.Compare(compare.Input{
-		Prepared: t.prepared, Live: u, Self: FieldManager, OurManagers: []string{generateManager},
+		Prepared: t.prepared, Live: u, Self: e.self(), OurManagers: []string{generateManager},
 		Evidence: e.cluster.evidence(u.GetNamespace()),
 	})
 	return withoutGenerated(t.declared(), r)
@@ -133,7 +133,7 @@ func parseVersion(s string) uint64 {
 // environment and no controller owns it. What holds data is kept on purpose and is none. It needs the mutex.
 func (e *environment) untracked(k objectKey, s sighting, resolution string) bool {
 	u := s.object
-	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && appliedByUs(u) && !keeps(u)
+	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && e.madeIt(u) && !keeps(u)
 	switch {
 	case !ours:
 		return e.untrackedGone(k, resolution)

@@ -75,7 +75,7 @@ func (s *Service) treat(p *eventsv1.EnvironmentPolicy) {
 		return
 	}
 	e.mu.Lock()
-	e.given = p
+	e.given, e.engine.due = p, true
 	e.mu.Unlock()
 	poke(e.wake)
 	e.lookAgain()

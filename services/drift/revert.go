@@ -31,6 +31,9 @@ func (e *environment) revert(ctx context.Context, names []string) ([]*driftv1.Fi
 	if err != nil || len(chosen) == 0 {
 		return nil, err
 	}
+	if err := e.refuseInFlight(); err != nil {
+		return nil, err
+	}
 	e.begin(busyRevert)
 	defer e.end()
 	var done []*driftv1.Finding
@@ -161,6 +164,9 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 		if len(compare.NeedsApply(wanted)) == 0 {
 			return live, nil
 		}
+	}
+	if e.engineInUse() {
+		return e.putRightByEngine(ctx, c, t, fields, remade)
 	}
 	live, err := r.Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {

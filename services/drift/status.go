@@ -61,6 +61,7 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 		return cmp.Or(strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
 	st.Sync, st.Health, st.Message = e.summary()
+	st.Engine, st.EngineObject = e.engineShown()
 	return st
 }
 
@@ -130,7 +131,7 @@ func (e *environment) overall() (driftv1.Health, string) {
 		}
 	}
 	if worst == driftv1.Health_HEALTH_HEALTHY {
-		return worst, ""
+		return e.engineHealth()
 	}
 	var texts []string
 	for _, t := range e.objects {
