@@ -101,6 +101,8 @@ type engineState struct {
 	degraded, doing string
 	// trees are what stands at the environment's places in commits that were asked for.
 	trees map[string]string
+	// passed is the generation that was told as synced because a later one was.
+	passed int64
 	// pruned is the generation for which the engine was asked to remove what Git no longer has.
 	pruned int64
 	// written are the server's answers to what we wrote last, by object: what it made of ours beyond what we said.

@@ -196,6 +196,12 @@ func (e *environment) drive(
 	if there {
 		return e.arrive(ctx, c, eng, want, inv, p, rep)
 	}
+	if passed, err := e.passedBy(ctx, want, rep.revisions); err != nil || passed {
+		if err == nil {
+			err = errUnderWay // the later one is
+		}
+		return err
+	}
 	if rep.failed != "" && !rep.running {
 		about, err := e.arrived(ctx, want, rep.attempted)
 		if err != nil {
@@ -495,7 +501,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// arrived reports whether commits hold what the deployment wants at all of its places, or something later.
+// arrived reports whether commits hold what the deployment wants at all of its places.
 func (e *environment) arrived(ctx context.Context, want *eventsv1.DesiredState, revisions []string) (bool, error) {
 	places, err := e.svc.enginePlaces(want)
 	if err != nil || len(revisions) != len(places) || len(places) == 0 {
@@ -503,16 +509,33 @@ func (e *environment) arrived(ctx context.Context, want *eventsv1.DesiredState, 
 	}
 	for i, p := range places {
 		tree, err := e.treeAt(ctx, p.repository, revisions[i], p.path)
-		if err != nil {
+		if err != nil || tree != p.tree {
 			return false, err
 		}
-		if tree == p.tree {
-			continue
-		}
+	}
+	return true, nil
+}
+
+// passedBy ends a deployment that a later one has overtaken in the engine: it went through the cluster, or was left out on the way, and
+// what is there now is the later one's, whose desired state is to come. It is told once.
+func (e *environment) passedBy(ctx context.Context, want *eventsv1.DesiredState, revisions []string) (bool, error) {
+	places, err := e.svc.enginePlaces(want)
+	if err != nil || len(revisions) != len(places) || len(places) == 0 {
+		return false, err
+	}
+	for i, p := range places {
 		later, err := e.overtaken(ctx, want, p, revisions[i])
 		if err != nil || !later {
 			return false, err
 		}
+	}
+	e.mu.Lock()
+	since, told := e.engine.since, e.engine.passed == want.GetGeneration()
+	e.engine.passed = want.GetGeneration()
+	e.mu.Unlock()
+	if !told {
+		e.log.Info("the engine has synced a later deployment", "generation", want.GetGeneration())
+		e.announceSynced(want, since, e.svc.cfg.Now(), counts{})
 	}
 	return true, nil
 }
