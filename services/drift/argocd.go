@@ -165,6 +165,11 @@ func argoRetry(r *driftv1.SyncRetry) map[string]any {
 // ask is part of engine.
 func (a *argoCD) ask(ctx context.Context, what engineRequest) (string, error) {
 	r := a.c.dyn.Resource(a.apps).Namespace(a.namespace)
+	for _, k := range what.release {
+		if err := a.release(ctx, k); err != nil {
+			return "", err
+		}
+	}
 	if !what.apply {
 		err := annotate(ctx, a.c, a.apps, a.namespace, a.name, map[string]any{argoRefresh: "normal"})
 		if err != nil && !apierrors.IsNotFound(err) {
@@ -223,7 +228,8 @@ func (a *argoCD) look(ctx context.Context) (engineReport, error) {
 }
 
 // remove is part of engine. The finalizer that has Argo CD remove what it applied is set here and nowhere else: whoever deletes an
-// Application by hand loses nothing.
+// Application by hand loses nothing. It is not set either where something is to be kept: Argo CD decides by its own, slightly older
+// view of the cluster, and data is not left to that.
 func (a *argoCD) remove(ctx context.Context, keep []objectKey) ([]string, error) {
 	r := a.c.dyn.Resource(a.apps).Namespace(a.namespace)
 	app, err := r.Get(ctx, a.name, metav1.GetOptions{})
@@ -239,13 +245,18 @@ func (a *argoCD) remove(ctx context.Context, keep []objectKey) ([]string, error)
 	if app.GetDeletionTimestamp() != nil {
 		return []string{whyThere(app)}, nil
 	}
-	for _, k := range keep {
-		if err := a.release(ctx, k); err != nil {
-			return nil, err
-		}
+	var applied []objectKey
+	for _, m := range argoResources(app.Object, "status", "resources") {
+		applied = append(applied, objectKey{group: text(m, "group"), kind: text(m, "kind"), namespace: text(m, "namespace"), name: text(m, "name")})
+	}
+	_, more, err := a.e.expendable(ctx, a.c, applied)
+	if err != nil {
+		return nil, err
 	}
 	next := app.DeepCopy()
-	next.SetFinalizers([]string{argoFinalizer})
+	if next.SetFinalizers(nil); len(keep)+len(more) == 0 {
+		next.SetFinalizers([]string{argoFinalizer})
+	}
 	unstructured.RemoveNestedField(next.Object, "spec", "syncPolicy", "automated")
 	if next, err = r.Update(ctx, next, metav1.UpdateOptions{FieldManager: engineManager}); err != nil {
 		return nil, clusterError(err, "prepare the removal of "+a.info().object)

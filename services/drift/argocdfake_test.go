@@ -2,12 +2,14 @@ package drift_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 const trackingID = "argocd.argoproj.io/tracking-id"
@@ -53,9 +55,24 @@ func (f *fakeArgo) start() (stop func()) {
 	})
 }
 
-// put writes an Application, which Argo CD's has without a status subresource.
-func (f *fakeArgo) put(ctx context.Context, app *unstructured.Unstructured) error {
-	_, err := f.objects.Resource(argoApps).Namespace(f.ns).Update(ctx, app, metav1.UpdateOptions{FieldManager: "argocd-application-controller"})
+// put writes an Application as Argo CD does: by patches of what it knows, and without a status subresource.
+func (f *fakeArgo) put(ctx context.Context, app *unstructured.Unstructured, operated bool) error {
+	status, _ := app.Object["status"].(map[string]any)
+	if status != nil && status["conditions"] == nil {
+		status["conditions"] = nil
+	}
+	change := map[string]any{
+		"metadata": map[string]any{"annotations": map[string]any{"argocd.argoproj.io/refresh": nil}, "finalizers": app.GetFinalizers()},
+		"status":   status,
+	}
+	if operated {
+		change["operation"] = nil
+	}
+	patch, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	_, err = f.objects.Resource(argoApps).Namespace(f.ns).Patch(ctx, app.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "argocd-application-controller"})
 	return err
 }
 
@@ -72,7 +89,7 @@ func (f *fakeArgo) reconcile(ctx context.Context, app *unstructured.Unstructured
 			}
 		}
 		app.SetFinalizers(nil)
-		return f.put(ctx, app)
+		return f.put(ctx, app, false)
 	}
 	before := app.DeepCopy()
 	annotations := app.GetAnnotations()
@@ -116,7 +133,7 @@ func (f *fakeArgo) putIfChanged(ctx context.Context, before, app *unstructured.U
 	if sameJSON(before.Object, app.Object) {
 		return nil
 	}
-	return f.put(ctx, app)
+	return f.put(ctx, app, before.Object["operation"] != nil && app.Object["operation"] == nil)
 }
 
 // compare writes what is in sync into the status.

@@ -32,8 +32,8 @@ type engine interface {
 	look(ctx context.Context) (engineReport, error)
 	// ask has it look at Git, or apply, and gives a token by which the report tells that it has done so; "" where it tells nothing.
 	ask(ctx context.Context, what engineRequest) (token string, err error)
-	// remove takes its objects away, and with them what it applied but the objects to keep. It gives what is still there and may be
-	// called again until that is nothing.
+	// remove takes its objects away, and with them what it applied, unless there is something to keep: then it leaves all of it, and
+	// Towpath removes the rest. It gives what is still there and may be called again until that is nothing.
 	remove(ctx context.Context, keep []objectKey) (left []string, err error)
 }
 
@@ -59,8 +59,10 @@ type engineObject struct {
 type engineRequest struct {
 	// apply what Git says, else only look at it. Where syncs are automatic, looking leads to applying.
 	apply bool
-	// prune removes objects, which are then named; nothing else is done.
-	prune bool
+	// prune removes objects, which are then named; nothing else is done. release names objects that it applied and that are kept: they
+	// are no longer its own.
+	prune   bool
+	release []objectKey
 	// objects are the only ones to be applied or removed; all when empty.
 	objects []objectKey
 }

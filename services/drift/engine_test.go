@@ -151,8 +151,29 @@ func dynamicClient(t testing.TB) dynamic.Interface {
 func (e *engineEnv) ship(manifests string) {
 	e.t.Helper()
 	e.generation++
+	if e.engine == "flux" && manifests != "" {
+		manifests = named(manifests, e.ns)
+	}
 	commit, tree := e.repo.commit(e.folder, manifests, e.generation)
 	e.announce(commit, tree, manifests == "")
+}
+
+// named gives manifests with their namespace, as the renderer writes them.
+func named(manifests, namespace string) string {
+	var out []string
+	for _, doc := range strings.Split(manifests, "---\n") {
+		u := &unstructured.Unstructured{}
+		if yaml.Unmarshal([]byte(doc), &u.Object) != nil || u.GetKind() == "" {
+			continue
+		}
+		u.SetNamespace(namespace)
+		b, err := yaml.Marshal(u.Object)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, string(b))
+	}
+	return strings.Join(out, "---\n")
 }
 
 func (e *engineEnv) announce(commit, tree string, removed bool) {

@@ -247,17 +247,17 @@ func (e *environment) arrive(
 	asked, since := e.engine.pruned == want.GetGeneration(), e.engine.since
 	e.mu.Unlock()
 	if len(rep.extra) > 0 && !p.pruneHeld && !p.sync.GetPruneDisabled() && !tooMuch(inv, objs, p) && !asked {
-		gone, err := e.expendable(ctx, c, rep.extra)
+		gone, kept, err := e.expendable(ctx, c, rep.extra)
 		if err != nil {
 			return err
 		}
+		if _, err := eng.ask(ctx, engineRequest{apply: len(gone) > 0, prune: true, objects: gone, release: kept}); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.engine.pruned = want.GetGeneration()
+		e.mu.Unlock()
 		if len(gone) > 0 {
-			if _, err := eng.ask(ctx, engineRequest{apply: true, prune: true, objects: gone}); err != nil {
-				return err
-			}
-			e.mu.Lock()
-			e.engine.pruned = want.GetGeneration()
-			e.mu.Unlock()
 			return errUnderWay
 		}
 	}
@@ -267,19 +267,21 @@ func (e *environment) arrive(
 	return e.closeFlight(ctx, c, want, inv, objs, since)
 }
 
-// expendable gives the objects that do not hold data.
-func (e *environment) expendable(ctx context.Context, c *cluster, all []objectKey) ([]objectKey, error) {
-	var out []objectKey
+// expendable tells objects that may go from those that hold data.
+func (e *environment) expendable(ctx context.Context, c *cluster, all []objectKey) (gone, kept []objectKey, err error) {
 	for _, k := range all {
 		live, err := e.readKey(ctx, c, k)
-		if err != nil {
-			return nil, err
-		}
-		if live != nil && !keeps(live) {
-			out = append(out, k)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case live == nil:
+		case keeps(live):
+			kept = append(kept, k)
+		default:
+			gone = append(gone, k)
 		}
 	}
-	return out, nil
+	return gone, kept, nil
 }
 
 // readKey reads an object in whatever version the cluster prefers; nil when there is none.

@@ -222,18 +222,10 @@ func (f *flux) remove(ctx context.Context, keep []objectKey) ([]string, error) {
 	if k.GetDeletionTimestamp() != nil {
 		return []string{whyThere(k)}, nil
 	}
-	for _, o := range keep {
-		gvr, err := f.c.mapping(o)
-		if err == nil {
-			err = annotate(ctx, f.c, gvr, o.namespace, o.name, map[string]any{fluxPrune: "disabled"})
-		}
-		if err != nil && !apierrors.IsNotFound(err) {
-			return nil, clusterError(err, "keep "+o.kind+" "+o.name+" from being removed")
-		}
-	}
 	next := k.DeepCopy()
 	spec, _ := next.Object["spec"].(map[string]any)
-	spec["prune"], spec["suspend"] = true, false
+	// Where something is to be kept, Flux removes nothing, and Towpath the rest.
+	spec["prune"], spec["suspend"] = len(keep) == 0, len(keep) > 0
 	if next, err = r.Update(ctx, next, metav1.UpdateOptions{FieldManager: engineManager}); err != nil {
 		return nil, clusterError(err, "prepare the removal of "+f.info().object)
 	}
