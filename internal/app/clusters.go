@@ -94,7 +94,7 @@ func (p *process) newDrift(ctx context.Context) error {
 	}
 	cfg := drift.Config{
 		Bus: bus, Committer: committerv1.NewCommitterServiceClient(p.conns[Committer]),
-		Connect: p.connect, CredentialsDir: p.ClusterCredentialsDir, MaskKey: []byte(key), Log: p.Log,
+		Connect: p.connect, CredentialsDir: p.ClusterCredentialsDir, MaskKey: []byte(key), Log: p.Log, PublicURL: p.PublicURL,
 	}
 	if secrets, err := p.secretsAt(p.ClusterCredentials, "--cluster-credentials-namespace"); err != nil {
 		return err

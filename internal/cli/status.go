@@ -183,7 +183,7 @@ func (p *printer) status(s *envStatus) error {
 	err := p.fields(
 		"Environment", short(s.env.GetName()), "Type", short(s.env.GetType()), "Namespace", s.env.GetNamespace(),
 		"State", envState(s.env.GetState()), "Held", heldText(s.env), "Runs", p.deploymentLine(s.active), "Newest", newest,
-		"Commit", s.active.GetCommit(), "Tree", s.active.GetTree(), "Sync", sync, "Health", health, "Drift", s.drift(),
+		"Commit", s.active.GetCommit(), "Tree", s.active.GetTree(), "Sync", sync, "Engine", engineLine(s.live), "Health", health, "Drift", s.drift(),
 		"Git", foreignLines(s.env))
 	if err != nil || len(s.live.GetObjects()) == 0 {
 		return err

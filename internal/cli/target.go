@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,6 +22,7 @@ func (t *tow) targets() noun[target] {
 			{"NAME", false, func(_ *printer, m target) string { return short(m.GetName()) }},
 			{"TITLE", false, func(_ *printer, m target) string { return m.GetDisplayName() }},
 			{"ENGINE", false, func(_ *printer, m target) string { return engineName(m.GetEngine()) }},
+			{"SETTINGS", true, func(_ *printer, m target) string { return engineSummary(m) }},
 			{"KUBECONFIG", false, func(_ *printer, m target) string { return m.GetKubeconfig() }},
 			{"CONTEXT", true, func(_ *printer, m target) string { return m.GetContext() }},
 			{"CREATED", false, func(p *printer, m target) string { return p.when(m.GetCreateTime()) }},
@@ -30,21 +30,12 @@ func (t *tow) targets() noun[target] {
 		fresh: func() target { return &catalogv1.Target{} },
 		name:  targetName,
 		fields: func(fs *pflag.FlagSet) []field[target] {
-			engine := fs.String("engine", "native", "who applies manifests: native")
-			return []field[target]{
+			return append([]field[target]{
 				text(fs, "display-name", "display_name", "name for people", func(m target, v string) { m.DisplayName = v }),
-				{"engine", "engine", func(m target) error {
-					v, ok := catalogv1.Target_Engine_value["ENGINE_"+strings.ToUpper(*engine)]
-					if !ok || v == 0 {
-						return usagef("--engine %q is not known; use native", *engine)
-					}
-					m.Engine = catalogv1.Target_Engine(v)
-					return nil
-				}},
 				text(fs, "kubeconfig", "kubeconfig", "path of a kubeconfig on the server's machine; empty for the server's own cluster",
 					func(m target, v string) { m.Kubeconfig = v }),
 				text(fs, "kube-context", "context", "context of the kubeconfig; empty for its current one", func(m target, v string) { m.Context = v }),
-			}
+			}, engineFields(fs)...)
 		},
 		create: func(ctx context.Context, c *client, name string, m target) (target, error) {
 			return c.CreateTarget(ctx, &catalogv1.CreateTargetRequest{TargetId: last(name), Target: m, RequestId: requestID(ctx)})

@@ -22,6 +22,9 @@ func (s *Service) decided(ctx context.Context, c current, decide func(context.Co
 	if err := rules.CheckSecretEngine(strategyField, c.site.target.GetEngine(), c.site.typ.GetDefaults().GetSecrets()); err != nil {
 		return next, err
 	}
+	if err := s.checkEnginePlace(c); err != nil {
+		return next, err
+	}
 	if next.restore == nil && !next.moves { // what is restored or moved was pinned then
 		if next.state.Intent, err = s.pin(ctx, c, next.state); err != nil {
 			return next, err

@@ -92,17 +92,11 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 var targetKind = collection[*catalogv1.Target]{
 	table: targets, name: "targets", singular: "target", maxID: rules.MaxID,
 	mutable: []string{"display_name", "engine", "kubeconfig", "context", "server", "credentials", "request_limit", "engine_settings"},
-	complete: func(_ context.Context, _ *Service, _, msg *catalogv1.Target, _ *store.Tx) error {
+	complete: func(ctx context.Context, s *Service, old, msg *catalogv1.Target, tx *store.Tx) error {
 		if err := checkTargetAccess(msg); err != nil {
 			return err
 		}
-		if msg.GetEngine() == catalogv1.Target_ENGINE_UNSPECIFIED {
-			msg.Engine = catalogv1.Target_ENGINE_NATIVE
-		}
-		if msg.GetEngine() != catalogv1.Target_ENGINE_NATIVE {
-			return errs.InvalidField("target.engine", "%d is no engine; use ENGINE_NATIVE", msg.GetEngine())
-		}
-		return nil
+		return completeEngine(ctx, s, old, msg, tx)
 	},
 	usedBy: func(ctx context.Context, s *Service, name string) (string, error) {
 		return find(ctx, s, environmentTypes, func(t *catalogv1.EnvironmentType) bool { return t.GetTarget() == name })

@@ -148,7 +148,7 @@ func (e *environment) applyOne(ctx context.Context, c *cluster, t *tracked) (*un
 
 // learn takes what the server made of the object as its baseline.
 func (e *environment) learn(c *cluster, t *tracked, live *unstructured.Unstructured) error {
-	b, err := c.comparer.MakeBaseline(t.declared(), live, FieldManager, generateManager)
+	b, err := c.comparer.MakeBaseline(t.declared(), live, e.selfNow(), generateManager)
 	if err != nil {
 		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}
@@ -234,7 +234,7 @@ func (e *environment) removeOurs(
 	if err != nil {
 		return false, clusterError(err, "read "+k.kind+" "+k.name)
 	}
-	if !appliedByUs(live) {
+	if !e.made(live) {
 		return false, nil
 	}
 	if keeps(live) {

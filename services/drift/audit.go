@@ -113,7 +113,7 @@ func (s *Service) newBatch(target string) *auditBatch {
 }
 
 func (b *auditBatch) add(e auditlog.Event) {
-	if e.UserAgent == FieldManager {
+	if e.UserAgent == userAgent {
 		return // our own writes are nobody's drift
 	}
 	b.s.auditLog(b.target).Add(e)

@@ -139,6 +139,9 @@ func (e *environment) applyClaims(ctx context.Context, want *eventsv1.DesiredSta
 		return err
 	}
 	maps.DeleteFunc(objs, func(k objectKey, _ *tracked) bool { return claimOf(want, k) == nil })
+	if byEngine(want.GetTarget()) {
+		return e.claimsByEngine(ctx, c, want, objs, inv)
+	}
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
 		return err
 	}

@@ -51,23 +51,24 @@ func keyOf(u *unstructured.Unstructured) objectKey {
 // each namespace belongs to. The kinds are watched in all namespaces, so the number of watches does not grow with environments.
 // Nothing of it is shared with other clusters: one that does not answer holds nobody up but who asks it.
 type cluster struct {
-	ctx    context.Context // ends with the service, or when nobody has needed the cluster for a while
-	end    context.CancelFunc
-	name   string
-	svc    *Service
-	log    *slog.Logger
-	link   *link
-	rest   *rest.Config // what other clients of this cluster are made of, such as ones that act as somebody else
-	dyn    dynamic.Interface
-	raw    rest.Interface // gives bytes, and has no time limit (follow.go)
-	lists  chan struct{}  // see turn
-	probe  rest.Interface
-	mapper *restmapper.DeferredDiscoveryRESTMapper
-	doubt  chan struct{} // a watch broke: probe now
-	aimed  chan struct{} // access may have changed: read it now
-	looked chan struct{} // closed once it is known whether the cluster answers
-	once   sync.Once     // closes looked
-	used   atomic.Int64  // when it was last asked for, in Unix seconds
+	ctx     context.Context // ends with the service, or when nobody has needed the cluster for a while
+	end     context.CancelFunc
+	name    string
+	svc     *Service
+	log     *slog.Logger
+	link    *link
+	rest    *rest.Config // what other clients of this cluster are made of, such as ones that act as somebody else
+	dyn     dynamic.Interface
+	watcher dynamic.Interface // dyn without a time limit
+	raw     rest.Interface    // gives bytes, and has no time limit (follow.go)
+	lists   chan struct{}     // see turn
+	probe   rest.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	doubt   chan struct{} // a watch broke: probe now
+	aimed   chan struct{} // access may have changed: read it now
+	looked  chan struct{} // closed once it is known whether the cluster answers
+	once    sync.Once     // closes looked
+	used    atomic.Int64  // when it was last asked for, in Unix seconds
 
 	resolving sync.Mutex // one at a time reads the access
 
@@ -90,6 +91,7 @@ type cluster struct {
 	schemas  *schemas
 	kinds    metadata.Interface
 	kindsRun sync.Once
+	engines  engineWatches
 }
 
 func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*cluster, error) {
@@ -98,6 +100,10 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 	l.pace(t)
 	cfg := l.config()
 	raw, err := rawClient(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
+	watcher, err := dynamic.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
@@ -118,7 +124,7 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 	}
 	c := &cluster{
 		name: name, svc: svc, log: svc.cfg.Log.With("target", name), link: l, rest: cfg, ref: t,
-		dyn: dyn, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: probe.RESTClient(),
+		dyn: dyn, watcher: watcher, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: probe.RESTClient(),
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)),
 		doubt:  make(chan struct{}, 1), aimed: make(chan struct{}, 1), looked: make(chan struct{}),
 		watches: map[schema.GroupVersionResource]*kindWatch{}, changed: svc.cfg.Now(),
@@ -279,6 +285,7 @@ func namespaceTaken(namespace, owner, asks string) error {
 func (c *cluster) release(e *environment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.followEngine(e, nil)
 	for ns, x := range c.namespaces {
 		if x == e {
 			delete(c.namespaces, ns)

@@ -61,6 +61,8 @@ type Config struct {
 	// Replica is the name of this process among those that run drift; its address, where others are to reach it. The host and the
 	// process id when empty.
 	Replica string
+	// PublicURL is where towpathd is reached, for engines that read the repositories that it keeps; empty when nobody said.
+	PublicURL string
 	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
 	MaskKey []byte
 	// Audit is where audit events of API servers come from; they name the persons behind findings.

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -77,6 +78,7 @@ type environment struct {
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
 	// auditDue says that the audit log has something new about objects in the namespace.
 	auditDue atomic.Bool
+	engine   engineState
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -187,6 +189,9 @@ func (e *environment) run(ctx context.Context) {
 }
 
 func (e *environment) backoff(err error) time.Duration {
+	if errors.Is(err, errUnderWay) {
+		return engineLook
+	}
 	if !passes(err) {
 		return refusedRetry
 	}
@@ -209,7 +214,7 @@ func passes(err error) bool {
 func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 	e.mu.Lock()
 	want, synced := e.desired, e.synced
-	again := e.failed != nil && e.policy().automatic
+	again := e.failed != nil && e.policy().automatic || e.engineDue()
 	e.mu.Unlock()
 	switch {
 	case want == nil:
@@ -230,6 +235,10 @@ func (e *environment) settle(ctx context.Context) (gone bool, err error) {
 func (e *environment) note(ctx context.Context, d *eventsv1.DesiredState, err error) {
 	if err != nil && ctx.Err() != nil {
 		return // we are being stopped; that is nobody's failure
+	}
+	if errors.Is(err, errUnderWay) {
+		e.noteUnderWay(d)
+		return
 	}
 	e.mu.Lock()
 	e.failed = err

@@ -70,7 +70,7 @@ func (s *schedule) next(now time.Time, first, last time.Duration) {
 // where the environment heals itself, and asks pods why a workload is not healthy. It runs on the environment's goroutine.
 func (e *environment) attend(ctx context.Context) {
 	e.mu.Lock()
-	sweep := e.sweepDue && e.synced != nil && e.cluster != nil && e.down == nil && !e.gone
+	sweep := e.sweepDue && e.synced != nil && e.cluster != nil && e.down == nil && !e.gone && e.busy == ""
 	e.sweepDue = e.sweepDue && !sweep
 	e.mu.Unlock()
 	if sweep {
@@ -168,7 +168,7 @@ func (e *environment) nextLook() time.Duration {
 			}
 		}
 	}
-	if e.sweepDue && e.synced != nil && e.down == nil {
+	if e.sweepDue && e.synced != nil && e.down == nil && e.busy == "" {
 		next = earlier(next, now.Add(time.Second))
 	}
 	if next.IsZero() {

@@ -70,7 +70,7 @@ func (e *environment) keptItems(ctx context.Context, c *cluster, items []invento
 		if err != nil {
 			return nil, err
 		}
-		if live != nil && keeps(live) && appliedByUs(live) {
+		if live != nil && keeps(live) && e.made(live) {
 			out = append(out, told(live))
 		}
 	}

@@ -136,7 +136,7 @@ func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.
 	if err != nil {
 		return compare.Result{Unverified: []string{"desired: " + errs.Message(err)}}
 	}
-	in := compare.Input{Prepared: p, Live: u, Self: FieldManager, OurManagers: ours}
+	in := compare.Input{Prepared: p, Live: u, Self: e.self(), OurManagers: ours}
 	if u != nil {
 		in.Evidence = e.cluster.evidence(t.key.namespace)
 	}
@@ -163,7 +163,7 @@ func parseVersion(s string) uint64 {
 // environment and no controller owns it. What holds data is kept on purpose and is none. It needs the mutex.
 func (e *environment) untracked(k objectKey, s sighting, resolution string) bool {
 	u := s.object
-	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && appliedByUs(u) && !keeps(u)
+	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && e.madeIt(u) && !keeps(u)
 	switch {
 	case !ours:
 		return e.untrackedGone(k, resolution)

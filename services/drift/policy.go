@@ -87,6 +87,7 @@ func (s *Service) treat(p *eventsv1.EnvironmentPolicy) {
 	e.treatAs(p)
 	look := before.sync.GetReportUnmanaged() != p.GetSyncPolicy().GetReportUnmanaged()
 	changed := e.busy == "" && e.reconsider()
+	e.engine.due = true
 	e.mu.Unlock()
 	if changed {
 		e.tell()

@@ -41,6 +41,11 @@ func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) e
 	}
 	e.begin(busyRemove)
 	defer e.end()
+	if byEngine(want.GetTarget()) {
+		if err := e.removeByEngine(ctx, c, want, inv); err != nil {
+			return err
+		}
+	}
 	// In the foreground: an object is gone when what it made, such as pods, is gone too.
 	if _, err := e.prune(ctx, c, inv.items, metav1.DeletePropagationForeground); err != nil {
 		return err
@@ -105,7 +110,7 @@ func (e *environment) awaitGone(ctx context.Context, c *cluster, items []invento
 // lingering reads an object that is to go; nil when it is gone, or stays by right: kept on purpose, or somebody else's.
 func (e *environment) lingering(ctx context.Context, c *cluster, it inventoryItem) (*unstructured.Unstructured, error) {
 	live, err := e.readItem(ctx, c, it)
-	if err != nil || live == nil || keeps(live) || !appliedByUs(live) && live.GetDeletionTimestamp() == nil {
+	if err != nil || live == nil || keeps(live) || !e.made(live) && live.GetDeletionTimestamp() == nil {
 		return nil, err
 	}
 	return live, nil

@@ -31,6 +31,9 @@ func (e *environment) revert(ctx context.Context, by decider, names []string) ([
 	if err != nil || len(chosen) == 0 {
 		return nil, err
 	}
+	if err := e.refuseInFlight(); err != nil {
+		return nil, err
+	}
 	e.begin(busyRevert)
 	defer e.end()
 	e.mu.Lock()
@@ -175,6 +178,9 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 		if declared, err = onlyChosen(declared, found, fields); err != nil {
 			return nil, err
 		}
+	}
+	if e.engineInUse() {
+		return e.putRightByEngine(ctx, c, t, fields, remade)
 	}
 	live, err := r.Apply(ctx, t.key.name, declared.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {

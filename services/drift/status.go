@@ -62,6 +62,7 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	})
 	st.Sync, st.Health, st.Message = e.summary()
 	st.SeenTime = e.svc.lastSeen(e)
+	st.Engine, st.EngineObject = e.engineShown()
 	return st
 }
 
@@ -131,7 +132,7 @@ func (e *environment) overall() (driftv1.Health, string) {
 		}
 	}
 	if worst == driftv1.Health_HEALTH_HEALTHY {
-		return worst, ""
+		return e.engineHealth()
 	}
 	var texts []string
 	for _, t := range e.objects {

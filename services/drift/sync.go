@@ -43,6 +43,9 @@ func (e *environment) sync(ctx context.Context, want *eventsv1.DesiredState, for
 		return err
 	}
 	e.recall(ctx)
+	if byEngine(want.GetTarget()) {
+		return e.syncByEngine(ctx, c, want, inv, force, started)
+	}
 	switch {
 	case force, !inv.at(want) && e.automatic():
 		return e.deploy(ctx, c, want, inv, started)
