@@ -37,6 +37,7 @@ type client struct {
 	access catalogv1.AccessServiceClient
 	drift  driftv1.DriftServiceClient
 	events eventsv1.EventServiceClient
+	live   driftv1.LiveServiceClient
 	conn   *grpc.ClientConn
 	server string
 	// retry is how long to go on when the server cannot be reached.
@@ -101,6 +102,7 @@ func (t *tow) dial(to serverContext) (*client, error) {
 	c.conn = conn
 	c.CatalogServiceClient, c.access = catalogv1.NewCatalogServiceClient(conn), catalogv1.NewAccessServiceClient(conn)
 	c.drift, c.events = driftv1.NewDriftServiceClient(conn), eventsv1.NewEventServiceClient(conn)
+	c.live = driftv1.NewLiveServiceClient(conn)
 	return c, nil
 }
 

@@ -52,6 +52,7 @@ type cluster struct {
 	dyn     dynamic.Interface
 	watcher dynamic.Interface // dyn without a time limit
 	probe   rest.Interface
+	streams rest.Interface // for logs; without a time limit
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	doubt   chan struct{} // a watch broke: probe now
 
@@ -75,6 +76,10 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
+	streams, err := newStreams(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
 	cfg.Timeout = callTimeout
 	dyn, err := dynamic.NewForConfig(cfg)
 	if err != nil {
@@ -85,7 +90,7 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
 	c := &cluster{
-		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(),
+		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(), streams: streams,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
 		watches:    map[schema.GroupVersionResource]*kindWatch{},
 		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},
