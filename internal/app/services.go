@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
@@ -46,7 +47,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := catalog.New(catalog.Config{
+	cfg := catalog.Config{
 		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
 		BackupDir:      filepath.Join(p.DataDir, "catalog"),
 		Identities:     people,
@@ -54,7 +55,11 @@ func (p *process) newCatalog(ctx context.Context) error {
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 		PublicURL: p.PublicURL,
-	})
+	}
+	if c := p.conns[Drift]; c != nil { // without it nothing can be adopted, and all else works
+		cfg.Drift = driftv1.NewInspectServiceClient(c)
+	}
+	s := catalog.New(cfg)
 	s.Register(p.server)
 	p.authn.set(s.Authenticator(), s.Authorizer())
 	p.auditors.set(Catalog, s.Auditor())
