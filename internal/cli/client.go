@@ -38,8 +38,10 @@ type client struct {
 	drift  driftv1.DriftServiceClient
 	events eventsv1.EventServiceClient
 	live   driftv1.LiveServiceClient
-	conn   *grpc.ClientConn
-	server string
+	// adoption takes over what runs already.
+	adoption catalogv1.AdoptionServiceClient
+	conn     *grpc.ClientConn
+	server   string
 	// retry is how long to go on when the server cannot be reached.
 	retry time.Duration
 	// waiting is called once when a call has waited for the server for a while.
@@ -102,7 +104,7 @@ func (t *tow) dial(to serverContext) (*client, error) {
 	c.conn = conn
 	c.CatalogServiceClient, c.access = catalogv1.NewCatalogServiceClient(conn), catalogv1.NewAccessServiceClient(conn)
 	c.drift, c.events = driftv1.NewDriftServiceClient(conn), eventsv1.NewEventServiceClient(conn)
-	c.live = driftv1.NewLiveServiceClient(conn)
+	c.live, c.adoption = driftv1.NewLiveServiceClient(conn), catalogv1.NewAdoptionServiceClient(conn)
 	return c, nil
 }
 

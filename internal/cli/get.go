@@ -269,7 +269,9 @@ var objectEventColumns = []column[*driftv1.ObjectEvent]{
 	{"LAST SEEN", false, func(p *printer, e *driftv1.ObjectEvent) string { return p.when(e.GetLastTime()) }},
 	{"TYPE", false, func(_ *printer, e *driftv1.ObjectEvent) string { return e.GetType() }},
 	{"REASON", false, func(_ *printer, e *driftv1.ObjectEvent) string { return e.GetReason() }},
-	{"OBJECT", false, func(_ *printer, e *driftv1.ObjectEvent) string { return e.GetObject().GetKind() + "/" + e.GetObject().GetName() }},
+	{"OBJECT", false, func(_ *printer, e *driftv1.ObjectEvent) string {
+		return e.GetObject().GetKind() + "/" + e.GetObject().GetName()
+	}},
 	{"COUNT", false, func(_ *printer, e *driftv1.ObjectEvent) string { return itoa(e.GetCount()) }},
 	{"FIRST SEEN", true, func(p *printer, e *driftv1.ObjectEvent) string { return p.when(e.GetFirstTime()) }},
 	{"BY", true, func(_ *printer, e *driftv1.ObjectEvent) string { return e.GetSource() }},

@@ -468,7 +468,9 @@ func TestLogsAreStreamedInWholeLinesUntilTheCallerLeaves(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	sink = &logSink{ctx: ctx, more: make(chan struct{})}
 	done := make(chan error, 1)
-	go func() { done <- e.live().StreamLogs(&driftv1.StreamLogsRequest{Parent: e.name, Pod: pod, Follow: true}, sink) }()
+	go func() {
+		done <- e.live().StreamLogs(&driftv1.StreamLogsRequest{Parent: e.name, Pod: pod, Follow: true}, sink)
+	}()
 	written <- "first line\nhalf of"
 	<-sink.more
 	if got := sink.text(); got != "first line\n" {
