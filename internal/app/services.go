@@ -6,6 +6,7 @@ import (
 	"time"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/events"
@@ -36,7 +37,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := catalog.New(catalog.Config{
+	cfg := catalog.Config{
 		KV: kv, Bus: bus, Logger: p.Log, History: old, Archive: catalog.ArchiveConfig{After: p.ArchiveAfter},
 		BackupDir:      filepath.Join(p.DataDir, "catalog"),
 		Identities:     people,
@@ -44,7 +45,11 @@ func (p *process) newCatalog(ctx context.Context) error {
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
 		PublicURL: p.PublicURL,
-	})
+	}
+	if c := p.conns[Drift]; c != nil { // without it nothing can be adopted, and all else works
+		cfg.Drift = driftv1.NewInspectServiceClient(c)
+	}
+	s := catalog.New(cfg)
 	s.Register(p.server)
 	p.authn.set(s.Authenticator(), s.Authorizer())
 	p.auditors.set(Catalog, s.Auditor())

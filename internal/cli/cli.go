@@ -155,8 +155,8 @@ func (t *tow) newRoot() *cobra.Command {
 		&cobra.Group{ID: groupThings, Title: "Things:"}, &cobra.Group{ID: groupAccess, Title: "Access and this program:"},
 	)
 	t.add(root, groupDeploy, t.initCmd(), t.schemaCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
-		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd())
-	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.diffCmd(), t.explainFieldsCmd(), t.driftCmd(), t.foreignCmd(), t.gitCmd(), t.eventsCmd(), t.metricsCmd())
+		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd(), t.adoptCmd())
+	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.getCmd(), t.logsCmd(), t.diffCmd(), t.explainFieldsCmd(), t.driftCmd(), t.foreignCmd(), t.gitCmd(), t.eventsCmd(), t.metricsCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.secretCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd(), t.guardrailCmd())
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.authCmd(), t.tokenCmd(), t.roleBindingCmd(), t.policyCmd(), t.auditCmd(), t.backupCmd(), t.restoreCmd(),
 		t.completionCmd(root), t.versionCmd(), t.docsCmd(root))

@@ -37,8 +37,11 @@ type client struct {
 	access catalogv1.AccessServiceClient
 	drift  driftv1.DriftServiceClient
 	events eventsv1.EventServiceClient
-	conn   *grpc.ClientConn
-	server string
+	live   driftv1.LiveServiceClient
+	// adoption takes over what runs already.
+	adoption catalogv1.AdoptionServiceClient
+	conn     *grpc.ClientConn
+	server   string
 	// retry is how long to go on when the server cannot be reached.
 	retry time.Duration
 	// waiting is called once when a call has waited for the server for a while.
@@ -101,6 +104,7 @@ func (t *tow) dial(to serverContext) (*client, error) {
 	c.conn = conn
 	c.CatalogServiceClient, c.access = catalogv1.NewCatalogServiceClient(conn), catalogv1.NewAccessServiceClient(conn)
 	c.drift, c.events = driftv1.NewDriftServiceClient(conn), eventsv1.NewEventServiceClient(conn)
+	c.live, c.adoption = driftv1.NewLiveServiceClient(conn), catalogv1.NewAdoptionServiceClient(conn)
 	return c, nil
 }
 

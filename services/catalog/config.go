@@ -29,6 +29,8 @@ type Config struct {
 	Renderer rendererv1.RendererServiceClient
 	// Committer reads deployment repositories, for plans.
 	Committer committerv1.CommitterServiceClient
+	// Drift reads clusters, for adoptions; nil where there is none.
+	Drift inspector
 	// Logger gets what nobody called for: events that cannot be used, outages. Default: slog.Default.
 	Logger *slog.Logger
 	// Clock gives the time of rows. Default: time.Now.

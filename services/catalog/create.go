@@ -20,6 +20,8 @@ type birth struct {
 	begin       *catalogv1.NewEnvironment
 	pullRequest string
 	prefix      string
+	// stand puts it elsewhere than its layout does; nil for where the layout puts it.
+	stand func(*site)
 }
 
 // deploys reports whether there is something to begin with.
@@ -147,6 +149,9 @@ func (s *Service) unborn(ctx context.Context, b birth) (current, error) {
 	var with store.Tx
 	if c.site, err = s.siteOf(ctx, b.env, e.GetType(), &with); err != nil {
 		return c, err
+	}
+	if b.stand != nil {
+		b.stand(&c.site)
 	}
 	if err := s.expires(b, c.site.typ, e); err != nil {
 		return c, err

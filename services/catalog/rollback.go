@@ -165,6 +165,9 @@ func (s *Service) acceptRemoval(ctx context.Context, o order) (*catalogv1.Deploy
 	if err := checkEtag(o.etag, c.row.Rev, o.env.Name()); err != nil {
 		return nil, err
 	}
+	if err := refuseHeldRemoval(o.env, c.row.Msg); err != nil {
+		return nil, err
+	}
 	if c.row.Msg.GetState() == catalogv1.Environment_STATE_DELETING {
 		d, err := s.deployment(ctx, o.env, c.row.Msg.GetGeneration())
 		if err != nil && !errs.Is(err, errs.NotFound) || err == nil && isRemoval(d) && !rules.IsFinal(d.GetState()) {

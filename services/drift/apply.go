@@ -32,6 +32,9 @@ func (e *environment) apply(ctx context.Context, c *cluster, want *eventsv1.Desi
 	if err := e.writeIntent(ctx, c, want, objs, inv); err != nil {
 		return counts{}, err
 	}
+	if err := e.takeFromOthers(ctx, c, objs); err != nil {
+		return counts{}, err
+	}
 	n, err := e.applyAll(ctx, c, objs, inv)
 	if err != nil {
 		// What was applied counts as it is now, the rest as it was: neither is drift.

@@ -63,6 +63,7 @@ type cluster struct {
 	raw     rest.Interface    // gives bytes, and has no time limit (follow.go)
 	lists   chan struct{}     // see turn
 	probe   rest.Interface
+	streams rest.Interface // for logs; without a time limit
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 	doubt   chan struct{} // a watch broke: probe now
 	aimed   chan struct{} // access may have changed: read it now
@@ -107,6 +108,10 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
+	streams, err := newStreams(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
 	cfg.Timeout = callTimeout
 	dyn, err := dynamic.NewForConfig(cfg)
 	if err != nil {
@@ -124,7 +129,7 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 	}
 	c := &cluster{
 		name: name, svc: svc, log: svc.cfg.Log.With("target", name), link: l, rest: cfg, ref: t,
-		dyn: dyn, watcher: watcher, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: probe.RESTClient(),
+		dyn: dyn, watcher: watcher, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: probe.RESTClient(), streams: streams,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)),
 		doubt:  make(chan struct{}, 1), aimed: make(chan struct{}, 1), looked: make(chan struct{}),
 		watches: map[schema.GroupVersionResource]*kindWatch{}, changed: svc.cfg.Now(),

@@ -171,9 +171,5 @@ func matter(u *unstructured.Unstructured) uint64 {
 
 // mapping finds the API of an object's kind in the version that the cluster prefers.
 func (c *cluster) mapping(k objectKey) (schema.GroupVersionResource, error) {
-	m, err := c.mapper.RESTMapping(schema.GroupKind{Group: k.group, Kind: k.kind})
-	if err != nil {
-		return schema.GroupVersionResource{}, err
-	}
-	return m.Resource, nil
+	return c.mappingOf(schema.GroupKind{Group: k.group, Kind: k.kind})
 }

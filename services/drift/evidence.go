@@ -174,11 +174,6 @@ func (c *cluster) evidence(namespace string) compare.Evidence {
 	return ev
 }
 
-func textOf(u *unstructured.Unstructured, path ...string) string {
-	s, _, _ := unstructured.NestedString(u.Object, path...)
-	return s
-}
-
 func number(u *unstructured.Unstructured, otherwise int64, path ...string) int64 {
 	if n, ok, err := unstructured.NestedInt64(u.Object, path...); ok && err == nil {
 		return n
@@ -188,7 +183,7 @@ func number(u *unstructured.Unstructured, otherwise int64, path ...string) int64
 
 func readAutoscaler(u *unstructured.Unstructured) entitlement {
 	return entitlement{scalers: []compare.Autoscaler{{
-		Name: "HorizontalPodAutoscaler/" + u.GetName(), TargetKind: textOf(u, "spec", "scaleTargetRef", "kind"), TargetName: textOf(u, "spec", "scaleTargetRef", "name"),
+		Name: "HorizontalPodAutoscaler/" + u.GetName(), TargetKind: text(u.Object, "spec", "scaleTargetRef", "kind"), TargetName: text(u.Object, "spec", "scaleTargetRef", "name"),
 		Min: number(u, 1, "spec", "minReplicas"), Max: number(u, 0, "spec", "maxReplicas"),
 	}}}
 }
@@ -202,7 +197,7 @@ const (
 // readScaledObject reads KEDA's kind: it scales by itself between none and its minimum, and by an autoscaler of its own above.
 func readScaledObject(u *unstructured.Unstructured) entitlement {
 	a := compare.Autoscaler{
-		Name: "ScaledObject/" + u.GetName(), TargetKind: textOf(u, "spec", "scaleTargetRef", "kind"), TargetName: textOf(u, "spec", "scaleTargetRef", "name"),
+		Name: "ScaledObject/" + u.GetName(), TargetKind: text(u.Object, "spec", "scaleTargetRef", "kind"), TargetName: text(u.Object, "spec", "scaleTargetRef", "name"),
 		Min: number(u, 0, "spec", "minReplicaCount"), Max: number(u, kedaMax, "spec", "maxReplicaCount"),
 	}
 	if a.TargetKind == "" {
@@ -217,11 +212,11 @@ func readScaledObject(u *unstructured.Unstructured) entitlement {
 
 // readVertical reads a vertical pod autoscaler: one entry for each container policy, and one for all other containers.
 func readVertical(u *unstructured.Unstructured) entitlement {
-	if textOf(u, "spec", "updatePolicy", "updateMode") == "Off" {
+	if text(u.Object, "spec", "updatePolicy", "updateMode") == "Off" {
 		return entitlement{} // it only recommends
 	}
 	base := compare.VerticalAutoscaler{
-		Name: "VerticalPodAutoscaler/" + u.GetName(), TargetKind: textOf(u, "spec", "targetRef", "kind"), TargetName: textOf(u, "spec", "targetRef", "name"),
+		Name: "VerticalPodAutoscaler/" + u.GetName(), TargetKind: text(u.Object, "spec", "targetRef", "kind"), TargetName: text(u.Object, "spec", "targetRef", "name"),
 		Container: "*",
 	}
 	out, rest := entitlement{}, true

@@ -44,6 +44,7 @@ type Client struct {
 	Catalog  catalogv1.CatalogServiceClient
 	Access   catalogv1.AccessServiceClient
 	Drift    driftv1.DriftServiceClient
+	Adoption catalogv1.AdoptionServiceClient
 	Events   eventsv1.EventServiceClient
 	Renderer rendererv1.RendererServiceClient
 	// GRPC, HTTP and NATS are addresses, host:port. Git is the address that serves embedded repositories: HTTP, unless the
@@ -70,6 +71,7 @@ func dial(t testing.TB, grpcAddr, httpAddr, natsAddr, dataDir, token string) *Cl
 	}
 	c.Catalog, c.Access = catalogv1.NewCatalogServiceClient(c.conn), catalogv1.NewAccessServiceClient(c.conn)
 	c.Drift, c.Events = driftv1.NewDriftServiceClient(c.conn), eventsv1.NewEventServiceClient(c.conn)
+	c.Adoption = catalogv1.NewAdoptionServiceClient(c.conn)
 	c.Renderer = rendererv1.NewRendererServiceClient(c.conn)
 	return c
 }

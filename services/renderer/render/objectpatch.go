@@ -167,6 +167,9 @@ func (r *run) addPatched(target manifest.Target, all []patch) error {
 		}
 	}
 	r.files.patches.applied[target] = true
+	if manifest.IsAsItIs(given) {
+		return r.files.putPlain(manifest.AsItWas(o, r.place.Namespace), "", byOverlay)
+	}
 	meta := r.place.Meta(target.Name, target.Name, "")
 	labels, _ := meta["labels"].(map[string]any)
 	own, _ := given["labels"].(map[string]any)
