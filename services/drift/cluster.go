@@ -53,11 +53,13 @@ type cluster struct {
 	watcher dynamic.Interface // dyn without a time limit
 	probe   rest.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	actors  *actors       // see environment.writer
 	doubt   chan struct{} // a watch broke: probe now
 
 	mu         sync.RWMutex
 	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
+	outsiders  map[objectKey]*environment               // of objects outside of their environment's namespace
 	scalers    map[string]map[string]compare.Autoscaler // by namespace and name
 	down       error                                    // why the cluster cannot be reached; nil while it can
 	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
@@ -89,6 +91,7 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
 		watches:    map[schema.GroupVersionResource]*kindWatch{},
 		namespaces: map[string]*environment{}, scalers: map[string]map[string]compare.Autoscaler{},
+		actors: newActors(cfg), outsiders: map[objectKey]*environment{},
 	}
 	c.epoch, c.endEpoch = context.WithCancel(ctx)
 	return c, nil
@@ -205,6 +208,11 @@ func (c *cluster) release(e *environment) {
 	for ns, x := range c.namespaces {
 		if x == e {
 			delete(c.namespaces, ns)
+		}
+	}
+	for k, x := range c.outsiders {
+		if x == e {
+			delete(c.outsiders, k)
 		}
 	}
 }

@@ -170,6 +170,9 @@ type env struct {
 	generation int64
 	selfHeal   bool
 	manual     bool
+	policy     *driftv1.SyncPolicy
+	held       bool
+	typ        string
 	tree       string
 }
 
@@ -203,7 +206,7 @@ func (e *env) send(removed bool) {
 		Environment: e.name, Deployment: e.deployment(), Generation: e.generation, Tree: e.tree, Commit: "commit-of-" + e.tree, Removed: removed,
 		Repository: &committerv1.RepositoryRef{Name: "repositories/main", Url: "embedded:///main", Branch: "main"},
 		Target:     &eventsv1.TargetRef{Name: "targets/local", Engine: "native"}, Namespace: e.ns,
-		AutomaticSync: !e.manual, SelfHeal: e.selfHeal,
+		AutomaticSync: !e.manual, SelfHeal: e.selfHeal, SyncPolicy: e.policy, PruneHeld: e.held, EnvironmentType: e.typ,
 	}
 	if err := e.publish.Publish(e.t.Context(), events.Message{
 		Subject: subject, ID: e.deployment() + "/desired", Type: "dev.towpath.environment.desired", Source: "//towpath.dev/committer", Body: d,

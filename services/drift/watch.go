@@ -108,7 +108,7 @@ func (w *kindWatch) Update(obj any) error {
 		if w.gvr == autoscalers && w.c.setScaler(u, true) {
 			w.c.recheck(u.GetNamespace())
 		}
-		if e := w.c.owner(u.GetNamespace()); e != nil {
+		if e := w.c.ownerOf(u); e != nil {
 			e.observe(w.gvr, u)
 		}
 	}
@@ -121,7 +121,7 @@ func (w *kindWatch) Delete(obj any) error {
 		if w.gvr == autoscalers && w.c.setScaler(u, false) {
 			w.c.recheck(u.GetNamespace())
 		}
-		if e := w.c.owner(u.GetNamespace()); e != nil {
+		if e := w.c.ownerOf(u); e != nil {
 			e.deleted(keyOf(u), u.GetUID(), versionOf(u))
 		}
 	}
@@ -145,7 +145,7 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 	}
 	for _, obj := range objs {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
-			if e := w.c.owner(u.GetNamespace()); e != nil {
+			if e := w.c.ownerOf(u); e != nil {
 				e.observe(w.gvr, u)
 			}
 		}
