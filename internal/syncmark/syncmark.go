@@ -35,6 +35,15 @@ const (
 	fluxPrune      = "kustomize.toolkit.fluxcd.io/prune"
 )
 
+// Known reports whether an annotation says how an object is synced, or that it is not to be removed.
+func Known(name string) bool {
+	switch name {
+	case Wave, Hook, HookDelete, Prune, argoWave, argoHook, argoHookDelete, argoOptions, fluxPrune:
+		return true
+	}
+	return false
+}
+
 // Phase is when a hook runs.
 type Phase string
 

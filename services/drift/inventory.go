@@ -50,9 +50,10 @@ type inventoryItem struct {
 	Name      string `json:"n"`
 	Baseline  []byte `json:"b,omitempty"`
 	// Hook says that it is run by syncs, or left out of them, and is no part of what the environment is; Held that its removal waits
-	// for a person.
+	// for a person; Kept that it stays because of data that cannot be read without it.
 	Hook bool `json:"h,omitempty"`
 	Held bool `json:"x,omitempty"`
+	Kept bool `json:"d,omitempty"`
 	// Tree is the tree that it was last applied from alone, where that is another than the inventory's.
 	Tree string `json:"t,omitempty"`
 }

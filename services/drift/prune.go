@@ -131,7 +131,7 @@ func (e *environment) runPrune(ctx context.Context, c *cluster, plan prunePlan, 
 		case l.keep != "":
 			e.log.Warn("an object is no longer declared and is kept", "kind", l.item.Kind, "name", l.item.Name, "because", l.keep)
 			e.sightLeftover(l)
-			if strings.HasPrefix(l.keep, "sync_policy.") {
+			if l.item.Kept = isGenerated(l.live); l.item.Kept || strings.HasPrefix(l.keep, "sync_policy.") {
 				left = append(left, l.item)
 			}
 			continue
@@ -198,9 +198,11 @@ func (e *environment) heldRefs() (out []*driftv1.ObjectRef) {
 	return out
 }
 
-// isHeld reports whether an object's removal waits for a person. It needs the mutex.
+// isHeld reports whether an object that is no longer declared stays for a reason: a person has to confirm its removal, or data cannot be
+// read without it. It needs the mutex.
 func (e *environment) isHeld(k objectKey) bool {
-	return slices.ContainsFunc(e.ran.held, func(it inventoryItem) bool { return it.key() == k })
+	is := func(it inventoryItem) bool { return (it.Held || it.Kept) && it.key() == k }
+	return slices.ContainsFunc(e.ran.held, is) || slices.ContainsFunc(e.ran.others, is)
 }
 
 // noteLeftovers tells in the answer what became of what is no longer declared.

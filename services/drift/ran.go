@@ -106,10 +106,18 @@ func (e *environment) others(objs map[objectKey]*tracked) []inventoryItem {
 }
 
 // recall takes over what the inventory remembers beside the objects.
-func (e *environment) recall(inv *inventory, objs map[objectKey]*tracked) {
+func (e *environment) recall(inv *inventory, objs, hooks map[objectKey]*tracked) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.ran.others, e.ran.ledger, e.ran.held = inv.without(objs), inv.hooks, nil
+	e.ran.others, e.ran.ledger, e.ran.held, e.ran.hooks = inv.without(objs), inv.hooks, nil, map[objectKey]hookState{}
+	for k, h := range hooks {
+		m := marksOf(h.declared())
+		s := hookState{apiVersion: h.declared().GetAPIVersion(), phase: m.Phases[0], wave: m.Wave}
+		if slices.Contains(inv.hooks.Done, hookName(k, s.phase)) {
+			s.health = healthy
+		}
+		e.ran.hooks[k] = s
+	}
 	for _, it := range e.ran.others {
 		if it.Held {
 			e.ran.held = append(e.ran.held, it)

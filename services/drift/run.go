@@ -270,7 +270,7 @@ func (r *syncRun) unhealthy(ctx context.Context, left map[objectKey]*tracked, de
 	for _, k := range slices.SortedFunc(maps.Keys(left), compareKeys) {
 		t := left[k]
 		live := t.applied
-		if live != nil {
+		if live != nil && !isTask(live) {
 			if h, _ := healthOf(live); h == driftv1.Health_HEALTH_HEALTHY && !stale(live) {
 				delete(left, k)
 				continue
@@ -283,7 +283,7 @@ func (r *syncRun) unhealthy(ctx context.Context, left map[objectKey]*tracked, de
 			why = append(why, k.kind+"/"+k.name+" is gone")
 			continue
 		}
-		health, message := healthOf(live)
+		health, message := waveHealth(live)
 		if health == driftv1.Health_HEALTH_HEALTHY {
 			delete(left, k)
 			continue
@@ -295,10 +295,30 @@ func (r *syncRun) unhealthy(ctx context.Context, left map[objectKey]*tracked, de
 		} else if r.e.svc.cfg.Now().Sub(degraded[k]) >= degradedPatience {
 			failed = true
 		}
-		failed = failed || k.kind == "Job" && health == driftv1.Health_HEALTH_DEGRADED
+		failed = failed || isTask(live) && health == driftv1.Health_HEALTH_DEGRADED
 		why = append(why, strings.TrimSuffix(k.kind+"/"+k.name+": "+message, ": "))
 	}
 	return why, failed, nil
+}
+
+// isTask reports whether an object is a Job that is to end: a wave waits for its end, and not only for its start.
+func isTask(u *unstructured.Unstructured) bool {
+	suspended, _, _ := unstructured.NestedBool(u.Object, "spec", "suspend")
+	return u.GroupVersionKind().GroupKind().String() == "Job.batch" && !suspended
+}
+
+// waveHealth is the health of an object as the waves after it need it.
+func waveHealth(u *unstructured.Unstructured) (driftv1.Health, string) {
+	if !isTask(u) {
+		return healthOf(u)
+	}
+	switch done, failed := hookOutcome(u); {
+	case done:
+		return healthy, ""
+	case failed != "":
+		return degraded, failed
+	}
+	return progressing, "has not ended"
 }
 
 // stale reports whether an apply's answer says nothing of what the object is now: its controller has not looked at it yet.

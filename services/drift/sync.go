@@ -115,7 +115,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
 		return err
 	}
-	e.recall(inv, objs)
+	e.recall(inv, objs, hooks)
 	e.begin(busySync)
 	defer e.end()
 	e.replace(c, objs)

@@ -122,6 +122,21 @@ func TestAWaveThatDoesNotBecomeHealthyFailsWithWhatItsPodsSayAndANewerDeployment
 	e.deploy(web + second)
 }
 
+func TestAWaveWaitsForTheEndOfItsJobs(t *testing.T) {
+	t.Parallel()
+	e := newWorld(t, nil).newEnv(t)
+	e.deploy(jobOf("first", "first", `towpath.dev/sync-wave: "-1"`) + "---" + config)
+	c := client(t)
+	j, err := c.BatchV1().Jobs(e.ns).Get(t.Context(), "first", metav1.GetOptions{})
+	if err != nil || j.Status.CompletionTime == nil {
+		t.Fatalf("the Job of the wave before: %v, %v", j.Status, err)
+	}
+	m, err := c.CoreV1().ConfigMaps(e.ns).Get(t.Context(), "web-config", metav1.GetOptions{})
+	if err != nil || m.CreationTimestamp.Before(j.Status.CompletionTime) {
+		t.Errorf("the next wave was applied at %s, before the Job ended at %s: %v", m.CreationTimestamp, j.Status.CompletionTime, err)
+	}
+}
+
 func TestAMarkThatMeansNothingIsRefusedByItsName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
