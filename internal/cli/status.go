@@ -172,6 +172,9 @@ func (p *printer) status(s *envStatus) error {
 		if s.live.GetSyncTime() != nil {
 			sync += " #" + itoa(s.live.GetGeneration()) + " " + p.when(s.live.GetSyncTime())
 		}
+		if next := s.live.GetNextWindowTime(); next != nil {
+			sync += ", by itself again from " + stamp(next)
+		}
 		if s.live.GetMessage() != "" {
 			health += " " + s.live.GetMessage()
 		}
@@ -184,7 +187,7 @@ func (p *printer) status(s *envStatus) error {
 		"Environment", short(s.env.GetName()), "Type", short(s.env.GetType()), "Namespace", s.env.GetNamespace(),
 		"State", envState(s.env.GetState()), "Held", heldText(s.env), "Runs", p.deploymentLine(s.active), "Newest", newest,
 		"Commit", s.active.GetCommit(), "Tree", s.active.GetTree(), "Sync", sync, "Engine", engineLine(s.live), "Health", health, "Drift", s.drift(),
-		"Git", foreignLines(s.env))
+		"Held back", heldBackText(s.live), "Git", foreignLines(s.env))
 	if err != nil || len(s.live.GetObjects()) == 0 {
 		return err
 	}
@@ -198,8 +201,15 @@ var objectColumns = []column[*driftv1.ObjectStatus]{
 	{"KIND", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetKind() }},
 	{"API", true, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetApiVersion() }},
 	{"NAME", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetName() }},
+	{"NAMESPACE", true, func(_ *printer, o *driftv1.ObjectStatus) string { return orDash(o.GetNamespace()) }},
+	{"WAVE", true, func(_ *printer, o *driftv1.ObjectStatus) string { return itoa(o.GetWave()) }},
+	{"HOOK", true, func(_ *printer, o *driftv1.ObjectStatus) string { return orDash(o.GetHook()) }},
+	{"SYNC", false, func(_ *printer, o *driftv1.ObjectStatus) string { return syncName(o.GetSync()) }},
 	{"HEALTH", false, func(_ *printer, o *driftv1.ObjectStatus) string { return healthName(o.GetHealth()) }},
-	{"MESSAGE", false, func(_ *printer, o *driftv1.ObjectStatus) string { return o.GetMessage() }},
+	{"DRIFT", true, func(_ *printer, o *driftv1.ObjectStatus) string { return itoa(o.GetFindings()) }},
+	{"MESSAGE", false, func(_ *printer, o *driftv1.ObjectStatus) string {
+		return strings.Join(nonEmpty(o.GetSyncMessage(), o.GetMessage()), "; ")
+	}},
 }
 
 func (p *printer) deploymentLine(d *catalogv1.Deployment) string {

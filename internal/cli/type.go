@@ -103,7 +103,7 @@ func (t *tow) environmentTypeFields(fs *pflag.FlagSet) []field[environmentType] 
 		foreignPolicyField(fs, "the repository's policy", func(m environmentType, v committerv1.ForeignPolicy) { m.ForeignPolicy = v }),
 		allowedKinds(fs, defaults),
 		t.guardrails(fs), typeWriteMode(fs),
-	}, append(guardFields(fs), secretFields(fs)...)...))
+	}, append(append(guardFields(fs), syncFields(fs)...), secretFields(fs)...)...))
 }
 
 func (t *tow) typeCmd() *cobra.Command {

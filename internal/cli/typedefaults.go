@@ -70,7 +70,7 @@ reads.`,
 		return p.fields(
 			"Environment type", short(m.GetName()), "Title", m.GetDisplayName(), "Target", short(m.GetTarget()), "Repository", short(m.GetRepository()), "Sync", syncMode(m),
 			"Self-heal", yesNo(m.GetSelfHeal()), "Writes", writeModeText(m.GetWriteMode()), "Approvals", itoa(m.GetApprovals().GetRequired()), "Freezes", freezeText(m),
-			"Guardrails", strings.Join(rules, "\n"), "Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Defaults", defaults)
+			"Sync policy", syncPolicyText(m.GetSyncPolicy()), "Guardrails", strings.Join(rules, "\n"), "Created", p.when(m.GetCreateTime())+" by "+m.GetCreateActor(), "Defaults", defaults)
 	})
 	return cmd
 }

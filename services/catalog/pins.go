@@ -69,6 +69,6 @@ func (s *Service) input(ctx context.Context, c current, state rules.State) (*ren
 		Application: c.env.App, Environment: c.env.ID, EnvironmentType: typeID(e.GetType()), Namespace: e.GetNamespace(),
 		Workloads: state.Set.GetWorkloads(), Resources: state.Set.GetResources(), Overlay: intent.GetOverlay(),
 		Variables: plain, SecretVariables: secret, Defaults: defaults, Definitions: definitions,
-		Outputs: outputs,
+		Outputs: outputs, ClusterKinds: c.site.typ.GetSyncPolicy().GetClusterKinds(), Namespaces: c.site.typ.GetSyncPolicy().GetNamespaces(),
 	}, nil
 }

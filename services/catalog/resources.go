@@ -68,6 +68,9 @@ var environmentTypeKind = collection[*catalogv1.EnvironmentType]{
 		if err := checkTypeReviewing(ctx, s, old, msg); err != nil {
 			return err
 		}
+		if err := checkSyncPolicy(old, msg); err != nil {
+			return err
+		}
 		if err := rules.CheckProvisioning("environment_type.provisioning_deadline", msg.GetProvisioningDeadline()); err != nil {
 			return err
 		}

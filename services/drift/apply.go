@@ -6,18 +6,16 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"sync"
 	"time"
 
 	"github.com/fluxcd/pkg/ssa"
-	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
+	"github.com/towpath-dev/towpath/internal/syncmark"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
@@ -25,73 +23,55 @@ import (
 const applyParallel = 8
 
 // apply writes the objects. The inventory is written before, with everything that may then be there, and after, with what is.
-func (e *environment) apply(ctx context.Context, c *cluster, want *eventsv1.DesiredState, objs map[objectKey]*tracked, inv *inventory) (counts, error) {
-	if err := e.ensureNamespace(ctx, c, want.GetNamespace()); err != nil {
-		return counts{}, err
+func (r *syncRun) apply(ctx context.Context, confirmed bool) error {
+	e, c := r.e, r.c
+	if err := e.ensureNamespace(ctx, c, r.want.GetNamespace()); err != nil {
+		return err
 	}
-	if err := e.writeIntent(ctx, c, want, objs, inv); err != nil {
-		return counts{}, err
+	if err := e.writeIntent(ctx, c, r.want, r.everything(), r.inv); err != nil {
+		return err
 	}
-	if err := e.takeFromOthers(ctx, c, objs); err != nil {
-		return counts{}, err
+	if err := e.takeFromOthers(ctx, c, r.objs); err != nil {
+		return err
 	}
-	n, err := e.applyAll(ctx, c, objs, inv)
-	if err != nil {
+	if err := r.waves(ctx); err != nil {
 		// What was applied counts as it is now, the rest as it was: neither is drift.
 		e.mu.Lock()
 		mixed := maps.Clone(e.objects)
 		e.mu.Unlock()
-		for k, t := range objs {
+		for k, t := range r.objs {
 			if t.applied != nil {
 				mixed[k] = t
 			}
 		}
 		e.replace(c, mixed)
-		return n, err
+		return r.failed(ctx, err)
 	}
-	e.replace(c, objs)
-	if n.pruned, err = e.prune(ctx, c, inv.without(objs), metav1.DeletePropagationBackground); err != nil {
-		return n, err
+	e.replace(c, r.objs)
+	plan, err := e.planPrune(ctx, c, r.inv, r.objs, r.hooks, r.skipped)
+	if err != nil {
+		return err
 	}
-	return n, e.writeInventory(ctx, c, want, objs)
-}
-
-// applyAll applies stage by stage: what others need first. It goes on after a refusal within a stage, so that one pass tells as
-// much as it can.
-func (e *environment) applyAll(ctx context.Context, c *cluster, objs map[objectKey]*tracked, inv *inventory) (counts, error) {
-	var n counts
-	var mu sync.Mutex
-	known := map[objectKey]bool{}
-	for _, it := range inv.items {
-		known[it.key()] = true
+	pruned, left, err := e.runPrune(ctx, c, plan, confirmed)
+	r.n.pruned = pruned
+	r.noteLeftovers(plan, confirmed)
+	if err != nil {
+		return err
 	}
-	for _, stage := range stages(objs) {
-		var g errgroup.Group
-		g.SetLimit(applyParallel)
-		for _, t := range stage {
-			g.Go(func() error {
-				began := e.svc.cfg.Now().Add(-time.Second).Truncate(time.Second)
-				live, err := e.applyOne(ctx, c, t)
-				if err != nil {
-					return err
-				}
-				t.applied = live
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case !known[t.key] && lastApply(live).Sub(live.GetCreationTimestamp().Time) <= time.Second:
-					n.created++
-				case e.moved(t.key, live, began):
-					n.changed++
-				}
-				return nil
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return n, err
-		}
+	if err := r.runHooks(ctx, syncmark.PostSync, nil); err != nil {
+		return r.failed(ctx, err)
 	}
-	return n, nil
+	c.keepOutsiders(e, r.objs)
+	e.mu.Lock()
+	e.ran.others, e.ran.partial = append(left, hookItems(r.hooks, r.skipped)...), nil
+	e.mu.Unlock()
+	if err := e.writeInventory(ctx, c, r.want, r.objs); err != nil {
+		return err
+	}
+	if plan.held != "" && !confirmed {
+		return e.heldBack(plan)
+	}
+	return nil
 }
 
 // moved reports whether an apply changed an object. Without an earlier look at it the server's clock has to tell.
@@ -104,16 +84,18 @@ func (e *environment) moved(k objectKey, live *unstructured.Unstructured, began 
 	return lastApply(live).After(began)
 }
 
-// stages puts objects into the order of package ssa and cuts it before the kinds that run something, so that their service
-// accounts, configuration and secrets are there.
+// stages puts objects into the order of package ssa and cuts it: first kinds and namespaces, which others need to be there at all; before
+// the kinds that run something, so that their service accounts, configuration and secrets are there.
 func stages(objs map[objectKey]*tracked) [][]*tracked {
-	var first, templated, second []*unstructured.Unstructured
+	var definitions, first, templated, second []*unstructured.Unstructured
 	for _, t := range objs {
 		if isTemplated(t.declared()) { // made of other Secrets, which must be there
 			templated = append(templated, t.declared())
 			continue
 		}
 		switch t.key.kind {
+		case "CustomResourceDefinition", "Namespace":
+			definitions = append(definitions, t.declared())
 		case "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod":
 			second = append(second, t.declared())
 		default:
@@ -121,7 +103,7 @@ func stages(objs map[objectKey]*tracked) [][]*tracked {
 		}
 	}
 	var out [][]*tracked
-	for _, us := range [][]*unstructured.Unstructured{first, templated, second} {
+	for _, us := range [][]*unstructured.Unstructured{definitions, first, templated, second} {
 		sort.Sort(ssa.SortableUnstructureds(us))
 		stage := make([]*tracked, 0, len(us))
 		for _, u := range us {
@@ -135,10 +117,14 @@ func stages(objs map[objectKey]*tracked) [][]*tracked {
 // applyOne applies one object by server-side apply and keeps what the server made of it as its baseline. Package ssa's
 // manager is not used for this: it does not give the server's answer, which the baseline is made of (docs/adr/0006).
 func (e *environment) applyOne(ctx context.Context, c *cluster, t *tracked) (*unstructured.Unstructured, error) {
-	r := c.dyn.Resource(t.gvr).Namespace(t.key.namespace)
-	live, err := r.Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	w, err := e.writer(c)
 	if err != nil {
-		return nil, clusterError(err, "apply "+t.key.kind+" "+t.key.name)
+		return nil, err
+	}
+	live, err := w.Resource(t.gvr).Namespace(t.key.namespace).
+		Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	if err != nil {
+		return nil, clusterError(withoutSecret(t.declared(), err), "apply "+t.key.kind+" "+t.key.name)
 	}
 	if live, err = e.generateSecret(ctx, c, t, live); err != nil {
 		return nil, err
@@ -202,26 +188,21 @@ func (e *environment) replace(c *cluster, objs map[objectKey]*tracked) {
 	}
 }
 
-// prune removes objects that are no longer declared. Claims are kept: data is not lost because a file is missing.
-func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryItem, how metav1.DeletionPropagation) (int32, error) {
-	var pruned int32
+// prune removes objects with their environment. What holds data is kept: it is not lost because a file is missing.
+func (e *environment) prune(ctx context.Context, c *cluster, items []inventoryItem, how metav1.DeletionPropagation) error {
 	for _, it := range slices.Backward(items) {
 		gvr, _, err := c.resource(schema.GroupVersionKind{Group: it.Group, Version: it.Version, Kind: it.Kind})
 		if meta.IsNoMatchError(err) {
 			continue // the kind went away, and its objects with it
 		}
 		if err != nil {
-			return pruned, clusterError(err, "ask for the kinds that the cluster knows")
+			return clusterError(err, "ask for the kinds that the cluster knows")
 		}
-		removed, err := e.removeOurs(ctx, c, gvr, it.key(), how)
-		if err != nil {
-			return pruned, err
-		}
-		if removed {
-			pruned++
+		if _, err := e.removeOurs(ctx, c, gvr, it.key(), how); err != nil {
+			return err
 		}
 	}
-	return pruned, nil
+	return nil
 }
 
 // removeOurs deletes an object if it is still the one that we applied: somebody may have removed ours and made another of the
@@ -240,12 +221,24 @@ func (e *environment) removeOurs(
 	if !e.made(live) {
 		return false, nil
 	}
-	if keeps(live) {
-		e.log.Warn("an object is no longer declared and is kept, because it holds data", "kind", k.kind, "name", k.name)
+	why, err := e.outlives(ctx, c, live)
+	if err != nil {
+		return false, err
+	}
+	if why != "" {
+		e.log.Warn("an object is no longer declared and is kept", "kind", k.kind, "name", k.name, "because", why)
 		return false, nil
 	}
+	if err := e.snapshot(ctx, c, live); err != nil {
+		return false, err
+	}
 	uid := live.GetUID()
-	err = r.Delete(ctx, k.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})
+	w, err := e.writer(c)
+	if err != nil {
+		return false, err
+	}
+	err = w.Resource(gvr).Namespace(k.namespace).
+		Delete(ctx, k.name, metav1.DeleteOptions{PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid}})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		return false, clusterError(err, "remove "+k.kind+" "+k.name)
 	}

@@ -65,6 +65,7 @@ type cluster struct {
 	probe   rest.Interface
 	streams rest.Interface // for logs; without a time limit
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	actors  *actors       // see environment.writer
 	doubt   chan struct{} // a watch broke: probe now
 	aimed   chan struct{} // access may have changed: read it now
 	looked  chan struct{} // closed once it is known whether the cluster answers
@@ -79,6 +80,7 @@ type cluster struct {
 	wrong      error               // why ref cannot be resolved
 	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
+	outsiders  map[objectKey]*environment             // of objects outside of their environment's namespace
 	entitled   map[string]map[evidenceKey]entitlement // by namespace
 	down       error                                  // why the cluster cannot be reached; nil while it can
 	changed    time.Time                              // when down last changed
@@ -134,6 +136,7 @@ func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*clus
 		doubt:  make(chan struct{}, 1), aimed: make(chan struct{}, 1), looked: make(chan struct{}),
 		watches: map[schema.GroupVersionResource]*kindWatch{}, changed: svc.cfg.Now(),
 		namespaces: map[string]*environment{}, entitled: map[string]map[evidenceKey]entitlement{},
+		actors: newActors(cfg), outsiders: map[objectKey]*environment{},
 	}
 	if c.kinds, err = metadata.NewForConfig(cfg); err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
@@ -294,6 +297,11 @@ func (c *cluster) release(e *environment) {
 	for ns, x := range c.namespaces {
 		if x == e {
 			delete(c.namespaces, ns)
+		}
+	}
+	for k, x := range c.outsiders {
+		if x == e {
+			delete(c.outsiders, k)
 		}
 	}
 }

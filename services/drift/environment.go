@@ -79,6 +79,7 @@ type environment struct {
 	// auditDue says that the audit log has something new about objects in the namespace.
 	auditDue atomic.Bool
 	engine   engineState
+	ran      lastRun
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -104,7 +105,7 @@ func (e *environment) want(d *eventsv1.DesiredState) {
 	if e.desired.GetGeneration() != d.GetGeneration() {
 		e.waiting = "" // what keeps this deployment waiting is told even if it is what kept the one before
 	}
-	e.desired, e.attempts = d, 0
+	e.desired, e.attempts, e.ran.refused = d, 0, 0
 	e.overtakeClaims()
 	e.mu.Unlock()
 	poke(e.wake)
@@ -140,8 +141,6 @@ func (e *environment) do(ctx context.Context, f func(ctx context.Context) error)
 const (
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 15 * time.Second
-	// refusedRetry is for what the cluster refused: somebody may mend the cluster (a missing kind, a quota) without a new commit.
-	refusedRetry = 30 * time.Second
 )
 
 // run is the environment's goroutine.
@@ -177,8 +176,8 @@ func (e *environment) run(ctx context.Context) {
 			if gone {
 				poke(e.wake) // it is wanted again since
 			}
-			if err != nil {
-				retry.Reset(e.backoff(err))
+			if pause, again := e.backoff(err); err != nil && again {
+				retry.Reset(pause)
 			}
 		}
 		if ctx.Err() == nil {
@@ -186,18 +185,6 @@ func (e *environment) run(ctx context.Context) {
 			tick.Reset(e.nextLook())
 		}
 	}
-}
-
-func (e *environment) backoff(err error) time.Duration {
-	if errors.Is(err, errUnderWay) {
-		return engineLook
-	}
-	if !passes(err) {
-		return refusedRetry
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return min(firstRetry<<min(max(e.attempts-1, 0), 10), lastRetry)
 }
 
 // passes reports whether an error may be over at the next attempt, without anybody doing something.
@@ -249,6 +236,9 @@ func (e *environment) note(ctx context.Context, d *eventsv1.DesiredState, err er
 		return
 	}
 	e.attempts++
+	if !passes(err) {
+		e.ran.refused++
+	}
 	attempts, reason := e.attempts, errs.Message(err)
 	repeated := e.waiting == reason
 	e.waiting = reason

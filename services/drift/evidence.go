@@ -249,7 +249,7 @@ func readVertical(u *unstructured.Unstructured) entitlement {
 	return out
 }
 
-var definitions = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+var definitionsResource = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 
 // kindsBackoff is how long the watch of definitions waits between attempts; where it is not allowed, they are few.
 var kindsBackoff = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 3, Jitter: 0.2, Steps: 7, Cap: 5 * time.Minute}
@@ -272,7 +272,7 @@ func (c *cluster) followKinds() {
 	store := kindStore{moved: make(chan struct{}, 1)}
 	quiet, told := logr.Discard(), false
 	list := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-		l, err := c.kinds.Resource(definitions).List(ctx, o)
+		l, err := c.kinds.Resource(definitionsResource).List(ctx, o)
 		if err != nil && ctx.Err() == nil && !told {
 			told = true
 			c.log.Warn("custom resource definitions cannot be watched; a changed one is noticed at the next sync", "error", err)
@@ -280,7 +280,7 @@ func (c *cluster) followKinds() {
 		return l, err
 	}
 	lw := &cache.ListWatch{ListWithContextFunc: list, WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-		return c.kinds.Resource(definitions).Watch(ctx, o)
+		return c.kinds.Resource(definitionsResource).Watch(ctx, o)
 	}}
 	backoff := kindsBackoff
 	r := cache.NewReflectorWithOptions(lw, &metav1.PartialObjectMetadata{}, store, cache.ReflectorOptions{Logger: &quiet, Name: "definitions", Backoff: &backoff})

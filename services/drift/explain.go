@@ -32,13 +32,10 @@ const (
 func (e *environment) explainHealth(ctx context.Context) {
 	e.mu.Lock()
 	now := e.svc.cfg.Now()
-	sick := map[*tracked]labels.Selector{}
+	var sick []*tracked
 	for _, t := range e.objects {
-		if !t.exists || t.health == driftv1.Health_HEALTH_HEALTHY {
-			continue
-		}
-		if s := podSelector(t.declared()); s != nil {
-			sick[t] = s
+		if t.exists && t.health != driftv1.Health_HEALTH_HEALTHY {
+			sick = append(sick, t)
 		}
 	}
 	c := e.cluster
@@ -58,12 +55,9 @@ func (e *environment) explainHealth(ctx context.Context) {
 	e.explain.next(now, firstExplain, lastExplain)
 	e.mu.Unlock()
 	changed := false
-	for t, selector := range sick {
-		why, err := c.askPods(ctx, t.key.namespace, selector)
-		if err != nil {
-			e.log.Debug("the pods of a workload cannot be listed", "kind", t.key.kind, "name", t.key.name, "error", err)
-			continue
-		}
+	warned := map[string][]clusterEvent{} // by namespace, read once
+	for _, t := range sick {
+		why := e.whySick(ctx, c, t, warned)
 		e.mu.Lock()
 		if t.why != why && t.health != driftv1.Health_HEALTH_HEALTHY {
 			t.why, changed = why, true
@@ -75,10 +69,34 @@ func (e *environment) explainHealth(ctx context.Context) {
 	}
 }
 
+// whySick asks the pods of a workload, and the warnings of its namespace when they say nothing, or there are none: a quota, an
+// admission webhook and a volume that cannot be made keep pods from being there at all.
+func (e *environment) whySick(ctx context.Context, c *cluster, t *tracked, warned map[string][]clusterEvent) string {
+	u := t.declared()
+	if s := podSelector(u); s != nil {
+		why, err := c.askPods(ctx, t.key.namespace, s)
+		if err != nil {
+			e.log.Debug("the pods of a workload cannot be listed", "kind", t.key.kind, "name", t.key.name, "error", err)
+		}
+		if why != "" {
+			return why
+		}
+	}
+	all, read := warned[t.key.namespace]
+	if !read {
+		var err error
+		if all, err = c.warnings(ctx, t.key.namespace); err != nil {
+			e.log.Debug("the events of a namespace cannot be listed", "namespace", t.key.namespace, "error", err)
+		}
+		warned[t.key.namespace] = all
+	}
+	return about(all, u)
+}
+
 // podSelector selects the pods of a workload; nil for what has none.
 func podSelector(u *unstructured.Unstructured) labels.Selector {
 	switch u.GetKind() {
-	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet":
+	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job":
 	default:
 		return nil
 	}
@@ -152,8 +170,25 @@ func podReason(p *corev1.Pod) string {
 			return "not scheduled: " + shortText(c.Message)
 		}
 	}
+	if ended := badEnd(p); ended != "" {
+		return ended
+	}
 	if p.Status.Phase == corev1.PodFailed {
 		return "failed: " + shortText(p.Status.Reason+" "+p.Status.Message)
+	}
+	return ""
+}
+
+// badEnd says which container of a pod that is over or starts again ended badly.
+func badEnd(p *corev1.Pod) string {
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if end := s.State.Terminated; end != nil && end.ExitCode != 0 {
+			text := fmt.Sprintf("container %s ended with %s, exit code %d", s.Name, end.Reason, end.ExitCode)
+			if end.Message != "" {
+				text += " (" + shortText(end.Message) + ")"
+			}
+			return text
+		}
 	}
 	return ""
 }

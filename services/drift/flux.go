@@ -18,6 +18,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/syncmark"
 )
 
 const (
@@ -152,7 +153,7 @@ func fluxPatches(keep []objectKey) []any {
 		return "apiVersion: v1\nkind: " + kind + "\nmetadata:\n  name: any\n  annotations:\n    " + fluxPrune + ": disabled\n"
 	}
 	out := []any{map[string]any{
-		"target": map[string]any{"kind": "PersistentVolumeClaim", "annotationSelector": onRemovalAnnotation + "!=delete"},
+		"target": map[string]any{"kind": "PersistentVolumeClaim", "annotationSelector": syncmark.OnRemoval + "!=delete"},
 		"patch":  patch("PersistentVolumeClaim"),
 	}}
 	for _, k := range sortedKeys(keep) {

@@ -55,20 +55,24 @@ func (e *environment) generateSecret(ctx context.Context, c *cluster, t *tracked
 	if !missing {
 		return live, nil
 	}
-	return fillSecret(ctx, c, t, live, fill, false)
+	return e.fillSecret(ctx, c, t, live, fill, false)
 }
 
 // fillSecret writes the values of a Secret that the cluster makes, and gives the Secret as it is then.
-func fillSecret(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fill map[string]any, force bool) (*unstructured.Unstructured, error) {
+func (e *environment) fillSecret(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fill map[string]any, force bool) (*unstructured.Unstructured, error) {
 	patch := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
 		"metadata": map[string]any{"name": t.key.name, "namespace": t.key.namespace, "resourceVersion": live.GetResourceVersion()},
 		"data":     fill,
 	}}
-	out, err := c.dyn.Resource(t.gvr).Namespace(t.key.namespace).
+	w, err := e.writer(c)
+	if err != nil {
+		return nil, err
+	}
+	out, err := w.Resource(t.gvr).Namespace(t.key.namespace).
 		Apply(ctx, t.key.name, patch, metav1.ApplyOptions{FieldManager: generateManager, Force: force})
 	if err != nil {
-		return nil, clusterError(err, "generate the values of Secret "+t.key.name)
+		return nil, clusterError(withoutSecret(patch, err), "generate the values of Secret "+t.key.name)
 	}
 	return out, nil
 }

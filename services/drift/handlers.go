@@ -158,34 +158,3 @@ func (s *Service) RevertFindings(ctx context.Context, req *driftv1.RevertFinding
 	}
 	return resp, nil
 }
-
-// SyncEnvironment applies what Git says, whatever is known.
-func (s *Service) SyncEnvironment(ctx context.Context, req *driftv1.SyncEnvironmentRequest) (*driftv1.SyncEnvironmentResponse, error) {
-	e := s.environment(req.GetName())
-	if e == nil {
-		return nil, notHere(req.GetName())
-	}
-	err := e.do(ctx, func(ctx context.Context) error {
-		e.mu.Lock()
-		want := e.desired
-		e.mu.Unlock()
-		if want.GetRemoved() {
-			return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s is being removed; deploy to it again first", e.name)
-		}
-		if err := e.settleClaims(ctx, true); err != nil || want == nil {
-			return err
-		}
-		err := e.sync(ctx, want, true)
-		e.note(ctx, want, err)
-		if err != nil && e.automatic() {
-			poke(e.wake) // it is tried again by itself
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return &driftv1.SyncEnvironmentResponse{Status: e.status()}, nil
-}

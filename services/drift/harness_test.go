@@ -170,6 +170,9 @@ type env struct {
 	generation int64
 	selfHeal   bool
 	manual     bool
+	policy     *driftv1.SyncPolicy
+	held       bool
+	typ        string
 	tree       string
 	ref        *eventsv1.TargetRef // how its target is reached; of the shared cluster when nil
 }
@@ -204,7 +207,7 @@ func (e *env) send(removed bool) {
 		Environment: e.name, Deployment: e.deployment(), Generation: e.generation, Tree: e.tree, Commit: "commit-of-" + e.tree, Removed: removed,
 		Repository: &committerv1.RepositoryRef{Name: "repositories/main", Url: "embedded:///main", Branch: "main"},
 		Target:     &eventsv1.TargetRef{Name: "targets/local", Engine: "native"}, Namespace: e.ns,
-		AutomaticSync: !e.manual, SelfHeal: e.selfHeal,
+		AutomaticSync: !e.manual, SelfHeal: e.selfHeal, SyncPolicy: e.policy, PruneHeld: e.held, EnvironmentType: e.typ,
 	}
 	if e.ref != nil {
 		d.Target = e.ref

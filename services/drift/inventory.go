@@ -48,6 +48,13 @@ type inventoryItem struct {
 	Namespace string `json:"ns"`
 	Name      string `json:"n"`
 	Baseline  []byte `json:"b,omitempty"`
+	// Hook says that it is run by syncs, or left out of them, and is no part of what the environment is; Held that its removal waits
+	// for a person; Kept that it stays because of data that cannot be read without it.
+	Hook bool `json:"h,omitempty"`
+	Held bool `json:"x,omitempty"`
+	Kept bool `json:"d,omitempty"`
+	// Tree is the tree that it was last applied from alone, where that is another than the inventory's.
+	Tree string `json:"t,omitempty"`
 }
 
 func (i inventoryItem) key() objectKey {
@@ -64,6 +71,8 @@ type inventory struct {
 	source      string // where that stood in Git
 	items       []inventoryItem
 	baselines   map[objectKey][]byte // compressed
+	hooks       hookLedger
+	partial     *partialState // what some objects were applied from alone; nil for none
 }
 
 // at reports whether the cluster was brought to exactly that tree, and completely.
@@ -89,6 +98,7 @@ func (e *environment) readInventory(ctx context.Context, c *cluster, namespace s
 	data, _, _ := unstructured.NestedStringMap(u.Object, "data")
 	inv.environment, inv.tree, inv.commit, inv.deployment = data["environment"], data["tree"], data["commit"], data["deployment"]
 	inv.source = data["source"]
+	inv.hooks, inv.partial = readLedger(data["hooks"]), readPartial(data["partial"])
 	inv.generation, _ = strconv.ParseInt(data["generation"], 10, 64)
 	if inv.environment != "" && inv.environment != e.name {
 		return nil, namespaceTaken(namespace, inv.environment, e.name)
@@ -109,18 +119,21 @@ func (e *environment) readInventory(ctx context.Context, c *cluster, namespace s
 func (e *environment) writeIntent(ctx context.Context, c *cluster, want *eventsv1.DesiredState, objs map[objectKey]*tracked, inv *inventory) error {
 	items := inv.without(objs)
 	for _, t := range objs {
-		items = append(items, itemOf(t))
+		it := itemOf(t)
+		it.Hook = marksOf(t.declared()).IsHook()
+		items = append(items, it)
 	}
 	return e.putInventory(ctx, c, want, "", items)
 }
 
-// writeInventory remembers what is there now. Claims that were kept are remembered no longer: they are nobody's business but
-// their owner's.
+// writeInventory remembers what is there now, with hooks and what waits for its removal. Claims that were kept are remembered no
+// longer: they are nobody's business but their owner's.
 func (e *environment) writeInventory(ctx context.Context, c *cluster, want *eventsv1.DesiredState, objs map[objectKey]*tracked) error {
 	items := make([]inventoryItem, 0, len(objs))
 	size := 0
 	for _, t := range objs {
 		it := itemOf(t)
+		it.Tree = e.partialTree(t.key)
 		it.Baseline = t.base
 		size += len(t.base) * 4 / 3
 		items = append(items, it)
@@ -131,7 +144,7 @@ func (e *environment) writeInventory(ctx context.Context, c *cluster, want *even
 		}
 		e.log.Warn("the baselines do not fit into the inventory and are left out", "bytes", size)
 	}
-	return e.putInventory(ctx, c, want, want.GetTree(), items)
+	return e.putInventory(ctx, c, want, want.GetTree(), append(items, e.others(objs)...))
 }
 
 func itemOf(t *tracked) inventoryItem {
@@ -152,6 +165,7 @@ func (e *environment) putInventory(ctx context.Context, c *cluster, want *events
 		"data": map[string]any{
 			"environment": e.name, "deployment": want.GetDeployment(), "generation": strconv.FormatInt(want.GetGeneration(), 10),
 			"commit": want.GetCommit(), "tree": tree, "objects": string(b), "source": sourceOf(want),
+			"hooks": e.ledgerText(), "partial": e.partialText(),
 		},
 	}}
 	_, err = c.dyn.Resource(configMaps).Namespace(want.GetNamespace()).

@@ -23,8 +23,8 @@ var coreEvents = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 
 const (
 	eventPage = 500
-	// maxEvents bounds what is read of a namespace: events are kept for an hour, and a crash loop writes many.
-	maxEvents = 5000
+	// maxEventsRead bounds what is read of a namespace: events are kept for an hour, and a crash loop writes many.
+	maxEventsRead = 5000
 )
 
 // ListObjectEvents lists what the cluster told about an object and what it owns, or about all of the environment.
@@ -115,7 +115,7 @@ func (sc *scene) events(ctx context.Context, about subjects) ([]*driftv1.ObjectE
 	var out []*driftv1.ObjectEvent
 	for ns := range namespaces {
 		options := metav1.ListOptions{Limit: eventPage}
-		for read := 0; read < maxEvents; {
+		for read := 0; read < maxEventsRead; {
 			list, err := sc.c.dyn.Resource(coreEvents).Namespace(ns).List(ctx, options)
 			if err != nil {
 				return nil, clusterError(err, "list the events of namespace "+ns)

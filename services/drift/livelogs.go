@@ -157,7 +157,7 @@ func (sc *scene) newestPod(t *tree, workload string) (*corev1.Pod, error) {
 	}
 	switch {
 	case !found:
-		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "%s has no workload %s; %s", sc.e.name, workload, workloadsOf(t)).With("resource", workload)
+		return nil, errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "%s has no workload %s; %s", sc.e.name, workload, workloadsIn(t)).With("resource", workload)
 	case newest == nil:
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_LOGS_UNAVAILABLE, "workload %s has no pod now, so that there is no log; its events may say why", workload)
 	}
@@ -175,7 +175,7 @@ func customKind(n *driftv1.ObjectNode) bool {
 	return strings.Contains(group, ".") && !strings.HasSuffix(group, ".k8s.io")
 }
 
-func workloadsOf(t *tree) string {
+func workloadsIn(t *tree) string {
 	var names []string
 	for _, n := range t.nodes {
 		if n.GetDeclared() && slices.Contains(runsPods, n.GetObject().GetKind()) {

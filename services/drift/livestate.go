@@ -18,8 +18,8 @@ import (
 	"github.com/towpath-dev/towpath/services/drift/internal/manifest"
 )
 
-// decoded gives what a base64 text stands for, "" for another text.
-func decoded(text string) string {
+// fromBase64 gives what a base64 text stands for, "" for another text.
+func fromBase64(text string) string {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
 		return ""

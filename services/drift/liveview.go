@@ -91,7 +91,7 @@ func (v *view) hide(text string) string {
 	if len(text) >= shortestSecret {
 		v.hidden[text] = mask
 	}
-	if raw := decoded(text); len(raw) >= shortestSecret {
+	if raw := fromBase64(text); len(raw) >= shortestSecret {
 		v.hidden[raw] = mask
 	}
 	return mask

@@ -76,7 +76,7 @@ func drawn(tree *driftv1.ObjectTree) string {
 	return b.String()
 }
 
-const database = `---
+const withPassword = `---
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db}
@@ -103,7 +103,7 @@ spec:
 func TestTheTreeShowsWhatControllersMadeOfWhatIsDeclared(t *testing.T) {
 	t.Parallel()
 	e := newWorld(t, nil).newEnv(t)
-	e.deploy(web + database)
+	e.deploy(web + withPassword)
 	// Neither of the two below belongs to the environment.
 	devclustertest.Kubectl(t, "-n", e.ns, "create", "configmap", "foreign", "--from-literal=a=b")
 	devclustertest.Kubectl(t, "-n", e.ns, "run", "stray", "--image=example.com/stray:1")
@@ -296,10 +296,10 @@ func TestWhatDoesNotBelongToTheEnvironmentIsNotShown(t *testing.T) {
 func TestNoSecretLeavesByTheLiveView(t *testing.T) {
 	t.Parallel()
 	e := newWorld(t, nil).newEnv(t)
-	const planted, changed = "hunter2-planted-value", "hunter3-changed-value"
-	secret := "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: " + planted + "}\n"
-	e.deploy(strings.ReplaceAll(web, "{name: MODE, value: test}", "{name: DB_PASSWORD, value: "+planted+"}") + secret)
-	devclustertest.Kubectl(t, "-n", e.ns, "annotate", "secret", "s", `kubectl.kubernetes.io/last-applied-configuration={"stringData":{"password":"`+planted+`"}}`)
+	const withPassword, changed = "hunter2-withPassword-value", "hunter3-changed-value"
+	secret := "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {password: " + withPassword + "}\n"
+	e.deploy(strings.ReplaceAll(web, "{name: MODE, value: test}", "{name: DB_PASSWORD, value: "+withPassword+"}") + secret)
+	devclustertest.Kubectl(t, "-n", e.ns, "annotate", "secret", "s", `kubectl.kubernetes.io/last-applied-configuration={"stringData":{"password":"`+withPassword+`"}}`)
 	devclustertest.Kubectl(t, "-n", e.ns, "patch", "secret", "s", "-p", `{"stringData":{"password":"`+changed+`","more":"`+changed+`"}}`)
 	devclustertest.Kubectl(t, "-n", e.ns, "set", "env", "deployment/web", "DB_PASSWORD="+changed)
 	e.awaitCount(3)
@@ -324,7 +324,7 @@ func TestNoSecretLeavesByTheLiveView(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.WriteString(prototext.Format(events))
-	for _, v := range []string{planted, changed} {
+	for _, v := range []string{withPassword, changed} {
 		for _, form := range []string{v, base64.StdEncoding.EncodeToString([]byte(v)), base64.StdEncoding.EncodeToString([]byte(v))[:12]} {
 			if strings.Contains(all.String(), form) {
 				t.Errorf("%q leaves: %s", form, all.String())

@@ -163,7 +163,7 @@ func parseVersion(s string) uint64 {
 // environment and no controller owns it. What holds data is kept on purpose and is none. It needs the mutex.
 func (e *environment) untracked(k objectKey, s sighting, resolution string) bool {
 	u := s.object
-	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && e.madeIt(u) && !keeps(u)
+	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && e.madeIt(u) && !keeps(u) && !isHookRun(u) && !e.isHeld(k)
 	switch {
 	case !ours:
 		return e.untrackedGone(k, resolution)
@@ -205,9 +205,6 @@ func appliedByUs(u *unstructured.Unstructured) bool {
 	}
 	return false
 }
-
-// holdsData reports whether the object's content must outlive its manifest.
-func holdsData(k objectKey) bool { return k.group == "" && k.kind == "PersistentVolumeClaim" }
 
 // sweep reads all objects of the environment, one list per kind, and looks at each. Objects that are not there are missing.
 func (e *environment) sweep(ctx context.Context) error {

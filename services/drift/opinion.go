@@ -99,7 +99,7 @@ func (e *environment) opine(ctx context.Context) {
 
 // opineOn asks the server about one object and looks at that object again. It gives false when the server did not answer.
 func (e *environment) opineOn(ctx context.Context, c *cluster, t *tracked) bool {
-	b, err := e.dryRun(ctx, c, t)
+	b, err := e.dryCreate(ctx, c, t)
 	if err != nil && passes(clusterError(err, "dry run")) && e.svc.cfg.Now().Sub(t.second.asked) < opinionPatience {
 		return false
 	}
@@ -135,8 +135,8 @@ func (e *environment) opineOn(ctx context.Context, c *cluster, t *tracked) bool 
 	return true
 }
 
-// dryRun asks the server what it makes of the declared object, without making it.
-func (e *environment) dryRun(ctx context.Context, c *cluster, t *tracked) (compare.Baseline, error) {
+// dryCreate asks the server what it makes of the declared object, without making it.
+func (e *environment) dryCreate(ctx context.Context, c *cluster, t *tracked) (compare.Baseline, error) {
 	u := t.declared()
 	u.SetName("")
 	u.SetGenerateName(dryRunName)

@@ -4,191 +4,245 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"google.golang.org/protobuf/encoding/protojson"
 
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
-// onlyChosen gives the declared object without the places that differ and are not to be put back. An apply of it leaves those as they
-// are: somebody else owns them, or nobody does where they were removed.
-func onlyChosen(declared *unstructured.Unstructured, found []compare.Finding, fields map[string]bool) (*unstructured.Unstructured, error) {
-	out := declared.DeepCopy()
-	for _, f := range compare.NeedsApply(found) {
-		if fields[f.Path] || f.Path == "" {
-			continue
+// workloadLabel says which workload an object is of.
+const workloadLabel = "towpath.dev/workload"
+
+// partialState is what some objects were applied from alone, while the rest stayed as it was. The inventory's items name them by the
+// tree.
+type partialState struct {
+	// State is the desired state, without what the environment's own has.
+	State json.RawMessage `json:"state"`
+	// Tree is its tree.
+	Tree string `json:"tree"`
+	// Pending says that they may not all have been applied.
+	Pending bool `json:"pending,omitempty"`
+
+	keys map[objectKey]bool
+}
+
+func readPartial(text string) *partialState {
+	p := &partialState{}
+	if text == "" || json.Unmarshal([]byte(text), p) != nil || p.Tree == "" {
+		return nil
+	}
+	return p
+}
+
+// partialText is what the inventory keeps of it.
+func (e *environment) partialText() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ran.partial == nil {
+		return ""
+	}
+	b, err := json.Marshal(e.ran.partial)
+	if err != nil {
+		return "" // it was made by us
+	}
+	return string(b)
+}
+
+// partialTree is the tree that an object was applied from alone, empty for the inventory's.
+func (e *environment) partialTree(k objectKey) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ran.partial == nil || !e.ran.partial.keys[k] {
+		return ""
+	}
+	return e.ran.partial.Tree
+}
+
+// chosen gives the declared objects that a request names.
+func (e *environment) chosen(objs map[objectKey]*tracked, refs []*driftv1.ObjectRef, workloads []string, namespace string) (map[objectKey]*tracked, error) {
+	out := map[objectKey]*tracked{}
+	for i, ref := range refs {
+		n := len(out)
+		for k, t := range objs {
+			if fits(t, ref, namespace) {
+				out[k] = t
+			}
 		}
-		if !without(out, f.Path) {
-			return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE,
-				"%s %s: %s cannot be left as it is while another field is put back; revert all findings of the object",
-				declared.GetKind(), declared.GetName(), f.Path)
+		if len(out) == n {
+			return nil, errs.InvalidField(fmt.Sprintf("objects[%d]", i), "%s %s is not declared by the environment; see tow status -e for its objects", ref.GetKind(), ref.GetName())
+		}
+	}
+	for i, w := range workloads {
+		n := len(out)
+		for k, t := range objs {
+			if t.declared().GetLabels()[workloadLabel] == w {
+				out[k] = t
+			}
+		}
+		if len(out) == n {
+			return nil, errs.InvalidField(fmt.Sprintf("workloads[%d]", i), "%q is no workload of the environment; there are %s", w, strings.Join(workloadsOf(objs), ", "))
 		}
 	}
 	return out, nil
 }
 
-// without takes a place, as findings name it, out of an object; false when the object does not have it.
-func without(u *unstructured.Unstructured, path string) bool {
-	steps := pathSteps(path)
-	if len(steps) > 1 && u.GetKind() == "Secret" && steps[0] == "data" {
-		if m, ok := u.Object["stringData"].(map[string]any); ok {
-			if _, ok := m[plainStep(steps[1])]; ok {
-				delete(m, plainStep(steps[1]))
-				return true
-			}
-		}
-	}
-	next, ok := removeAt(u.Object, steps)
-	if m, isMap := next.(map[string]any); ok && isMap {
-		u.Object = m
-	}
-	return ok
+func fits(t *tracked, ref *driftv1.ObjectRef, namespace string) bool {
+	k := t.key
+	return k.kind == ref.GetKind() && k.name == ref.GetName() &&
+		(ref.GetNamespace() == k.namespace || ref.GetNamespace() == "" && (k.namespace == namespace || k.namespace == "")) &&
+		(ref.GetApiVersion() == "" || ref.GetApiVersion() == t.declared().GetAPIVersion())
 }
 
-// removeAt gives v without what the steps lead to.
-func removeAt(v any, steps []string) (any, bool) {
-	if len(steps) == 0 {
-		return nil, false
+func workloadsOf(objs map[objectKey]*tracked) []string {
+	names := map[string]bool{}
+	for _, t := range objs {
+		if w := t.declared().GetLabels()[workloadLabel]; w != "" {
+			names[w] = true
+		}
 	}
-	step := steps[0]
-	switch v := v.(type) {
-	case map[string]any:
-		key := plainStep(step)
-		child, ok := v[key]
-		if !ok {
-			return v, false
-		}
-		if len(steps) == 1 {
-			delete(v, key)
-			return v, true
-		}
-		v[key], ok = removeAt(child, steps[1:])
-		return v, ok
-	case []any:
-		i := slices.IndexFunc(v, func(item any) bool { return isItem(step, item) })
-		if i < 0 {
-			return v, false
-		}
-		if len(steps) == 1 {
-			return slices.Delete(v, i, i+1), true
-		}
-		var ok bool
-		v[i], ok = removeAt(v[i], steps[1:])
-		return v, ok
+	if len(names) == 0 {
+		return []string{"none"}
 	}
-	return v, false
+	return slices.Sorted(maps.Keys(names))
 }
 
-// isItem reports whether a list's item is meant by a step such as [name=web], [containerPort=80,protocol=UDP] or [=value].
-func isItem(step string, item any) bool {
-	step = strings.TrimSuffix(strings.TrimPrefix(step, "["), "]")
-	if v, ok := strings.CutPrefix(step, "="); ok {
-		return sameText(v, item)
+// syncPart applies some objects of a desired state and leaves the rest as it is. Nothing is removed and no hook is run.
+func (e *environment) syncPart(ctx context.Context, want *eventsv1.DesiredState, refs []*driftv1.ObjectRef, workloads []string) ([]*driftv1.SyncChange, error) {
+	c, err := e.svc.cluster(want.GetTarget())
+	if err != nil {
+		return nil, err
 	}
-	m, ok := item.(map[string]any)
-	if !ok {
-		return false
+	inv, err := e.readInventory(ctx, c, want.GetNamespace())
+	if err != nil {
+		return nil, err
 	}
-	for _, pair := range strings.Split(step, ",") {
-		k, v, ok := strings.Cut(pair, "=")
-		if !ok || !sameText(v, m[k]) {
-			return false
+	if err := e.windowAllows(true); err != nil {
+		return nil, err
+	}
+	objs, err := e.load(ctx, c, want)
+	if err != nil {
+		return nil, err
+	}
+	takeHooks(objs)
+	part, err := e.chosen(objs, refs, workloads, want.GetNamespace())
+	if err != nil {
+		return nil, err
+	}
+	if err := e.own(ctx, c, want.GetNamespace(), part); err != nil {
+		return nil, err
+	}
+	r := e.newRun(c, want, maps.Clone(part), inv, false)
+	e.begin(busySync)
+	defer e.end()
+	defer e.doing("")
+	if err := e.ensureNamespace(ctx, c, want.GetNamespace()); err != nil {
+		return nil, err
+	}
+	if err := e.rememberPart(ctx, c, want, part, inv, true); err != nil {
+		return nil, err
+	}
+	err = r.waves(ctx)
+	e.mixIn(c, part)
+	if err != nil {
+		return r.changes, err
+	}
+	return r.changes, e.rememberPart(ctx, c, want, part, inv, false)
+}
+
+// mixIn lets objects that were applied count as they are now, beside the rest as it was.
+func (e *environment) mixIn(c *cluster, part map[objectKey]*tracked) {
+	e.mu.Lock()
+	mixed := maps.Clone(e.objects)
+	e.mu.Unlock()
+	for k, t := range part {
+		if t.applied != nil {
+			mixed[k] = t
 		}
 	}
-	return true
+	e.replace(c, mixed)
 }
 
-func sameText(written string, v any) bool {
-	if s, ok := v.(string); ok {
-		return plainStep(written) == s
+// rememberPart notes in the inventory which objects stand at another tree than the rest.
+func (e *environment) rememberPart(ctx context.Context, c *cluster, want *eventsv1.DesiredState, part map[objectKey]*tracked, inv *inventory, pending bool) error {
+	as := inv.older(want)
+	p := &partialState{Tree: want.GetTree(), Pending: pending, keys: map[objectKey]bool{}}
+	state, err := protojson.Marshal(&eventsv1.DesiredState{
+		Tree: want.GetTree(), Commit: want.GetCommit(), Generation: want.GetGeneration(), Deployment: want.GetDeployment(),
+		Repository: bare(want.GetRepository()), Path: want.GetPath(), MainTree: want.GetMainTree(), Parts: want.GetParts(),
+	})
+	if err != nil {
+		return errs.New(errs.Internal, errorsv1.Reason_REASON_INTERNAL, "the partial sync cannot be remembered").Because(err)
 	}
-	b, err := json.Marshal(v)
-	return err == nil && string(b) == written
-}
-
-// plainStep gives a name without the brackets and quotes that a path may write it with.
-func plainStep(step string) string {
-	step = strings.TrimSuffix(strings.TrimPrefix(step, "["), "]")
-	var s string
-	if strings.HasPrefix(step, `"`) && json.Unmarshal([]byte(step), &s) == nil {
-		return s
-	}
-	return step
-}
-
-// pathSteps takes a finding's path apart; what was in brackets keeps them.
-func pathSteps(path string) []string {
-	var out []string
-	start, quoted, inside := 0, false, false
-	cut := func(end int) {
-		if end > start {
-			out = append(out, path[start:end])
+	p.State = state
+	items := slices.Clone(inv.items)
+	known := map[objectKey]int{}
+	for i, it := range items {
+		known[it.key()] = i
+		if it.Tree == p.Tree && part[it.key()] == nil {
+			p.keys[it.key()] = true
 		}
 	}
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; {
-		case quoted && c == '\\':
-			i++
-		case inside && c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '[' && !inside:
-			cut(i)
-			start, inside = i, true
-		case c == ']' && inside:
-			cut(i + 1)
-			start, inside = i+1, false
-		case c == '.' && !inside:
-			cut(i)
-			start = i + 1
+	for k, t := range part {
+		it := itemOf(t)
+		if !pending {
+			it.Baseline = t.base
+		}
+		if inv.tree != p.Tree {
+			it.Tree = p.Tree
+			p.keys[k] = true
+		}
+		if i, ok := known[k]; ok {
+			items[i] = it
+		} else {
+			items = append(items, it)
 		}
 	}
-	cut(len(path))
-	return out
-}
-
-// eachLive reads all objects, one list per kind, and compares each that is there.
-func (e *environment) eachLive(ctx context.Context, look func(*tracked, compare.Result)) error {
-	type place struct {
-		gvr       schema.GroupVersionResource
-		namespace string
+	if len(p.keys) == 0 {
+		p = nil // the whole environment is at that tree
 	}
 	e.mu.Lock()
-	c, down := e.cluster, e.down
-	byKind := map[place]map[string]*tracked{}
-	for k, t := range e.objects {
-		p := place{t.gvr, k.namespace}
-		if byKind[p] == nil {
-			byKind[p] = map[string]*tracked{}
-		}
-		byKind[p][k.name] = t
-	}
+	e.ran.partial = p
 	e.mu.Unlock()
-	if down != nil || c == nil && len(byKind) > 0 {
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE, "the cluster of %s cannot be reached", e.name)
+	return e.putInventory(ctx, c, as, inv.tree, items)
+}
+
+// overlayPartial puts what was applied alone over the rest, and applies what a process that ended in the middle may have left out.
+func (e *environment) overlayPartial(ctx context.Context, c *cluster, want *eventsv1.DesiredState, inv *inventory, objs map[objectKey]*tracked) error {
+	p := inv.partial
+	if p == nil || p.Tree == want.GetTree() {
+		return nil
 	}
-	for p, objs := range byKind {
-		list, err := c.dyn.Resource(p.gvr).Namespace(p.namespace).List(ctx, metav1.ListOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return clusterError(err, fmt.Sprintf("list %s", p.gvr.Resource))
-		}
-		e.mu.Lock()
-		for i := range list.Items {
-			if t := objs[list.Items[i].GetName()]; t != nil {
-				look(t, e.compare(t, &list.Items[i]))
+	state := &eventsv1.DesiredState{}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(p.State, state); err != nil {
+		return nil //nolint:nilerr // somebody edited the inventory; the rest is told as it was applied
+	}
+	state.Environment, state.Target, state.Namespace, state.EnvironmentType = want.GetEnvironment(), want.GetTarget(), want.GetNamespace(), want.GetEnvironmentType()
+	others, err := e.load(ctx, c, state)
+	if err != nil {
+		return err
+	}
+	p.keys = map[objectKey]bool{}
+	for _, it := range inv.items {
+		if t := others[it.key()]; it.Tree == p.Tree && t != nil {
+			objs[it.key()], p.keys[it.key()] = t, true
+			if !p.Pending {
+				continue
 			}
+			if _, err := e.applyOne(ctx, c, t); err != nil {
+				return err
+			}
+			inv.baselines[it.key()] = t.base
 		}
-		e.mu.Unlock()
 	}
+	p.Pending = false
+	e.mu.Lock()
+	e.ran.partial = p
+	e.mu.Unlock()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/devclustertest"
@@ -76,7 +77,7 @@ func (e *env) stand(whole string, mods ...func(*eventsv1.DesiredState)) {
 	d := &eventsv1.DesiredState{
 		Environment: e.name, Deployment: e.deployment(), Generation: e.generation, Tree: whole, Commit: "commit", Repository: repository("main"),
 		Path: "environments/dev", Target: &eventsv1.TargetRef{Name: "targets/local", Engine: "native"}, Namespace: e.ns,
-		AutomaticSync: !e.manual, SelfHeal: e.selfHeal,
+		SyncPolicy: e.policy, AutomaticSync: !e.manual, SelfHeal: e.selfHeal,
 	}
 	for _, m := range mods {
 		m(d)
@@ -171,6 +172,7 @@ func TestNothingIsPrunedOnHalfAView(t *testing.T) {
 	t.Parallel()
 	w, h := onHosts(t)
 	e := w.newEnv(t)
+	e.policy = &driftv1.SyncPolicy{MaxPrunePercent: 100} // most of it is to go
 	first, second := e.git.put(web), e.git.put(configMap("second", "x"))
 	e.stand("1111111111111111111111111111111111111111", over(first, "config config "+second))
 	e.awaitSynced()

@@ -47,7 +47,7 @@ func (e *environment) remove(ctx context.Context, want *eventsv1.DesiredState) e
 		}
 	}
 	// In the foreground: an object is gone when what it made, such as pods, is gone too.
-	if _, err := e.prune(ctx, c, inv.items, metav1.DeletePropagationForeground); err != nil {
+	if err := e.prune(ctx, c, inv.items, metav1.DeletePropagationForeground); err != nil {
 		return err
 	}
 	w := e.waitFor(want)
@@ -76,7 +76,7 @@ func (e *environment) removed(c *cluster, want *eventsv1.DesiredState, kept ...s
 		e.untrackedGone(k, resolutionDeployed)
 	}
 	e.objects, e.synced, e.gone, e.told = map[objectKey]*tracked{}, nil, true, nil
-	e.contests, e.explain = map[string]*contest{}, schedule{}
+	e.contests, e.explain, e.ran = map[string]*contest{}, schedule{}, lastRun{}
 	e.announceRemoved(want, kept...)
 }
 
@@ -110,7 +110,10 @@ func (e *environment) awaitGone(ctx context.Context, c *cluster, items []invento
 // lingering reads an object that is to go; nil when it is gone, or stays by right: kept on purpose, or somebody else's.
 func (e *environment) lingering(ctx context.Context, c *cluster, it inventoryItem) (*unstructured.Unstructured, error) {
 	live, err := e.readItem(ctx, c, it)
-	if err != nil || live == nil || keeps(live) || !e.made(live) && live.GetDeletionTimestamp() == nil {
+	if err != nil || live == nil || !e.made(live) && live.GetDeletionTimestamp() == nil {
+		return nil, err
+	}
+	if why, err := e.outlives(ctx, c, live); err != nil || why != "" {
 		return nil, err
 	}
 	return live, nil

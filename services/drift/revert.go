@@ -157,7 +157,11 @@ func (e *environment) reverted(t *tracked, live *unstructured.Unstructured, fs [
 
 // putRight makes one attempt on one version of the object and gives the object as it is then. An error is the API server's own.
 func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fields map[string]bool) (*unstructured.Unstructured, error) {
-	r := c.dyn.Resource(t.gvr).Namespace(t.key.namespace)
+	w, err := e.writer(c)
+	if err != nil {
+		return nil, err
+	}
+	r := w.Resource(t.gvr).Namespace(t.key.namespace)
 	remade, declared := live == nil, t.declared()
 	if live != nil {
 		found := e.compare(t, live).Findings
@@ -182,9 +186,9 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 	if e.engineInUse() {
 		return e.putRightByEngine(ctx, c, t, fields, remade)
 	}
-	live, err := r.Apply(ctx, t.key.name, declared.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	live, err = r.Apply(ctx, t.key.name, declared.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {
-		return nil, err
+		return nil, withoutSecret(t.declared(), err)
 	}
 	if live, err = e.generateSecret(ctx, c, t, live); err != nil || !remade {
 		return live, err

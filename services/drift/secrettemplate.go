@@ -52,7 +52,7 @@ func (e *environment) fillTemplate(ctx context.Context, c *cluster, t *tracked, 
 	if same {
 		return live, nil
 	}
-	return fillSecret(ctx, c, t, live, fill, true)
+	return e.fillSecret(ctx, c, t, live, fill, true)
 }
 
 // fillText replaces the references of a text by the values in the cluster. read are the Secrets that were read already.

@@ -17,6 +17,9 @@ import (
 
 // healthOf reads an object's own status.
 func healthOf(u *unstructured.Unstructured) (driftv1.Health, string) {
+	if health, message, ok := customHealth(u); ok {
+		return health, message
+	}
 	r, err := status.Compute(u)
 	if err != nil {
 		return driftv1.Health_HEALTH_UNSPECIFIED, "its status cannot be read: " + err.Error()
@@ -52,15 +55,23 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 		st.Generation, st.Commit, st.Tree = e.synced.GetGeneration(), e.synced.GetCommit(), e.synced.GetTree()
 		st.SyncTime = timestamppb.New(e.syncTime)
 	}
+	st.Sync, st.Health, st.Message = e.summary()
 	for _, t := range e.objects {
-		st.Objects = append(st.Objects, &driftv1.ObjectStatus{
-			ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
-		})
+		o := &driftv1.ObjectStatus{
+			ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Namespace: t.key.namespace, Health: t.health,
+			Message: t.explained(), Wave: marksOf(t.declared()).Wave, Findings: int32(len(t.findings)),
+		}
+		o.Sync, o.SyncMessage = e.objectSync(t.key, st.Sync)
+		st.Objects = append(st.Objects, o)
+	}
+	st.Objects = append(st.Objects, e.otherObjects(st.Sync)...)
+	st.PruneHeld = e.heldRefs()
+	if next := e.nextWindow(); !next.IsZero() {
+		st.NextWindowTime = timestamppb.New(next)
 	}
 	slices.SortFunc(st.Objects, func(a, b *driftv1.ObjectStatus) int {
 		return cmp.Or(strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
-	st.Sync, st.Health, st.Message = e.summary()
 	st.SeenTime = e.svc.lastSeen(e)
 	st.Engine, st.EngineObject = e.engineShown()
 	return st
@@ -98,7 +109,7 @@ func (e *environment) syncState() (driftv1.SyncState, string) {
 	behind := e.synced == nil || e.synced.GetGeneration() != e.desired.GetGeneration() || e.synced.GetTree() != e.desired.GetTree()
 	switch {
 	case e.busy == busySync:
-		return driftv1.SyncState_SYNC_STATE_SYNCING, ""
+		return driftv1.SyncState_SYNC_STATE_SYNCING, e.ran.doing
 	case e.busy == busyRemove:
 		return driftv1.SyncState_SYNC_STATE_PENDING, e.holdup
 	case e.failed != nil && errs.ReasonOf(e.failed) == errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE:

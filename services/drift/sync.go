@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
@@ -28,60 +30,84 @@ const (
 // counts says what a sync did.
 type counts struct{ created, changed, pruned int32 }
 
+// syncOptions say what a person asked for beside what Git says.
+type syncOptions struct {
+	// force applies also what seems to be there already.
+	force bool
+	// confirmed removes what is held back.
+	confirmed bool
+}
+
 // sync brings the cluster to a desired state: reads the tree from the committer, applies it stage by stage, prunes what the
 // inventory has and the tree has not, and tells. Where the inventory says that the cluster is at that tree already (after a
 // restart, or a deployment that changed nothing) it only looks, so that nothing that somebody changed meanwhile is overwritten
 // before it was seen; force applies all the same.
 func (e *environment) sync(ctx context.Context, want *eventsv1.DesiredState, force bool) error {
+	_, err := e.syncAs(ctx, want, syncOptions{force: force})
+	return err
+}
+
+// syncAs is sync with all that a person can ask for. It gives what was done with each object.
+func (e *environment) syncAs(ctx context.Context, want *eventsv1.DesiredState, o syncOptions) ([]*driftv1.SyncChange, error) {
 	started := e.svc.cfg.Now()
 	c, err := e.svc.cluster(want.GetTarget())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	inv, err := e.readInventory(ctx, c, want.GetNamespace())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	e.recall(ctx)
 	if byEngine(want.GetTarget()) {
-		return e.syncByEngine(ctx, c, want, inv, force, started)
+		return nil, e.syncByEngine(ctx, c, want, inv, o.force, started)
 	}
 	switch {
-	case force, !inv.at(want) && e.automatic():
-		return e.deploy(ctx, c, want, inv, started)
+	case o.force, !inv.at(want) && e.automatic():
+		if err := e.windowAllows(o.force); err != nil {
+			return nil, e.waitForWindow(ctx, c, want, inv, started, err)
+		}
+		return e.deploy(ctx, c, want, inv, started, o)
 	case inv.at(want):
-		return e.adopt(ctx, c, want, inv, started)
+		return nil, e.adopt(ctx, c, want, inv, started)
 	case e.synced == nil && inv.tree != "":
-		return e.adoptOlder(ctx, c, want, inv, started)
+		return nil, e.adoptOlder(ctx, c, want, inv, started)
 	default:
-		return nil // a person decides when; what Git says is shown as pending
+		return nil, nil // a person decides when; what Git says is shown as pending
 	}
 }
 
 // deploy applies a desired state.
-func (e *environment) deploy(ctx context.Context, c *cluster, want *eventsv1.DesiredState, inv *inventory, started time.Time) error {
+func (e *environment) deploy(
+	ctx context.Context, c *cluster, want *eventsv1.DesiredState, inv *inventory, started time.Time, o syncOptions,
+) ([]*driftv1.SyncChange, error) {
 	objs, err := e.load(ctx, c, want)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
-		return err
+		return nil, err
 	}
+	r := e.newRun(c, want, objs, inv, o.force)
 	e.begin(busySync)
 	defer e.end()
-	n, err := e.apply(ctx, c, want, objs, inv)
-	if err != nil {
-		return err
+	defer e.doing("")
+	if err := r.apply(ctx, o.confirmed); err != nil {
+		return r.changes, err
 	}
 	e.watchClaims(c, want, objs)
-	e.finish(want, started, n)
-	return nil
+	e.finish(want, started, r.n)
+	return r.changes, nil
 }
 
 // adopt takes over objects that were applied before, with the baselines of the inventory, and looks at them.
 func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.DesiredState, inv *inventory, started time.Time) error {
 	objs, err := e.load(ctx, c, want)
 	if err != nil {
+		return err
+	}
+	hooks, skipped := takeHooks(objs)
+	if err := e.overlayPartial(ctx, c, want, inv, objs); err != nil {
 		return err
 	}
 	for k, t := range objs {
@@ -91,10 +117,15 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
 		return err
 	}
+	e.recallRun(inv, objs, hooks)
 	e.begin(busySync)
 	defer e.end()
 	e.replace(c, objs)
 	if err := e.sweep(ctx); err != nil {
+		return err
+	}
+	held, err := e.pruneHeld(ctx, c, want, inv, objs, hooks, skipped)
+	if err != nil {
 		return err
 	}
 	if inv.generation != want.GetGeneration() {
@@ -103,6 +134,9 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 		}
 	}
 	e.watchClaims(c, want, objs)
+	if held != nil {
+		return held
+	}
 	e.finish(want, started, counts{})
 	return nil
 }
@@ -132,6 +166,9 @@ func (e *environment) own(ctx context.Context, c *cluster, namespace string, obj
 	if err != nil {
 		return err
 	}
+	if err := c.claimOutsiders(e, namespace, objs); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	e.down = down
 	e.mu.Unlock()
@@ -149,33 +186,46 @@ func (e *environment) load(ctx context.Context, c *cluster, want *eventsv1.Desir
 	if err != nil {
 		return nil, err
 	}
-	objs := map[objectKey]*tracked{}
+	var read []manifestOf
+	var all []*unstructured.Unstructured
 	for _, f := range files {
 		us, err := manifest.Parse(f.name, f.content)
 		if err != nil {
 			return nil, err
 		}
 		for _, u := range us {
-			t, err := e.track(c, want, u)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", f.name, err)
-			}
-			if objs[t.key] != nil && want.GetClaimsOnly() {
-				continue // what stands beside claims may be of another split, and is not applied with them
-			}
-			if objs[t.key] != nil {
-				return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
-					"%s: %s %s is declared twice; remove one of the two", f.name, u.GetKind(), u.GetName())
-			}
-			objs[t.key] = t
+			read = append(read, manifestOf{f.name, u})
 		}
+		all = append(all, us...)
+	}
+	kinds := definitions(all)
+	objs := map[objectKey]*tracked{}
+	for _, r := range read {
+		t, err := e.track(c, want, kinds, r.object)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.file, err)
+		}
+		if objs[t.key] != nil && want.GetClaimsOnly() {
+			continue // what stands beside claims may be of another split, and is not applied with them
+		}
+		if objs[t.key] != nil {
+			return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
+				"%s: %s %s is declared twice; remove one of the two", r.file, r.object.GetKind(), r.object.GetName())
+		}
+		objs[t.key] = t
 	}
 	return objs, nil
 }
 
+// manifestOf is an object with the file that declares it.
+type manifestOf struct {
+	file   string
+	object *unstructured.Unstructured
+}
+
 // track finds an object's API and refuses what an environment may not make.
-func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstructured.Unstructured) (*tracked, error) {
-	gvr, namespaced, err := c.resource(u.GroupVersionKind())
+func (e *environment) track(c *cluster, want *eventsv1.DesiredState, kinds defined, u *unstructured.Unstructured) (*tracked, error) {
+	gvr, namespaced, err := kinds.find(c, u.GroupVersionKind())
 	if meta.IsNoMatchError(err) {
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED,
 			"%s %s: the cluster does not know this kind; install its custom resource definition", u.GroupVersionKind(), u.GetName())
@@ -186,10 +236,14 @@ func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstruct
 	if u.GetNamespace() == "" && namespaced {
 		u.SetNamespace(want.GetNamespace())
 	}
-	if !namespaced || u.GetNamespace() != want.GetNamespace() {
-		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
-			"%s %s is outside of the environment's namespace %s; an environment may only make objects in its own namespace",
-			u.GetKind(), u.GetName(), want.GetNamespace())
+	if !namespaced {
+		u.SetNamespace("")
+	}
+	if err := e.allowed(u, namespaced, want.GetNamespace()); err != nil {
+		return nil, err
+	}
+	if err := checkMarks(u); err != nil {
+		return nil, err
 	}
 	t := &tracked{key: e.svc.names.key(keyOf(u)), gvr: e.svc.names.resource(gvr)}
 	t.declare(u)
@@ -215,6 +269,7 @@ func (e *environment) finish(want *eventsv1.DesiredState, started time.Time, n c
 	e.mu.Lock()
 	e.synced, e.syncTime, e.failed = want, now, nil
 	e.tellLost(n)
+	e.ran.attempts, e.ran.refused = nil, 0
 	e.mu.Unlock()
 	e.log.Info("synced", "generation", want.GetGeneration(), "commit", want.GetCommit(), "created", n.created,
 		"changed", n.changed, "pruned", n.pruned, "ms", now.Sub(started).Milliseconds())
@@ -229,10 +284,14 @@ func clusterError(err error, what string) error {
 	switch {
 	case errors.As(err, &ours), errors.Is(err, context.Canceled):
 		return err
+	case rightMissing(err, what) != nil:
+		return rightMissing(err, what)
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_APPLY_REFUSED, "the namespace is being removed; it is tried again by itself").Because(err)
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsForbidden(err), apierrors.IsNotFound(err),
 		apierrors.IsMethodNotSupported(err), apierrors.IsRequestEntityTooLargeError(err), apierrors.IsAlreadyExists(err):
+		return errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED, "the cluster refused to %s: %s", what, st.Status().Message).Because(err)
+	case answered && strings.Contains(st.Status().Message, "failed to create typed patch object"): // 500, though nothing helps but a change
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_APPLY_REFUSED, "the cluster refused to %s: %s", what, st.Status().Message).Because(err)
 	case apierrors.IsConflict(err):
 		return errs.New(errs.Conflict, errorsv1.Reason_REASON_APPLY_REFUSED, "somebody else changed the object while trying to %s; it is tried again by itself", what).Because(err)

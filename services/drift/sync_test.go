@@ -34,7 +34,7 @@ func TestWhatTheClusterRefusesFailsTheDeploymentWithReasonAndMessage(t *testing.
 		{"an immutable field", web, strings.ReplaceAll(web, "matchLabels: {app: web}", "matchLabels: {app: web, tier: a}"), "APPLY_REFUSED", "Deployment"},
 		{"an unknown kind", "", config + "---\napiVersion: example.com/v1\nkind: Gizmo\nmetadata: {name: g}\n", "APPLY_REFUSED", "does not know this kind"},
 		{"a cluster-scoped object", "", "apiVersion: v1\nkind: Namespace\nmetadata: {name: mine}\n", "OBJECT_NOT_ALLOWED", "outside of the environment's namespace"},
-		{"a foreign namespace", "", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n", "OBJECT_NOT_ALLOWED", "ConfigMap a is outside"},
+		{"a foreign namespace", "", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n", "OBJECT_NOT_ALLOWED", "sync_policy.namespaces"},
 		{"the same object twice", "", config + "---" + config, "APPLY_REFUSED", "declared twice"},
 		{"the inventory's name", "", configMap("towpath-inventory", "x"), "OBJECT_NOT_ALLOWED", "towpath-inventory"},
 		{"a Secret whose value is no text, which is not told", "", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {pin: 73517351}\n", "APPLY_REFUSED", "must be text"},

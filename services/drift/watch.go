@@ -85,7 +85,7 @@ func (w *kindWatch) await(ctx context.Context) {
 func (w *kindWatch) Update(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		w.c.noteEvidence(w.gvr, u, true)
-		if e := w.c.owner(u.GetNamespace()); e != nil {
+		if e := w.c.ownerOf(u); e != nil {
 			e.observe(w.gvr, u)
 		}
 	}
@@ -96,7 +96,7 @@ func (w *kindWatch) Update(obj any) error {
 func (w *kindWatch) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		w.c.noteEvidence(w.gvr, u, false)
-		if e := w.c.owner(u.GetNamespace()); e != nil {
+		if e := w.c.ownerOf(u); e != nil {
 			e.deleted(keyOf(u), u.GetUID(), versionOf(u))
 		}
 	}
@@ -117,7 +117,7 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 	}
 	for _, obj := range objs {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
-			if e := w.c.owner(u.GetNamespace()); e != nil {
+			if e := w.c.ownerOf(u); e != nil {
 				e.observe(w.gvr, u)
 			}
 		}

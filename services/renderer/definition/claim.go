@@ -9,6 +9,7 @@ import (
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 
 	"github.com/towpath-dev/towpath/internal/lazyre"
+	"github.com/towpath-dev/towpath/internal/syncmark"
 )
 
 // claim is the driver of custom resources: it makes one object, and its outputs are what the cluster says of that object. Rendering
@@ -95,6 +96,7 @@ func (d *claim) make(req *Request) (Result, error) {
 	case object["kind"] == "Secret" || HasSecret(object):
 		return Result{}, failed(req, "manifest", "the claim holds a secret as text; let it name a Secret instead")
 	}
+	keepClaim(object)
 	ref := &rendererv1.ClaimRef{Resource: req.Uid, Outputs: maps.Clone(d.values), SecretOutputs: maps.Clone(d.secrets), SecretName: d.secret}
 	if d.name != nil {
 		name, err := d.name.run(req)
@@ -105,6 +107,21 @@ func (d *claim) make(req *Request) (Result, error) {
 	}
 	result := Result{Outputs: map[string]any{}, Manifests: []map[string]any{object}, Claim: ref}
 	return result, d.known(req, &result)
+}
+
+// keepClaim lets a claim outlive its manifest and its environment unless its definition says otherwise: what it stands for, such as a
+// database, holds data. It stands in the manifest so that a cluster that has lost every other record still knows it.
+func keepClaim(object map[string]any) {
+	meta, _ := object["metadata"].(map[string]any)
+	annotations, _ := meta["annotations"].(map[string]any)
+	if _, said := annotations[syncmark.OnRemoval]; said || annotations == nil && meta["annotations"] != nil {
+		return // what is no map is refused when the manifest is checked
+	}
+	if annotations == nil {
+		annotations = map[string]any{}
+		meta["annotations"] = annotations
+	}
+	annotations[syncmark.OnRemoval] = string(syncmark.Keep)
 }
 
 // known fills in what the cluster said, as far as it has.

@@ -142,6 +142,8 @@ type builder struct {
 	claims map[string]claim
 	// secrets are the versions of the secrets that the pod reads, of those that have one.
 	secrets map[definition.Secret]string
+	// marks are the annotations about its sync, which all of its objects get.
+	marks map[string]string
 }
 
 // Build makes the objects of a workload in a fixed order, and warnings: what a person should know though nothing is wrong.
@@ -172,7 +174,7 @@ func (b *builder) selector() map[string]any {
 }
 
 func (b *builder) object(apiVersion, kind, name string, body map[string]any) {
-	meta := b.in.Place.Meta(name, b.in.Workload, b.in.Workload)
+	meta := b.marked(b.in.Place.Meta(name, b.in.Workload, b.in.Workload))
 	b.in.Place.MarkMeta(b.in.Trace, meta, b.nameOrigin)
 	o := map[string]any{"apiVersion": apiVersion, "kind": kind, "metadata": meta}
 	if kind == b.kind && b.in.Trace.On() {

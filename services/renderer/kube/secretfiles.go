@@ -80,8 +80,10 @@ func (b *builder) secretTexts(container string, s *secretFiles) string {
 		b.problem(errs.ReasonOf(err), s.where+".content", "%s", errs.Message(err))
 		return ""
 	}
-	meta := b.in.Place.Meta(name, b.in.Workload, b.in.Workload)
+	meta := b.marked(b.in.Place.Meta(name, b.in.Workload, b.in.Workload))
 	if annotations := child(child(o, "metadata"), "annotations"); annotations != nil {
+		annotations = maps.Clone(annotations)
+		maps.Copy(annotations, child(meta, "annotations"))
 		meta["annotations"] = annotations
 	}
 	o = maps.Clone(o)

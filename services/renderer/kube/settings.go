@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/towpath-dev/towpath/internal/syncmark"
 	"github.com/towpath-dev/towpath/services/renderer/score"
 )
 
@@ -66,6 +67,7 @@ var known = map[string][]string{
 	AnnotationSuccessfulHistory: cronJobs, AnnotationFailedHistory: cronJobs,
 	AnnotationSuspend: jobs, AnnotationBackoffLimit: jobs, AnnotationDeadline: jobs, AnnotationCompletions: jobs, AnnotationParallelism: jobs,
 	AnnotationCompletionMode: jobs, AnnotationRestart: jobs, AnnotationRun: {kindJob},
+	syncmark.Wave: kinds, syncmark.Prune: kinds, syncmark.Hook: {kindJob}, syncmark.HookDelete: {kindJob},
 }
 
 // settings reads which kind the workload is, and refuses annotations of Towpath that nobody would obey: a typing mistake must not be
@@ -91,6 +93,7 @@ func (b *builder) settings() {
 			b.wrong(name, "%s", b.misplaced(name, of))
 		}
 	}
+	b.syncMarks()
 	if _, given := b.asked(AnnotationSchedule); b.kind == kindCronJob && !given {
 		b.wrong(AnnotationKind, "a CronJob needs a schedule: add the annotation %s, such as \"0 3 * * *\"", AnnotationSchedule)
 	}
@@ -180,4 +183,44 @@ func (b *builder) flag(into map[string]any, key, annotation string) {
 		b.wrong(annotation, "%q is not valid: expected \"true\" or \"false\", in quotes", asked)
 	}
 	into[key] = b.annotated(asked == "true", annotation)
+}
+
+// syncMarks reads what the document says of its sync. All objects of the workload get it, because what a Deployment of a later wave
+// or a hook reads must be there when it starts, and not after it.
+func (b *builder) syncMarks() {
+	marks := map[string]string{}
+	for name, v := range b.annotations() {
+		if s, ok := v.(string); ok && syncmark.Known(name) {
+			marks[name] = s
+		}
+	}
+	if len(marks) == 0 {
+		return
+	}
+	m, err := syncmark.Read(marks)
+	if err != nil {
+		for _, name := range slices.Sorted(maps.Keys(marks)) {
+			if strings.Contains(err.Error(), name) {
+				b.wrong(name, "%s", err)
+				return
+			}
+		}
+	}
+	if m.IsHook() && b.kind != kindJob {
+		b.wrong(AnnotationKind, "the workload runs as a hook of syncs, which only a Job can: set %s to Job", AnnotationKind)
+	}
+	b.marks = marks
+}
+
+// marked adds what the document says of its sync to the metadata of an object.
+func (b *builder) marked(meta map[string]any) map[string]any {
+	if len(b.marks) == 0 {
+		return meta
+	}
+	annotations := map[string]any{}
+	for name, v := range b.marks {
+		annotations[name] = b.annotated(v, name)
+	}
+	meta["annotations"] = annotations
+	return meta
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/towpath-dev/towpath/internal/syncmark"
 	"github.com/towpath-dev/towpath/services/renderer/definition"
 )
 
@@ -178,7 +179,7 @@ func (b *builder) podSecurity() map[string]any {
 func (b *builder) podAnnotations() map[string]any {
 	out := map[string]any{}
 	for k, v := range b.annotations() {
-		if !strings.HasPrefix(k, AnnotationPrefix) || k == AnnotationRun {
+		if (!strings.HasPrefix(k, AnnotationPrefix) || k == AnnotationRun) && !syncmark.Known(k) {
 			out[k] = b.annotated(v, k)
 		}
 	}

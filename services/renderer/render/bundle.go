@@ -26,7 +26,9 @@ type files struct {
 	trace  *trace
 	// kinds are those that may be in it, wrong what its objects have that Kubernetes would not take.
 	kinds kinds
-	wrong kube.Problems
+	// outside is what may be made outside of the environment's namespace.
+	outside outside
+	wrong   kube.Problems
 	// repeated are objects that several resources may make, see addMade.
 	repeated map[string]repeatable
 	notes    []string
@@ -49,8 +51,9 @@ func (f *files) addResource(o map[string]any, res *resource, place kube.Place) e
 	if err := checkMeta(o, given, res); err != nil {
 		return err
 	}
-	if ns, ok := given["namespace"]; ok && ns != place.Namespace || o["kind"] == "Namespace" {
-		return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED, "the resource %s makes the %v %q outside of the namespace %s", res.uid, o["kind"], name, place.Namespace).
+	namespace, err := f.outside.namespaceOf(o, given, place.Namespace)
+	if err != nil {
+		return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED, "the resource %s makes the %v %q outside of the namespace %s: %s", res.uid, o["kind"], name, place.Namespace, err).
 			With("resource", res.uid)
 	}
 	meta := place.Meta(name, name, workload)
@@ -59,7 +62,9 @@ func (f *files) addResource(o map[string]any, res *resource, place kube.Place) e
 			meta[k] = v
 		}
 	}
-	meta["namespace"] = place.Namespace
+	if meta["namespace"] = namespace; namespace == "" {
+		delete(meta, "namespace")
+	}
 	labels, _ := meta["labels"].(map[string]any)
 	own, _ := given["labels"].(map[string]any)
 	for k, v := range own {
@@ -97,7 +102,7 @@ func (f *files) put(o map[string]any, workload, origin string) error {
 	if ref.ApiVersion == "" || ref.Kind == "" || !objectName.MatchString(ref.Name) {
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s makes an object without apiVersion, kind or a valid name: %q %q %q", origin, ref.ApiVersion, ref.Kind, ref.Name)
 	}
-	ref.File = strings.ToLower(ref.Kind) + "-" + ref.Name + ".yaml"
+	ref.File = strings.ToLower(ref.Kind) + "-" + ref.Name + f.outside.suffix(meta) + ".yaml"
 	f.noteGone(ref.File, targetOf(o), gone)
 	if err := f.check(o, ref, f.maker(origin)); err != nil {
 		return err

@@ -102,8 +102,10 @@ func (f *files) check(o map[string]any, ref *rendererv1.ObjectRef, origin string
 	switch {
 	case !apiVersion.MatchString(ref.GetApiVersion()) || !kindName.MatchString(ref.GetKind()):
 		return errs.New(errs.Precondition, errorsv1.Reason_REASON_DEFINITION_FAILED, "%s makes an object whose apiVersion %q or kind %q is not valid", origin, ref.GetApiVersion(), ref.GetKind())
-	case schema.ScopeOf(ref.GetApiVersion(), ref.GetKind()) == schema.Cluster:
-		return notAllowed(ref, origin, "belongs to the whole cluster: an environment has only what belongs into its namespace")
+	case schema.ScopeOf(ref.GetApiVersion(), ref.GetKind()) == schema.Cluster && !f.outside.hasKind(ref.GetApiVersion(), ref.GetKind()):
+		return notAllowed(ref, origin, "belongs to the whole cluster: an environment has what belongs into its namespace, and what sync_policy.cluster_kinds of its type names: "+
+			"tow type update --cluster-kind %s", qualified(ref.GetApiVersion(), ref.GetKind()))
+	case f.outside.hasKind(ref.GetApiVersion(), ref.GetKind()): // is allowed by its name
 	case !f.kinds.allow(ref.GetApiVersion(), ref.GetKind()):
 		return notAllowed(ref, origin, "the environment type does not allow: it allows %s; name the kind with tow type update --allow-kind", f.kinds)
 	}

@@ -70,7 +70,7 @@ func start(input *rendererv1.RenderInput, opts Options, claimsOnly bool, t *trac
 	if r.files.patches, err = newPatches(input.GetOverlay()); err != nil {
 		return nil, err
 	}
-	r.files.kinds = newKinds(input.GetDefaults().GetAllowedKinds())
+	r.files.kinds, r.files.outside = newKinds(input.GetDefaults().GetAllowedKinds()), newOutside(input)
 	if r.secrets, err = secretsource.New(input.GetDefaults().GetSecrets(), input.GetNamespace(), input.GetSecretVariables()); err != nil {
 		return nil, err
 	}

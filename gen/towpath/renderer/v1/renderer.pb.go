@@ -1697,7 +1697,11 @@ type RenderInput struct {
 	// The organisation's resource definitions, one version of each; those that are part of Towpath come after them.
 	Definitions []*ResourceDefinition `protobuf:"bytes,11,rep,name=definitions,proto3" json:"definitions,omitempty"`
 	// What clusters have said of claims, by resource.
-	Outputs       map[string]*ResourceOutputs `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Outputs map[string]*ResourceOutputs `protobuf:"bytes,12,rep,name=outputs,proto3" json:"outputs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Kinds outside of namespaces that may be made, "ClusterRole.rbac.authorization.k8s.io"; none when empty.
+	ClusterKinds []string `protobuf:"bytes,13,rep,name=cluster_kinds,json=clusterKinds,proto3" json:"cluster_kinds,omitempty"`
+	// Other namespaces that objects may be in; none when empty.
+	Namespaces    []string `protobuf:"bytes,14,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1812,6 +1816,20 @@ func (x *RenderInput) GetDefinitions() []*ResourceDefinition {
 func (x *RenderInput) GetOutputs() map[string]*ResourceOutputs {
 	if x != nil {
 		return x.Outputs
+	}
+	return nil
+}
+
+func (x *RenderInput) GetClusterKinds() []string {
+	if x != nil {
+		return x.ClusterKinds
+	}
+	return nil
+}
+
+func (x *RenderInput) GetNamespaces() []string {
+	if x != nil {
+		return x.Namespaces
 	}
 	return nil
 }
@@ -3128,7 +3146,8 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\venforcement\x18\x02 \x01(\x0e2*.towpath.renderer.v1.Guardrail.EnforcementR\venforcement\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x126\n" +
 	"\x06object\x18\x04 \x01(\v2\x1e.towpath.renderer.v1.ObjectRefR\x06object\x12\x12\n" +
-	"\x04path\x18\x05 \x01(\tR\x04path\"\xd9\t\n" +
+	"\x04path\x18\x05 \x01(\tR\x04path\"\xb4\n" +
+	"\n" +
 	"\vRenderInput\x12,\n" +
 	"\vapplication\x18\x01 \x01(\tB\n" +
 	"\xe0A\x02\xbaH\x04r\x02\x10\x01R\vapplication\x12,\n" +
@@ -3145,7 +3164,11 @@ const file_towpath_renderer_v1_renderer_proto_rawDesc = "" +
 	"\x10secret_variables\x18\n" +
 	" \x03(\v25.towpath.renderer.v1.RenderInput.SecretVariablesEntryR\x0fsecretVariables\x12I\n" +
 	"\vdefinitions\x18\v \x03(\v2'.towpath.renderer.v1.ResourceDefinitionR\vdefinitions\x12G\n" +
-	"\aoutputs\x18\f \x03(\v2-.towpath.renderer.v1.RenderInput.OutputsEntryR\aoutputs\x1aU\n" +
+	"\aoutputs\x18\f \x03(\v2-.towpath.renderer.v1.RenderInput.OutputsEntryR\aoutputs\x12.\n" +
+	"\rcluster_kinds\x18\r \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\fclusterKinds\x12)\n" +
+	"\n" +
+	"namespaces\x18\x0e \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xc8\x01R\n" +
+	"namespaces\x1aU\n" +
 	"\x0eWorkloadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
 	"\x05value\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x05value:\x028\x01\x1aU\n" +

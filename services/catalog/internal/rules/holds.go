@@ -2,14 +2,13 @@ package rules
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/weekly"
 )
 
 // Held says why nothing is deployed to an environment now.
@@ -121,121 +120,29 @@ func checkFreeze(at string, w *catalogv1.FreezeWindow) error {
 	case w.GetWeekly() == "":
 		return errs.InvalidField(at, "says no time; give start_time and end_time, or weekly such as \"Fri 16:00 - Mon 08:00\"")
 	}
-	if _, err := parseWeekly(w.GetWeekly()); err != nil {
+	if _, err := weekly.Parse(w.GetWeekly()); err != nil {
 		return errs.InvalidField(at+".weekly", "%s", err)
 	}
-	if _, err := zone(w.GetTimeZone()); err != nil {
+	if _, err := weekly.Zone(w.GetTimeZone()); err != nil {
 		return errs.InvalidField(at+".time_zone", "%s is no time zone; give one of the IANA database such as \"Europe/Berlin\", or none for UTC", quote(w.GetTimeZone()))
 	}
 	return nil
 }
 
-// FrozenUntil reports whether a window holds at a moment, and its end. A weekly window goes by the clocks on the wall of its
-// zone: it is as much longer or shorter as the week in which they are changed. A time that does not exist or exists twice
-// that night makes the window the longer one.
+// FrozenUntil reports whether a window holds at a moment, and its end. A weekly window goes by the clocks on the wall of its zone, see
+// package weekly.
 func FrozenUntil(w *catalogv1.FreezeWindow, now time.Time) (until time.Time, frozen bool) {
 	if w.GetWeekly() == "" {
 		until = w.GetEndTime().AsTime()
 		return until, !now.Before(w.GetStartTime().AsTime()) && now.Before(until)
 	}
-	week, err := parseWeekly(w.GetWeekly())
+	week, err := weekly.Parse(w.GetWeekly())
 	if err != nil {
 		return time.Time{}, false // was checked when it was written
 	}
-	loc, err := zone(w.GetTimeZone())
+	loc, err := weekly.Zone(w.GetTimeZone())
 	if err != nil {
 		return time.Time{}, false
 	}
-	y, m, d := now.In(loc).Date()
-	back := (int(now.In(loc).Weekday()) - int(week.from.day) + 7) % 7
-	// The begin of today may be later than now, so the week before counts too.
-	for _, days := range []int{back, back + 7} {
-		begin := onTheWall(y, m, d-days, week.from, loc, false)
-		end := onTheWall(y, m, d-days+week.days(), week.to, loc, true)
-		if !now.Before(begin) && now.Before(end) {
-			return end, true
-		}
-	}
-	return time.Time{}, false
-}
-
-// onTheWall gives the moment at which the clocks of a zone show a time: of two the later or the earlier one, and of none the
-// moments that it would be by the clocks before and after the change.
-func onTheWall(y int, m time.Month, d int, at wallTime, loc *time.Location, later bool) time.Time {
-	naive := time.Date(y, m, d, at.hour, at.minute, 0, 0, time.UTC)
-	var all, real []time.Time
-	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
-		_, offset := naive.Add(near).In(loc).Zone()
-		t := naive.Add(-time.Duration(offset) * time.Second)
-		all = append(all, t)
-		if local := t.In(loc); local.Hour() == at.hour && local.Minute() == at.minute && local.Day() == naive.Day() {
-			real = append(real, t)
-		}
-	}
-	if len(real) > 0 {
-		all = real
-	}
-	out := all[0]
-	for _, t := range all[1:] {
-		if t.After(out) == later && !t.Equal(out) {
-			out = t
-		}
-	}
-	return out
-}
-
-// weekly is a time of the week.
-type weekly struct{ from, to wallTime }
-
-type wallTime struct {
-	day          time.Weekday
-	hour, minute int
-}
-
-// days is how many days after the begin the end is.
-func (w weekly) days() int {
-	n := (int(w.to.day) - int(w.from.day) + 7) % 7
-	if n == 0 && w.to.hour*60+w.to.minute <= w.from.hour*60+w.from.minute {
-		return 7
-	}
-	return n
-}
-
-var (
-	weeklyPattern = regexp.MustCompile(`^\s*([A-Za-z]{3})\s+(\d{1,2}):(\d{2})\s*-\s*([A-Za-z]{3})\s+(\d{1,2}):(\d{2})\s*$`)
-	weekdays      = map[string]time.Weekday{
-		"sun": time.Sunday, "mon": time.Monday, "tue": time.Tuesday, "wed": time.Wednesday, "thu": time.Thursday, "fri": time.Friday, "sat": time.Saturday,
-	}
-)
-
-func parseWeekly(s string) (weekly, error) {
-	wrong := fmt.Errorf("%s is no time of the week; write it as \"Fri 16:00 - Mon 08:00\"", quote(s))
-	m := weeklyPattern.FindStringSubmatch(s)
-	if m == nil {
-		return weekly{}, wrong
-	}
-	from, okFrom := parseWall(m[1], m[2], m[3])
-	to, okTo := parseWall(m[4], m[5], m[6])
-	if !okFrom || !okTo {
-		return weekly{}, wrong
-	}
-	if from == to {
-		return weekly{}, fmt.Errorf("%s begins and ends at the same time; lock the environment to hold it at all times", quote(s))
-	}
-	return weekly{from, to}, nil
-}
-
-func parseWall(day, hour, minute string) (wallTime, bool) {
-	d, ok := weekdays[strings.ToLower(day)]
-	h, err1 := strconv.Atoi(hour)
-	m, err2 := strconv.Atoi(minute)
-	return wallTime{d, h, m}, ok && err1 == nil && err2 == nil && h < 24 && m < 60
-}
-
-// zone finds a time zone. The machine's own is none: what a window means must not depend on where the server runs.
-func zone(name string) (*time.Location, error) {
-	if name == "Local" {
-		return nil, fmt.Errorf("the machine's own time zone")
-	}
-	return time.LoadLocation(name)
+	return week.Until(now, loc)
 }
