@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/cache"
+
 	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
@@ -82,9 +85,31 @@ func BenchmarkState(b *testing.B) {
 				b.ReportMetric(busy.Seconds(), "sweep-cpu-s")
 				b.ReportMetric(warm.Seconds(), "unmoved-s")
 				runtime.KeepAlive(r)
+				if size == 10_000 {
+					b.ReportMetric(informerBytes(b, r, n), "informer-bytes/object")
+				}
 			}
 		})
 	}
+}
+
+// informerBytes is what the same objects take in the store of an informer.
+func informerBytes(b *testing.B, r *replay, n int) float64 {
+	b.Helper()
+	before := heap()
+	store := cache.NewStore(cache.MetaNamespaceKeyFunc)
+	for i := range n {
+		u := &unstructured.Unstructured{}
+		if err := u.UnmarshalJSON([]byte(r.object(i))); err != nil {
+			b.Fatal(err)
+		}
+		if err := store.Add(u); err != nil {
+			b.Fatal(err)
+		}
+	}
+	used := float64(heap()) - float64(before)
+	runtime.KeepAlive(store)
+	return used / float64(n)
 }
 
 // BenchmarkEvent measures what an event of a watch costs from its bytes on: one that changed nothing but bookkeeping, one that changed
