@@ -218,7 +218,8 @@ func TestTheGateDropsWhatCannotChangeAnything(t *testing.T) {
 	}
 	compared := s.svc.stats.compared.Load()
 	last := s.object()
-	if !send("MODIFIED", last) || !send("MODIFIED", last) || !modified(func(u *unstructured.Unstructured) { u.SetGeneration(7) }) {
+	newer, again := send("MODIFIED", last), send("MODIFIED", last)
+	if !newer || !again || !modified(func(u *unstructured.Unstructured) { u.SetGeneration(7) }) {
 		t.Error("one that differs in its version only is not dropped")
 	}
 	if s.objects[s.key].version != uint64(s.version) {
