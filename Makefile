@@ -74,6 +74,9 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go -C devcluster mod tidy -diff
 	GOWORK=off go -C bench/peers mod tidy -diff
 
+chaos-drift: bin/devcluster bin/kubectl ## The long form of drift's chaos tests: API server and drift killed, expired watches, clocks that jump
+	TOWPATH_CHAOS=long go test $(RACE) -count=1 -timeout 60m -run 'TestChaos' ./services/drift
+
 ##@ Measure it
 bench: bench-deploy bench-env bench-catalog bench-render bench-git bench-drift bench-portal docs-bench ## Run all benchmarks into bench/results.json and docs/benchmarks.md
 
@@ -127,4 +130,4 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-.PHONY: run smoke build test chaos-git check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help
+.PHONY: run smoke build test chaos-git chaos-drift check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help

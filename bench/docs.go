@@ -60,7 +60,7 @@ func writeArea(b *strings.Builder, area string, all map[string]result) error {
 		if _, ok := figures[n]; !ok {
 			return fmt.Errorf("%s in %s is described nowhere: take it out of the file, or add it to bench/figures.go", n, resultsFile)
 		}
-		fmt.Fprintf(b, "| %s | %s %s | %s | %s | %s | %s |\n", n, number(v.Value), v.Unit, figures[n].barText(v.Value), v.Peer, v.peerText(), v.ratio(n))
+		fmt.Fprintf(b, "| %s | %s %s | %s | %s | %s | %s |\n", n, value(v.Value), v.Unit, figures[n].barText(v.Value), v.Peer, v.peerText(), v.ratio(n))
 		for _, o := range v.others() {
 			fmt.Fprintf(b, "| | | | %s | %s | %s |\n", o.Peer, o.peerText(), o.ratio(n))
 		}

@@ -77,7 +77,7 @@ func (r *report) take(from map[string]measured, takes ...take) error {
 	for _, t := range takes {
 		v, ok := from[t.bench][t.unit]
 		if !ok {
-			return fmt.Errorf("no benchmark %s gives %s; look at bench/areas.go", t.bench, t.unit)
+			return fmt.Errorf("no benchmark %s gives %s; look at where its area is measured in bench/", t.bench, t.unit)
 		}
 		r.add(t.figure, v*t.scale, t.peer, t.peerValue)
 	}

@@ -91,7 +91,7 @@ func (r *report) print(w io.Writer) error {
 	fmt.Fprintln(t, "NAME\tVALUE\tUNIT\tBAR\tPEER\tPEER'S\tRATIO")
 	for _, name := range slices.Sorted(maps.Keys(r.results)) {
 		v := r.results[name]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, number(v.Value), v.Unit, figures[name].barText(v.Value), v.Peer, number(v.PeerValue), v.ratio(name))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, value(v.Value), v.Unit, figures[name].barText(v.Value), v.Peer, number(v.PeerValue), v.ratio(name))
 		for _, o := range v.others() {
 			fmt.Fprintf(t, "\t\t\t\t%s\t%s\t%s\n", o.Peer, number(o.PeerValue), o.ratio(name))
 		}
@@ -99,7 +99,10 @@ func (r *report) print(w io.Writer) error {
 	return t.Flush()
 }
 
-// number writes a figure for people; nothing for none.
+// value writes a figure for people.
+func value(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// number is value for a figure that may not be there: nothing for none.
 func number(v float64) string {
 	if v == 0 {
 		return ""

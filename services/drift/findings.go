@@ -147,7 +147,7 @@ func (e *environment) tellHeld() (next time.Time) {
 		for name, fl := range t.flaps {
 			switch {
 			case fl.held == nil:
-			case at.Before(fl.until):
+			case at.Before(fl.until) && fl.until.Sub(at) <= flapSettle: // or the clock was put back meanwhile
 				next = earlier(next, fl.until)
 			default:
 				t.findings[name] = fl.held

@@ -329,4 +329,4 @@ func (d decoder) item(p *wire.Page, object []byte) (*unstructured.Unstructured, 
 	return u, nil
 }
 
-var decoders = sync.Pool{New: func() any { return decoder{wire.NewDecoder()} }}
+var decoders = sync.Pool{New: func() any { return wire.NewDecoder() }}

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("KUBE_EDITOR", "sed -i /LOG_LEVEL:/{p;s/LOG_LEVEL/EXTRA/}"); err != nil {
 		panic(err)
 	}
+	if spec := os.Getenv(childEnv); spec != "" {
+		runChild(spec)
+	}
 	goleak.VerifyTestMain(mainFunc(func() int { return devclustertest.Run(m) }))
 }
 
@@ -86,6 +89,7 @@ type world struct {
 	svc     *drift.Service
 	cfg     drift.Config
 	publish *events.Bus
+	server  *events.Server
 	stop    func()
 
 	mu   sync.Mutex
@@ -112,7 +116,7 @@ func newWorld(t testing.TB, cfg *rest.Config) *world {
 	}
 	t.Cleanup(httpClient.CloseIdleConnections)
 	server := eventstest.Start(t)
-	w := &world{t: t, git: &git{trees: map[string][]*committerv1.File{}}, publish: eventstest.Connect(t, server, events.RoleCommitter)}
+	w := &world{t: t, server: server, git: &git{trees: map[string][]*committerv1.File{}}, publish: eventstest.Connect(t, server, events.RoleCommitter)}
 	w.cfg = drift.Config{
 		Bus: eventstest.Connect(t, server, events.RoleDrift), Committer: w.git, MaskKey: []byte("0123456789abcdef0123456789abcdef"),
 		Connect: func(*eventsv1.TargetRef) (*rest.Config, error) { return rest.CopyConfig(cfg), nil },

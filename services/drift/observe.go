@@ -241,8 +241,8 @@ func (e *environment) sweepKind(ctx context.Context, c *cluster, p place, objs [
 		return err
 	}
 	defer done()
-	dec := decoders.Get().(decoder)
-	defer decoders.Put(dec)
+	dec := decoder{decoders.Get().(*wire.Decoder)}
+	defer decoders.Put(dec.d)
 	left := make(map[string]*tracked, len(objs))
 	for _, t := range objs {
 		left[t.key.name] = t

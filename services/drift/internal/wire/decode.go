@@ -16,12 +16,14 @@ const (
 // Decoder decodes objects as apimachinery's JSON does: maps, slices, strings, bool, nil, int64, and float64 where int64 does not do. It
 // keeps the names of fields, which repeat from object to object. It is not safe for concurrent use.
 type Decoder struct {
-	names map[string]string
+	names map[string]any // a string each, which as it stands here costs nothing to use again
+	// owned says that a fieldsV1 of managedFields is being read. Most of it is empty objects, which nobody changes: one does for all.
+	owned bool
 }
 
 // NewDecoder makes a Decoder that knows what nearly every object holds.
 func NewDecoder() *Decoder {
-	d := &Decoder{names: make(map[string]string, 256)}
+	d := &Decoder{names: make(map[string]any, 256)}
 	for _, v := range []string{
 		"v1", "apps/v1", "FieldsV1", "Update", "Apply", "towpath", "status", "kube-controller-manager", "TCP", "UDP", "ClusterIP", "None", "Cluster", "IPv4",
 		"SingleStack", "Always", "IfNotPresent", "Never", "ClusterFirst", "default-scheduler", "RollingUpdate", "25%", "HTTP", "File",
@@ -32,7 +34,10 @@ func NewDecoder() *Decoder {
 	return d
 }
 
-// Decode decodes an object.
+// nothing is an object without members.
+var nothing = map[string]any{}
+
+// Decode decodes an object. What stands under a fieldsV1 must not be changed by the caller.
 func (d *Decoder) Decode(object []byte) (map[string]any, error) {
 	v, i, err := d.value(object, space(object, 0), 0)
 	if err != nil {
@@ -74,6 +79,9 @@ func (d *Decoder) value(b []byte, i, depth int) (any, int, error) {
 }
 
 func (d *Decoder) object(b []byte, i, depth int) (any, int, error) {
+	if i = space(b, i); d.owned && i < len(b) && b[i] == '}' {
+		return nothing, i + 1, nil
+	}
 	m := map[string]any{}
 	for more := false; ; more = true {
 		if i = space(b, i); i >= len(b) {
@@ -97,15 +105,20 @@ func (d *Decoder) object(b []byte, i, depth int) (any, int, error) {
 		if err != nil {
 			return nil, end, err
 		}
-		key, err := d.text(b[i:end], true)
+		name, err := d.text(b[i:end], true)
 		if err != nil {
 			return nil, end, err
 		}
+		key, _ := name.(string)
 		if i = space(b, end); i >= len(b) || b[i] != ':' {
 			return nil, i, errSyntax
 		}
 		var v any
-		if v, i, err = d.value(b, space(b, i+1), depth); err != nil {
+		was := d.owned
+		d.owned = was || key == "fieldsV1"
+		v, i, err = d.value(b, space(b, i+1), depth)
+		d.owned = was
+		if err != nil {
 			return nil, i, err
 		}
 		m[key] = v
@@ -136,7 +149,7 @@ func (d *Decoder) array(b []byte, i, depth int) (any, int, error) {
 }
 
 // text gives a string's value; quoted has its quotes. name says that it is worth keeping.
-func (d *Decoder) text(quoted []byte, name bool) (string, error) {
+func (d *Decoder) text(quoted []byte, name bool) (any, error) {
 	raw := quoted[1 : len(quoted)-1]
 	if !plain(raw) {
 		var s string
@@ -150,10 +163,12 @@ func (d *Decoder) text(quoted []byte, name bool) (string, error) {
 		return s, nil
 	}
 	s := string(raw)
-	if name && len(d.names) < maxNames {
-		d.names[s] = s
+	if !name || len(d.names) >= maxNames {
+		return s, nil
 	}
-	return s, nil
+	boxed := any(s)
+	d.names[s] = boxed
+	return boxed, nil
 }
 
 // plain reports whether a string stands for itself: no escapes, no control characters, and UTF-8.
