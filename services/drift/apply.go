@@ -46,6 +46,7 @@ func (e *environment) apply(ctx context.Context, c *cluster, want *eventsv1.Desi
 		e.replace(c, mixed)
 		return n, err
 	}
+	e.resume(c, objs)
 	e.replace(c, objs)
 	if n.pruned, err = e.prune(ctx, c, inv.without(objs), metav1.DeletePropagationBackground); err != nil {
 		return n, err

@@ -70,6 +70,7 @@ type environment struct {
 	contests map[string]*contest
 	explain  schedule
 	claims   claimWork
+	place    // where it is looked after
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -141,6 +142,7 @@ func (e *environment) run(ctx context.Context) {
 	retry, tick := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	retry.Stop()
 	tick.Stop()
+	e.recall(ctx)
 	defer retry.Stop()
 	defer tick.Stop()
 	for {
@@ -173,6 +175,7 @@ func (e *environment) run(ctx context.Context) {
 			}
 		}
 		if ctx.Err() == nil {
+			e.catchUp(ctx)
 			e.attend(ctx)
 			tick.Reset(e.nextLook())
 		}

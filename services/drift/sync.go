@@ -91,6 +91,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	}
 	e.begin(busySync)
 	defer e.end()
+	e.resume(c, objs)
 	e.replace(c, objs)
 	if err := e.sweep(ctx); err != nil {
 		return err
