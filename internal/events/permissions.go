@@ -140,7 +140,7 @@ func permissions(r Role) permission {
 		pub = append(pub, "$JS.API.STREAM.MSG.DELETE."+StreamDeadLetters)
 	}
 	if g.shares {
-		pub = append(pub, shareSubjects()...)
+		pub = append(pub, shareSubjects(r)...)
 	}
 	p := permission{
 		Publish:   subjects{Allow: pub},

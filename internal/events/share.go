@@ -393,9 +393,13 @@ func (b *Bus) leases(ctx context.Context) (jetstream.KeyValue, error) {
 
 func (r Role) mayShare() bool { return r == "" || grants[r].shares }
 
-// shareSubjects is what sharing takes: the bucket, and to see what consumers earlier holders have left.
-func shareSubjects() []string {
+// shareGroups are the groups of the roles that share: no role can touch the leases of another.
+var shareGroups = map[Role]string{RoleCommitter: "", RoleDrift: "drift-"}
+
+// shareSubjects is what sharing takes: the role's part of the bucket, and to see what consumers earlier holders have left.
+func shareSubjects(r Role) []string {
+	own := "$KV." + shareBucket + "." + shareGroups[r]
 	return append(readSubjects(shareStream),
-		"$KV."+shareBucket+".>", "$JS.API.STREAM.CREATE."+shareStream, "$JS.FC."+shareStream+".>", "$JS.FC.*.*."+shareStream+".>",
+		own+prefixShard+"*", own+prefixReplica+"*", "$JS.API.STREAM.CREATE."+shareStream, "$JS.FC."+shareStream+".>", "$JS.FC.*.*."+shareStream+".>",
 		"$JS.API.CONSUMER.NAMES."+StreamCommands)
 }
