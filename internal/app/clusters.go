@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/internal/rpc"
 	"github.com/towpath-dev/towpath/services/drift"
 )
 
@@ -95,6 +97,10 @@ func (p *process) newDrift(ctx context.Context) error {
 	cfg := drift.Config{
 		Bus: bus, Committer: committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		Connect: p.connect, CredentialsDir: p.ClusterCredentialsDir, MaskKey: []byte(key), Log: p.Log, PublicURL: p.PublicURL,
+		Address: func() string { return p.advertised(p.grpcAt) },
+		Dial: func(address string) (*grpc.ClientConn, error) {
+			return rpc.Dial(address, rpc.WithToken(p.ServiceToken))
+		},
 	}
 	if secrets, err := p.secretsAt(p.ClusterCredentials, "--cluster-credentials-namespace"); err != nil {
 		return err

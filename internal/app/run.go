@@ -31,6 +31,7 @@ type process struct {
 	nats     *events.Server
 	conns    map[Target]*grpc.ClientConn // with our own credentials
 	handlers *http.ServeMux
+	grpcAt   string // where gRPC listens, known before the tasks run
 
 	closers []func() error                    // run last in, first out
 	tasks   []func(ctx context.Context) error // run together; the first failure ends all
@@ -201,6 +202,7 @@ func (p *process) serve(ctx context.Context) error {
 		grpcL.Close()
 		return errs.InvalidField("--http-listen", "%v", err)
 	}
+	p.grpcAt = grpcL.Addr().String()
 	for _, t := range p.tasks {
 		g.Go(func() error { return t(ctx) })
 	}

@@ -53,7 +53,7 @@ func (m Message) check() error {
 	}
 	add("subject", subjectProblem(m.Subject))
 	switch streamOf(m.Subject) {
-	case StreamCommands, StreamEvents, StreamDesired, StreamPulls, StreamPolicies:
+	case StreamCommands, StreamEvents, StreamDesired, StreamPulls, StreamPolicies, StreamOpen:
 	default:
 		add("subject", fmt.Sprintf("%q belongs to no stream; use the subject helpers of this package", m.Subject))
 	}

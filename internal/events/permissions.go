@@ -59,9 +59,9 @@ var grants = map[Role]grant{
 		shares:   true,
 	},
 	RoleDrift: {
-		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDeadLetter + ">"},
+		publish:  []string{prefixEvent + ">", prefixJSON + ">", prefixDeadLetter + ">", prefixOpen + ">"},
 		durables: []string{StreamEvents, StreamDesired},
-		reads:    []string{StreamPolicies},
+		reads:    []string{StreamPolicies, StreamOpen},
 		create:   true,
 		shares:   true,
 	},
@@ -118,7 +118,7 @@ func permissions(r Role) permission {
 	for _, s := range g.durables {
 		pub = append(pub, "$JS.ACK."+s+".>", "$JS.ACK.*.*."+s+".>")
 	}
-	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, StreamPulls, StreamPolicies, payloadStream} {
+	for _, s := range []string{StreamCommands, StreamEvents, StreamDesired, StreamDeadLetters, StreamPulls, StreamPolicies, StreamOpen, payloadStream} {
 		if g.create {
 			pub = append(pub, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.INFO."+s)
 		}
@@ -143,7 +143,7 @@ func permissions(r Role) permission {
 		pub = append(pub, "$JS.API.STREAM.MSG.DELETE."+StreamDeadLetters)
 	}
 	if g.shares {
-		pub = append(pub, shareSubjects()...)
+		pub = append(pub, shareSubjects(r)...)
 	}
 	p := permission{
 		Publish:   subjects{Allow: pub},

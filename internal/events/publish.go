@@ -81,7 +81,7 @@ func (b *Bus) attach(ctx context.Context, msg *nats.Msg, id string, body []byte)
 		msg.Data = stored
 		return nil
 	}
-	if s := streamOf(msg.Subject); s == StreamDesired || s == StreamPulls || s == StreamPolicies {
+	if s := streamOf(msg.Subject); s == StreamDesired || s == StreamPulls || s == StreamPolicies || s == StreamOpen {
 		// Objects have an age limit and these have none: the reference would outlive the body.
 		return tooLarge(len(stored), MaxInline, "the desired state has %d bytes compressed, the limit is %d; carry a reference to the tree, not its files", len(stored), MaxInline)
 	}

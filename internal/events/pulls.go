@@ -18,26 +18,31 @@ func PullSubject(app, env string) (string, error) {
 // LastPull gives the record of an environment's pull request by its subject; false when there is none. Errors: Unavailable when
 // nobody can tell now, Invalid for a record that cannot be understood.
 func (b *Bus) LastPull(ctx context.Context, subject string) (Delivery, bool, error) {
-	if !b.cfg.Role.mayRead(StreamPulls) {
-		return Delivery{}, false, denied("read", StreamPulls, nil)
+	return b.last(ctx, StreamPulls, subject, "read the record of a pull request")
+}
+
+// last gives the last message of a subject; false when there is none.
+func (b *Bus) last(ctx context.Context, stream, subject, what string) (Delivery, bool, error) {
+	if !b.cfg.Role.mayRead(stream) {
+		return Delivery{}, false, denied("read", stream, nil)
 	}
-	s, err := b.js.Stream(ctx, StreamPulls)
+	s, err := b.js.Stream(ctx, stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return Delivery{}, false, nil
 	}
 	if err != nil {
-		return Delivery{}, false, mapErr(ctx, "read the record of a pull request", err)
+		return Delivery{}, false, mapErr(ctx, what, err)
 	}
 	msg, err := s.GetLastMsgForSubject(ctx, subject)
 	if isNoMessage(err) {
 		return Delivery{}, false, nil
 	}
 	if err != nil {
-		return Delivery{}, false, mapErr(ctx, "read the record of a pull request", err)
+		return Delivery{}, false, mapErr(ctx, what, err)
 	}
 	r := raw{subject: msg.Subject, header: msg.Header, data: msg.Data}
 	d := Delivery{Attempt: 1}
-	meta := &jetstream.MsgMetadata{Stream: StreamPulls, Timestamp: msg.Time, NumDelivered: 1}
+	meta := &jetstream.MsgMetadata{Stream: stream, Timestamp: msg.Time, NumDelivered: 1}
 	meta.Sequence.Stream = msg.Sequence
 	if d.Envelope, err = r.open(meta); err == nil {
 		d.Data, err = b.body(ctx, d.Envelope, r)

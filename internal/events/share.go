@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +36,11 @@ type ShareConfig struct {
 	Shards []string
 	// TTL is after how long without a sign of life a replica counts as gone. It stops by itself after two thirds of that. Default 10 s.
 	TTL time.Duration
+	// Group keeps what is shared apart from what others share; a token.
+	Group string
+	// Place is what only one living process can have, such as its host with the port that it listens on. An earlier session of the same
+	// place is over, so its shards are free at once instead of after the TTL. May be empty.
+	Place string
 	// Name tells people which replica this is. Default: the host and the process id.
 	Name string
 	// Hold works on a shard until its context ends, which is before anybody else can have the lease; it must then return soon. An
@@ -101,6 +107,7 @@ type session struct {
 	table *shareTable
 	held  map[string]*hold
 	ended chan *hold
+	born  uint64 // the first rev
 
 	// alive ends when the lease may go to others soon; nothing is held after that.
 	alive    context.Context //nolint:containedctx // it is the life of what the session holds
@@ -144,6 +151,9 @@ func (s *session) run(ctx context.Context) (err error) {
 				return errors.New("the leases cannot be watched any more")
 			}
 			s.see(e)
+			if e == nil {
+				s.buryDead(ctx) // an earlier session of this place
+			}
 		case <-tick.C:
 			if err := s.renew(ctx); err != nil {
 				return err
@@ -171,9 +181,10 @@ func (s *session) open(ctx context.Context) (jetstream.KeyWatcher, error) {
 		s.era = b.StreamInfo().Created.Unix()
 	}
 	sent := time.Now()
-	if s.rev, err = s.kv.Create(ctx, prefixReplica+s.id, s.value()); err != nil {
+	if s.rev, err = s.kv.Create(ctx, s.key(prefixReplica+s.id), s.value()); err != nil {
 		return nil, mapErr(ctx, "announce the replica", err)
 	}
+	s.born = s.rev
 	s.deadline = time.AfterFunc(time.Until(sent.Add(s.patience())), func() { s.stop(errLeaseLost) })
 	watch, err := s.kv.WatchAll(s.alive)
 	return watch, mapErr(ctx, "watch the leases", err)
@@ -185,12 +196,13 @@ func (s *session) patience() time.Duration { return s.cfg.TTL * 2 / 3 }
 type shareValue struct {
 	Session string `json:"session"`
 	Name    string `json:"name"`
+	Place   string `json:"place,omitempty"`
 }
 
 func (s *session) value() []byte {
-	data, err := json.Marshal(shareValue{s.id, s.cfg.Name})
+	data, err := json.Marshal(shareValue{s.id, s.cfg.Name, s.cfg.Place})
 	if err != nil {
-		panic(err) // two strings
+		panic(err) // some strings
 	}
 	return data
 }
@@ -200,12 +212,12 @@ func (s *session) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TTL/4)
 	defer cancel()
 	sent := time.Now()
-	rev, err := s.kv.Update(ctx, prefixReplica+s.id, s.value(), s.rev)
+	rev, err := s.kv.Update(ctx, s.key(prefixReplica+s.id), s.value(), s.rev)
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		// Another revision: ours, whose answer was lost, or we are gone.
 		sent = time.Now()
 		var e jetstream.KeyValueEntry
-		if e, err = s.kv.Get(ctx, prefixReplica+s.id); errors.Is(err, jetstream.ErrKeyNotFound) {
+		if e, err = s.kv.Get(ctx, s.key(prefixReplica+s.id)); errors.Is(err, jetstream.ErrKeyNotFound) {
 			return fmt.Errorf("%w: others have given this replica up", errLeaseLost)
 		}
 		if err == nil {
@@ -233,11 +245,15 @@ func (s *session) see(e jetstream.KeyValueEntry) {
 		s.table.complete = true
 		return
 	}
+	key, ours := strings.CutPrefix(e.Key(), s.key(""))
+	if !ours {
+		return
+	}
 	var v shareValue
 	if e.Operation() == jetstream.KeyValuePut && json.Unmarshal(e.Value(), &v) != nil {
 		v = shareValue{} // nobody's: it can be taken
 	}
-	if shard, changed := s.table.see(e.Key(), v, e.Revision(), time.Now()); changed {
+	if shard, changed := s.table.see(key, v, e.Revision(), time.Now()); changed {
 		s.cfg.Seen(shard, v.Name, v.Session == s.id)
 	}
 }
@@ -269,12 +285,12 @@ func (s *session) take(ctx context.Context, shard string) bool {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.TTL/4)
 	defer cancel()
 	key := prefixShard + shard
-	rev, err := s.kv.Update(ctx, key, s.value(), s.table.shards[shard].rev)
+	rev, err := s.kv.Update(ctx, s.key(key), s.value(), s.table.shards[shard].rev)
 	if err != nil {
 		s.log.Debug("a shard was not taken", "shard", shard, "error", err)
 		return false
 	}
-	if _, changed := s.table.see(key, shareValue{s.id, s.cfg.Name}, rev, time.Now()); changed {
+	if _, changed := s.table.see(key, shareValue{Session: s.id, Name: s.cfg.Name}, rev, time.Now()); changed {
 		s.cfg.Seen(shard, s.cfg.Name, true)
 	}
 	h := &hold{lease: Lease{Shard: shard, Epoch: fmt.Sprintf("%010x%010x", s.era, rev)}, rev: rev}
@@ -305,7 +321,7 @@ func (s *session) returned(ctx context.Context, h *hold) error {
 func (s *session) free(ctx context.Context, h *hold) {
 	ctx, cancel := context.WithTimeout(ctx, s.bus.cfg.Timeout)
 	defer cancel()
-	if err := s.kv.Delete(ctx, prefixShard+h.lease.Shard, jetstream.LastRevision(h.rev)); err != nil {
+	if err := s.kv.Delete(ctx, s.key(prefixShard+h.lease.Shard), jetstream.LastRevision(h.rev)); err != nil {
 		s.log.Debug("a shard was not given back; it is taken over later", "shard", h.lease.Shard, "error", err)
 	}
 }
@@ -313,16 +329,29 @@ func (s *session) free(ctx context.Context, h *hold) {
 // buryDead removes the keys of replicas that give no sign of life. Whoever still lives has changed its key meanwhile and stays.
 func (s *session) buryDead(ctx context.Context) {
 	for id, r := range s.table.replicas {
-		if id == s.id || time.Since(r.at) <= s.cfg.TTL {
+		if id == s.id || time.Since(r.at) <= s.cfg.TTL && !s.followed(r) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.TTL/4)
-		err := s.kv.Delete(ctx, prefixReplica+id, jetstream.LastRevision(r.rev))
+		err := s.kv.Delete(ctx, s.key(prefixReplica+id), jetstream.LastRevision(r.rev))
 		cancel()
 		if err == nil {
 			s.log.Warn("a replica gives no sign of life; its shards are taken over", "other", r.name)
 		}
 	}
+}
+
+// followed reports whether a replica's place is this one's by now.
+func (s *session) followed(r shareRow) bool {
+	return s.cfg.Place != "" && r.place == s.cfg.Place && r.rev < s.born
+}
+
+// key is the key of something in the bucket.
+func (s *session) key(name string) string {
+	if s.cfg.Group == "" {
+		return name
+	}
+	return s.cfg.Group + "-" + name
 }
 
 // leave ends what is held and gives it back.
@@ -342,7 +371,7 @@ func (s *session) leave(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.bus.cfg.Timeout)
 	defer cancel()
-	if err := s.kv.Delete(ctx, prefixReplica+s.id, jetstream.LastRevision(s.rev)); err != nil {
+	if err := s.kv.Delete(ctx, s.key(prefixReplica+s.id), jetstream.LastRevision(s.rev)); err != nil {
 		s.log.Debug("the replica was not signed off; others notice after a while", "error", err)
 	}
 }
@@ -364,9 +393,13 @@ func (b *Bus) leases(ctx context.Context) (jetstream.KeyValue, error) {
 
 func (r Role) mayShare() bool { return r == "" || grants[r].shares }
 
-// shareSubjects is what sharing takes: the bucket, and to see what consumers earlier holders have left.
-func shareSubjects() []string {
+// shareGroups are the groups of the roles that share: no role can touch the leases of another.
+var shareGroups = map[Role]string{RoleCommitter: "", RoleDrift: "drift-"}
+
+// shareSubjects is what sharing takes: the role's part of the bucket, and to see what consumers earlier holders have left.
+func shareSubjects(r Role) []string {
+	own := "$KV." + shareBucket + "." + shareGroups[r]
 	return append(readSubjects(shareStream),
-		"$KV."+shareBucket+".>", "$JS.API.STREAM.CREATE."+shareStream, "$JS.FC."+shareStream+".>", "$JS.FC.*.*."+shareStream+".>",
+		own+prefixShard+"*", own+prefixReplica+"*", "$JS.API.STREAM.CREATE."+shareStream, "$JS.FC."+shareStream+".>", "$JS.FC.*.*."+shareStream+".>",
 		"$JS.API.CONSUMER.NAMES."+StreamCommands)
 }

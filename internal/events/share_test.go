@@ -26,11 +26,16 @@ type sharer struct {
 
 func share(t *testing.T, b *events.Bus, name string, shards []string, hold func(context.Context, events.Lease)) *sharer {
 	t.Helper()
+	return shareIn(t, b, events.ShareConfig{Shards: shards, TTL: time.Second, Name: name}, hold)
+}
+
+func shareIn(t *testing.T, b *events.Bus, cfg events.ShareConfig, hold func(context.Context, events.Lease)) *sharer {
+	t.Helper()
 	s := &sharer{held: map[string]events.Lease{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- b.Share(ctx, events.ShareConfig{Shards: shards, TTL: time.Second, Name: name, Hold: func(ctx context.Context, l events.Lease) error {
+		cfg.Hold = func(ctx context.Context, l events.Lease) error {
 			s.mu.Lock()
 			s.held[l.Shard] = l
 			s.epochs = append(s.epochs, l.Epoch)
@@ -43,7 +48,8 @@ func share(t *testing.T, b *events.Bus, name string, shards []string, hold func(
 			delete(s.held, l.Shard)
 			s.mu.Unlock()
 			return nil
-		}})
+		}
+		done <- b.Share(ctx, cfg)
 	}()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
@@ -133,9 +139,9 @@ func TestLeasesAreWonAgainAfterTheServerLostThem(t *testing.T) {
 	}
 }
 
-func TestOnlyCommittersMayShare(t *testing.T) {
+func TestOnlyCommittersAndDriftMayShareEachItsOwn(t *testing.T) {
 	s := eventstest.Start(t)
-	for _, role := range []events.Role{events.RoleDrift, events.RoleGateway, events.RoleOperator} {
+	for _, role := range []events.Role{events.RoleGateway, events.RoleOperator} {
 		err := eventstest.Connect(t, s, role).Share(t.Context(), events.ShareConfig{Shards: events.Shards()})
 		if !errs.Is(err, errs.Denied) {
 			t.Errorf("%s: %v, want Denied", role, err)
@@ -144,8 +150,24 @@ func TestOnlyCommittersMayShare(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := plain(t, s, events.RoleDrift).Publish("$KV.towpath-leases.shard.01", nil); err != nil {
+		t.Fatal(err)
+	}
 	r := share(t, eventstest.Connect(t, s, events.RoleCommitter), "only", events.Shards(), nil)
+	d := shareIn(t, eventstest.Connect(t, s, events.RoleDrift), events.ShareConfig{Group: "drift", Name: "drift", Shards: events.Shards(), TTL: time.Second}, nil)
 	await(t, "nobody else has a lease", r.has(16))
+	await(t, "drift has its own", d.has(16))
+}
+
+func TestWhoIsStartedAgainInItsPlaceHasItsShardsAtOnce(t *testing.T) {
+	s := eventstest.Start(t)
+	cfg := events.ShareConfig{Group: "drift", Name: "a", Place: "host a:7081", Shards: events.Shards(), TTL: 10 * time.Minute}
+	killed := eventstest.Connect(t, s, events.RoleDrift)
+	before := shareIn(t, killed, cfg, nil)
+	await(t, "all are held", before.has(16))
+	killed.Close() // nothing is given back
+	after := shareIn(t, eventstest.Connect(t, s, events.RoleDrift), cfg, nil)
+	await(t, "all are held again, long before the TTL", after.has(16))
 }
 
 func TestAnEarlierHoldersAcknowledgementsReachNothing(t *testing.T) {

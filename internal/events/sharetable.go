@@ -18,6 +18,7 @@ type shareTable struct {
 
 type shareRow struct {
 	session, name string
+	place         string
 	rev           uint64
 	at            time.Time
 }
@@ -28,7 +29,7 @@ func newShareTable() *shareTable {
 
 // see notes a key's newest value; a zero value is a key that was removed. It tells whether that gave a shard another holder.
 func (t *shareTable) see(key string, v shareValue, rev uint64, now time.Time) (shard string, changed bool) {
-	row := shareRow{session: v.Session, name: v.Name, rev: rev, at: now}
+	row := shareRow{session: v.Session, name: v.Name, place: v.Place, rev: rev, at: now}
 	if id, ok := strings.CutPrefix(key, prefixReplica); ok {
 		if old, known := t.replicas[id]; known && old.rev >= rev {
 			return "", false

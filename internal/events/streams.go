@@ -68,7 +68,9 @@ func (c StreamsConfig) streams() []jetstream.StreamConfig {
 	pulls.MaxMsgsPerSubject = 1
 	policies := base(StreamPolicies, prefixPolicy, "Towpath: how drift treats each environment")
 	policies.MaxMsgsPerSubject = 1
-	return []jetstream.StreamConfig{commands, evts, desired, dead, pulls, policies}
+	open := base(StreamOpen, prefixOpen, "Towpath: open differences of each environment")
+	open.MaxMsgsPerSubject = 1
+	return []jetstream.StreamConfig{commands, evts, desired, dead, pulls, policies, open}
 }
 
 // payloads is the bucket of large bodies. Its age limit is the sweep: a body outlives every message of a stream with an

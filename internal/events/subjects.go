@@ -19,6 +19,8 @@ const (
 	StreamPulls = "TOWPATH_PULLS"
 	// StreamPolicies holds the last policy of each environment, without an age limit.
 	StreamPolicies = "TOWPATH_POLICIES"
+	// StreamOpen holds the differences that drift has told of each environment and that still stand, without an age limit.
+	StreamOpen = "TOWPATH_OPEN"
 	// StreamDeadLetters holds messages that could not be handled, with the reason.
 	StreamDeadLetters = "TOWPATH_DLQ"
 )
@@ -32,6 +34,7 @@ const (
 	prefixDeadLetter = "towpath.dlq."
 	prefixPull       = "towpath.pull."
 	prefixPolicy     = "towpath.policy."
+	prefixOpen       = "towpath.open."
 )
 
 // NoToken stands in a subject where something has no application or no environment ("_").
@@ -192,6 +195,8 @@ func streamOf(subject string) string {
 		return StreamPulls
 	case strings.HasPrefix(subject, prefixPolicy):
 		return StreamPolicies
+	case strings.HasPrefix(subject, prefixOpen):
+		return StreamOpen
 	case strings.HasPrefix(subject, prefixDeadLetter):
 		return StreamDeadLetters
 	default:

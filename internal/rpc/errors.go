@@ -22,7 +22,7 @@ const Domain = "towpath.dev"
 // reasonPrefix is what proto enum values carry and ErrorInfo reasons do not (AIP-193).
 const reasonPrefix = "REASON_"
 
-// retryAfter is the metadata of errs.Exhausted: seconds.
+// retryAfter is the metadata of errs.Exhausted, and of errs.Unavailable where it is known: seconds.
 const retryAfter = "retry_after"
 
 var kindCodes = map[errs.Kind]codes.Code{
@@ -64,7 +64,7 @@ func ToStatus(err error, requestID string) *status.Status {
 			}
 			details = append(details, br)
 		}
-		if wait, err := strconv.Atoi(e.Meta[retryAfter]); err == nil && kind == errs.Exhausted {
+		if wait, err := strconv.Atoi(e.Meta[retryAfter]); err == nil && (kind == errs.Exhausted || kind == errs.Unavailable) {
 			details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Duration(wait) * time.Second)})
 		}
 	case kind == errs.Cancelled:

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,7 @@ type announcement struct {
 	env, typ, id, resource string
 	time                   time.Time
 	body                   proto.Message
+	term                   int // see openFindings.terms
 }
 
 // maxQueued bounds the memory while the event server is away. Beyond it the oldest are dropped: sync, health and findings are told anew
@@ -33,16 +35,20 @@ type announcer struct {
 	bus  bus
 	log  *slog.Logger
 	wake chan struct{}
+	open *openFindings
+	save atomic.Bool // write open findings now
 
 	mu    sync.Mutex
 	queue []announcement
+	now   string // the environment whose event is being published
 }
 
 func newAnnouncer(b bus, log *slog.Logger) *announcer {
-	return &announcer{bus: b, log: log, wake: make(chan struct{}, 1)}
+	return &announcer{bus: b, log: log, wake: make(chan struct{}, 1), open: newOpenFindings()}
 }
 
 func (a *announcer) send(x announcement) {
+	x.term = a.open.term(x.env)
 	a.mu.Lock()
 	if len(a.queue) == maxQueued {
 		a.queue = a.queue[1:]
@@ -66,6 +72,7 @@ func (a *announcer) run(ctx context.Context, stopped <-chan struct{}) {
 	defer cancel()
 	for a.next(ctx) {
 	}
+	a.saveOpen(ctx, true)
 }
 
 // next publishes the oldest one; false when there is none or ctx has ended.
@@ -78,24 +85,38 @@ func (a *announcer) next(ctx context.Context) bool {
 	x := a.queue[0]
 	a.queue[0] = announcement{}
 	a.queue = a.queue[1:]
+	a.now = x.env
 	a.mu.Unlock()
-	if !a.publish(ctx, x) {
-		a.mu.Lock()
+	published := a.publish(ctx, x)
+	if published {
+		a.open.note(x)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.now = ""
+	if !published {
 		a.queue = append([]announcement{x}, a.queue...)
-		a.mu.Unlock()
 	}
 	return true
 }
 
 func (a *announcer) drain(ctx context.Context) {
+	tick := time.NewTimer(saveEvery)
+	defer tick.Stop()
 	for {
-		if a.next(ctx) {
+		more := a.next(ctx)
+		a.saveOpen(ctx, !more && a.save.Swap(false))
+		if more {
 			continue
+		}
+		if a.open.waiting("") {
+			tick.Reset(saveEvery)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.wake:
+		case <-tick.C:
 		}
 	}
 }
@@ -117,24 +138,7 @@ func (a *announcer) publish(ctx context.Context, x announcement) bool {
 		Subject: subject, ID: x.id, Type: "dev.towpath." + x.typ, Source: "//towpath.dev/drift",
 		Resource: x.resource, Time: x.time, Body: x.body,
 	}
-	for wait := firstPublishRetry; ; wait = min(2*wait, lastPublishRetry) {
-		err := a.bus.Publish(ctx, m)
-		if err == nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-		if k := errs.KindOf(err); k != errs.Unavailable && k != errs.Timeout {
-			a.log.Error("an event was not published", "type", x.typ, "error", err)
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(wait):
-		}
-	}
+	return a.post(ctx, x, m)
 }
 
 // announceSynced tells that the cluster is at a desired state.

@@ -47,6 +47,7 @@ func (r *syncRun) apply(ctx context.Context, confirmed bool) error {
 		e.replace(c, mixed)
 		return r.failed(ctx, err)
 	}
+	e.resume(c, r.objs)
 	e.replace(c, r.objs)
 	plan, err := e.planPrune(ctx, c, r.inv, r.objs, r.hooks, r.skipped)
 	if err != nil {

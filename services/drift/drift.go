@@ -10,6 +10,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -39,6 +40,8 @@ const generateManager = "towpath-generate"
 type bus interface {
 	Publish(ctx context.Context, m events.Message) error
 	Tail(ctx context.Context, cfg events.TailConfig) iter.Seq2[events.Delivery, error]
+	LastOpen(ctx context.Context, subject string) (events.Delivery, bool, error)
+	Share(ctx context.Context, cfg events.ShareConfig) error
 }
 
 // trees is the committer's read side as drift uses it.
@@ -58,11 +61,16 @@ type Config struct {
 	CredentialsDir string
 	// Secrets has those that are neither file nor folder; may be nil.
 	Secrets secretSource
-	// Replica is the name of this process among those that run drift; its address, where others are to reach it. The host and the
-	// process id when empty.
+	// Replica is the name of this process among those that run drift. The host and the process id when empty.
 	Replica string
 	// PublicURL is where towpathd is reached, for engines that read the repositories that it keeps; empty when nobody said.
 	PublicURL string
+	// Address gives the address where the others reach this process, which then is its name; may be nil.
+	Address func() string
+	// Dial connects to another of them; nil where there are none.
+	Dial func(address string) (*grpc.ClientConn, error)
+	// LeaseTTL is after how long without a sign of life the others take over. Default 10 s.
+	LeaseTTL time.Duration
 	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
 	MaskKey []byte
 	// Audit is where audit events of API servers come from; they name the persons behind findings.
@@ -93,8 +101,8 @@ type Service struct {
 	envs     map[string]*environment                // by resource name
 	policies map[string]*eventsv1.EnvironmentPolicy // by environment, also of such as are not known yet
 	clusters map[string]*cluster                    // by target name
-	known    map[string]*eventsv1.DesiredState      // the last one of each environment, by resource name
-	targets  targets
+	sharing
+	targets targets
 	// policiesKnown is closed when the policies that were there at the start have been read.
 	policiesKnown chan struct{}
 }
@@ -115,7 +123,7 @@ func New(cfg Config) (*Service, error) {
 		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), audit: newAuditFeeds(cfg.Audit), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
 		access: &access{dir: cfg.CredentialsDir, secrets: cfg.Secrets, connect: cfg.Connect},
 		envs:   map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
-		known:         map[string]*eventsv1.DesiredState{},
+		sharing:       newSharing(),
 		targets:       targets{refs: map[string]*eventsv1.TargetRef{}, told: map[string]bool{}},
 		policiesKnown: make(chan struct{}),
 	}, nil
@@ -131,6 +139,7 @@ func processName() string {
 
 // Register puts the service on a gRPC server.
 func (s *Service) Register(r grpc.ServiceRegistrar) {
+	r = router{ServiceRegistrar: r, s: s}
 	driftv1.RegisterDriftServiceServer(r, s)
 	driftv1.RegisterLiveServiceServer(r, liveServer{s: s})
 	driftv1.RegisterInspectServiceServer(r, inspectServer{s: s})
@@ -148,27 +157,30 @@ type (
 	}
 )
 
-// Run follows the desired states until ctx ends. It needs no memory of its own: the stream keeps the last desired state of
-// each environment, and each environment's cluster keeps its inventory.
+// Run looks after the environments of the shards that this process holds, until ctx ends. It needs no memory of its own: the
+// streams keep the last desired state of each environment and what was told of it, and each environment's cluster keeps its
+// inventory.
 func (s *Service) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	if s.cfg.Address != nil {
+		s.name.Store(new(s.cfg.Address()))
+	}
 	s.mu.Lock()
 	s.ctx = ctx
 	s.mu.Unlock()
 	// The announcer ends last, so that what the others tell while they end is published too.
 	var out sync.WaitGroup
+	telling, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	stopped := make(chan struct{})
-	out.Go(func() { s.out.run(ctx, stopped) })
+	out.Go(func() { s.out.run(telling, stopped) })
+	defer s.hangUp()
 	defer out.Wait()
-	defer func() { cancel(); s.wg.Wait(); close(stopped) }()
+	defer func() { cancel(nil); s.wg.Wait(); quiet(); close(stopped) }()
+	s.follow(ctx, "policies", s.followPolicies)
+	s.follow(ctx, "changes of targets", s.followTargets)
 	s.wg.Go(func() {
-		if err := s.followPolicies(ctx); err != nil {
-			s.cfg.Log.Error("policies are not followed any more", "error", err)
-		}
-	})
-	s.wg.Go(func() {
-		if err := s.followTargets(ctx); err != nil {
-			s.cfg.Log.Error("changes of targets are not followed any more", "error", err)
+		if err := s.share(ctx); err != nil {
+			cancel(err)
 		}
 	})
 	for target, file := range s.audit.files {
@@ -192,10 +204,22 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		s.want(want)
 	}
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("share environments: %w", err)
+	}
 	return nil
 }
 
-// want hands a desired state to its environment, which is made at its first one.
+// follow runs what reads a stream until ctx ends.
+func (s *Service) follow(ctx context.Context, what string, f func(context.Context) error) {
+	s.wg.Go(func() {
+		if err := f(ctx); err != nil {
+			s.cfg.Log.Error(what+" are not followed any more", "error", err)
+		}
+	})
+}
+
+// want notes a desired state, and hands it to its environment where that is looked after here.
 func (s *Service) want(d *eventsv1.DesiredState) {
 	if parts := strings.Split(d.GetEnvironment(), "/"); len(parts) != 4 || d.GetNamespace() == "" && !d.GetRemoved() {
 		s.cfg.Log.Error("a desired state names no environment or no namespace and is left out",
@@ -204,16 +228,8 @@ func (s *Service) want(d *eventsv1.DesiredState) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known[d.GetEnvironment()] = d
 	s.learn(d.GetTarget(), false)
-	e := s.envs[d.GetEnvironment()]
-	if e == nil {
-		e = newEnvironment(s, d.GetEnvironment())
-		e.treatAs(s.policies[d.GetEnvironment()])
-		s.envs[d.GetEnvironment()] = e
-		s.wg.Go(func() { e.run(s.ctx) })
-	}
-	e.want(d)
+	s.take(d)
 }
 
 // environment gives an environment that drift knows.

@@ -71,8 +71,7 @@ type environment struct {
 	sweepDue bool   // all objects are to be looked at again
 	contests map[string]*contest
 	quiet    quiet
-	decided  decider                     // who has findings put back, while that is being done
-	recalled map[string]*driftv1.Finding // what was told of findings before this process, see recall
+	decided  decider // who has findings put back, while that is being done
 	explain  schedule
 	claims   claimWork
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
@@ -80,6 +79,7 @@ type environment struct {
 	auditDue atomic.Bool
 	engine   engineState
 	ran      lastRun
+	place    // where it is looked after
 }
 
 func newEnvironment(s *Service, name string) *environment {
@@ -149,6 +149,7 @@ func (e *environment) run(ctx context.Context) {
 	retry, tick := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	retry.Stop()
 	tick.Stop()
+	e.recall(ctx)
 	defer retry.Stop()
 	defer tick.Stop()
 	for {
@@ -181,6 +182,7 @@ func (e *environment) run(ctx context.Context) {
 			}
 		}
 		if ctx.Err() == nil {
+			e.catchUp(ctx)
 			e.attend(ctx)
 			tick.Reset(e.nextLook())
 		}

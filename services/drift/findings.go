@@ -83,8 +83,6 @@ func (e *environment) settleFindings(t *tracked, r compare.Result, resolution st
 			if proto.Equal(old, f) {
 				continue
 			}
-		} else {
-			e.resume(f)
 		}
 		changed = true
 		e.announceFinding(f)

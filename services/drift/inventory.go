@@ -89,6 +89,7 @@ func (i *inventory) without(objs map[objectKey]*tracked) []inventoryItem {
 func (e *environment) readInventory(ctx context.Context, c *cluster, namespace string) (*inventory, error) {
 	inv := &inventory{baselines: map[objectKey][]byte{}}
 	u, err := c.dyn.Resource(configMaps).Namespace(namespace).Get(ctx, inventoryName, metav1.GetOptions{})
+	e.sawInventory(u)
 	if apierrors.IsNotFound(err) {
 		return inv, nil
 	}
@@ -168,12 +169,7 @@ func (e *environment) putInventory(ctx context.Context, c *cluster, want *events
 			"hooks": e.ledgerText(), "partial": e.partialText(),
 		},
 	}}
-	_, err = c.dyn.Resource(configMaps).Namespace(want.GetNamespace()).
-		Apply(ctx, inventoryName, u, metav1.ApplyOptions{FieldManager: inventoryManager, Force: true})
-	if err != nil {
-		return clusterError(err, "write the inventory")
-	}
-	return nil
+	return e.writeFenced(ctx, c.dyn.Resource(configMaps).Namespace(want.GetNamespace()), u)
 }
 
 // ensureNamespace makes the environment's namespace where there is none, marked as ours. One that was there is used as it is,

@@ -176,7 +176,6 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	if e.hushes(k, f, s.gvr) {
 		return false
 	}
-	e.resume(f)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true
@@ -209,9 +208,9 @@ func appliedByUs(u *unstructured.Unstructured) bool {
 // sweep reads all objects of the environment, one list per kind, and looks at each. Objects that are not there are missing.
 func (e *environment) sweep(ctx context.Context) error {
 	e.mu.Lock()
-	byKind := map[place][]*tracked{}
+	byKind := map[kindIn][]*tracked{}
 	for _, t := range e.objects {
-		p := place{t.gvr, t.key.namespace}
+		p := kindIn{t.gvr, t.key.namespace}
 		byKind[p] = append(byKind[p], t)
 	}
 	what, c := e.busy, e.cluster
@@ -229,13 +228,13 @@ func (e *environment) sweep(ctx context.Context) error {
 	return nil
 }
 
-// place is a kind in a namespace.
-type place struct {
+// kindIn is a kind in a namespace.
+type kindIn struct {
 	gvr       schema.GroupVersionResource
 	namespace string
 }
 
-func (e *environment) sweepKind(ctx context.Context, c *cluster, p place, objs []*tracked, resolution string, limit int) error {
+func (e *environment) sweepKind(ctx context.Context, c *cluster, p kindIn, objs []*tracked, resolution string, limit int) error {
 	done, err := c.turn(ctx)
 	if err != nil {
 		return err

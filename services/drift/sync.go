@@ -58,7 +58,6 @@ func (e *environment) syncAs(ctx context.Context, want *eventsv1.DesiredState, o
 	if err != nil {
 		return nil, err
 	}
-	e.recall(ctx)
 	if byEngine(want.GetTarget()) {
 		return nil, e.syncByEngine(ctx, c, want, inv, o.force, started)
 	}
@@ -120,6 +119,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 	e.recallRun(inv, objs, hooks)
 	e.begin(busySync)
 	defer e.end()
+	e.resume(c, objs)
 	e.replace(c, objs)
 	if err := e.sweep(ctx); err != nil {
 		return err
@@ -268,7 +268,6 @@ func (e *environment) finish(want *eventsv1.DesiredState, started time.Time, n c
 	now := e.svc.cfg.Now()
 	e.mu.Lock()
 	e.synced, e.syncTime, e.failed = want, now, nil
-	e.tellLost(n)
 	e.ran.attempts, e.ran.refused = nil, 0
 	e.mu.Unlock()
 	e.log.Info("synced", "generation", want.GetGeneration(), "commit", want.GetCommit(), "created", n.created,

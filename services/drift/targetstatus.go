@@ -86,4 +86,9 @@ func (s *Service) lastSeen(e *environment) *timestamppb.Timestamp {
 }
 
 // replica is what this process is called.
-func (s *Service) replica() string { return s.cfg.Replica }
+func (s *Service) replica() string {
+	if n := s.name.Load(); n != nil {
+		return *n
+	}
+	return s.cfg.Replica
+}
