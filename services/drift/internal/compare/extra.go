@@ -229,7 +229,7 @@ func (w *walker) removed(d any, t *typ) {
 	}
 	switch dv := d.(type) {
 	case map[string]any:
-		if t.free() && !t.atomicMap {
+		if t.free() && !t.atomicMap && len(dv) > 0 {
 			for k, c := range dv {
 				if !hollow(c, t.child(k)) {
 					w.pushName(t, k)
