@@ -113,13 +113,11 @@ func addSizes(r *report, times map[string]gitTimes) {
 	for name, t := range times {
 		r.addBeside("git."+name+".p50_ms", t.p50, peers(t)...)
 	}
-	usual, ok := times["files_30k"]
-	if !ok {
-		return
+	if usual, ok := times["files_30k"]; ok {
+		r.addBeside("git.single.p50_ms", usual.p50, peers(usual)...)
+		r.addBeside("git.single.p99_ms", usual.p99, peer{peerCLI, usual.cliWorst}, peer{peerHost, usual.hostWorst})
+		r.addBeside("git.rollback.ms", usual.rollback, peer{peerCLI, usual.cliRollback}, peer{peerHost, usual.hostRollback})
 	}
-	r.addBeside("git.single.p50_ms", usual.p50, peers(usual)...)
-	r.addBeside("git.single.p99_ms", usual.p99, peer{peerCLI, usual.cliWorst}, peer{peerHost, usual.hostWorst})
-	r.addBeside("git.rollback.ms", usual.rollback, peer{peerCLI, usual.cliRollback}, peer{peerHost, usual.hostRollback})
 	for figure, of := range map[string][2]string{
 		"git.files_300k_over_1k.ratio": {"files_300k", "files_1k"}, "git.history_40k_over_2k.ratio": {"history_40k", "history_2k"},
 	} {

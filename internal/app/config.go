@@ -81,6 +81,16 @@ type Config struct {
 	CredentialsDir string
 	// Credentials is where credentials are that are no files.
 	Credentials Credentials
+	// ClusterCredentialsDir holds the files and folders that targets' credentials are named after, for drift alone;
+	// DataDir/cluster-credentials.
+	ClusterCredentialsDir string
+	// ClusterCredentials is where targets' credentials are that are no files.
+	ClusterCredentials Credentials
+	// DriftKey is the secret that masks secret values in what drift keeps: the same for all drift processes of an installation, for
+	// ever. Made up and kept in DataDir, or made of ServiceToken where the targets run in several processes, when empty.
+	DriftKey string
+	// AdvertiseGRPC is host:port by which the other drift processes reach this one; the listening address by default.
+	AdvertiseGRPC string
 	// History is where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT. DataDir/catalog/history by default.
 	History string
 	// ArchiveAfter is the age from which history goes there; 90 days.
@@ -177,6 +187,7 @@ func (c Config) Complete() (*App, error) {
 	if cfg.Credentials.Kubeconfig != "" && cfg.Credentials.Namespace == "" {
 		problem("--credentials-namespace", "is needed: the namespace of --credentials-kubeconfig that holds the credentials")
 	}
+	cfg.checkDrift(problem)
 	cfg.checkStore(problem)
 	cfg.ClusterAudit.check(cfg.runs[Drift], problem)
 	if err := oidc.Check(cfg.Issuers); err != nil {
@@ -237,6 +248,9 @@ func (c *completed) fill() error {
 	}
 	if c.CredentialsDir == "" {
 		c.CredentialsDir = filepath.Join(c.DataDir, "credentials")
+	}
+	if c.ClusterCredentialsDir == "" {
+		c.ClusterCredentialsDir = filepath.Join(c.DataDir, "cluster-credentials")
 	}
 	if c.Failpoint == nil {
 		hit, err := failpoint.FromEnv()

@@ -39,18 +39,22 @@ func (c *Credentials) add(fs *pflag.FlagSet) {
 
 // secrets gives the Secrets as the committer reads them; nil for none.
 func (p *process) secrets() (*kubeSecrets, error) {
-	if p.Credentials.Namespace == "" {
+	return p.secretsAt(p.Credentials, "--credentials-namespace")
+}
+
+func (p *process) secretsAt(c Credentials, flag string) (*kubeSecrets, error) {
+	if c.Namespace == "" {
 		return nil, nil
 	}
-	cfg, err := p.connect(&eventsv1.TargetRef{Name: "of the credentials", Kubeconfig: p.Credentials.Kubeconfig})
+	cfg, err := p.connect(&eventsv1.TargetRef{Name: "of the credentials", Kubeconfig: c.Kubeconfig})
 	if err != nil {
-		return nil, fmt.Errorf("--credentials-namespace: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	client, err := corev1.NewForConfig(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("--credentials-namespace: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	return newKubeSecrets(client.Secrets(p.Credentials.Namespace), p.Credentials.Namespace), nil
+	return newKubeSecrets(client.Secrets(c.Namespace), c.Namespace), nil
 }
 
 // secretGetter is the one call to the cluster: the right to get single Secrets is all that is needed.
@@ -115,7 +119,7 @@ func (k *kubeSecrets) ask(ctx context.Context, name string) (map[string][]byte, 
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		delete(k.known, name)
 		return nil, errs.New(errs.Denied, errorsv1.Reason_REASON_PERMISSION_DENIED,
-			"the cluster does not let the committer get Secrets in namespace %s; give its service account that right", k.namespace).Because(err)
+			"the cluster does not let Towpath get Secrets in namespace %s; give its service account that right", k.namespace).Because(err)
 	case err != nil:
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE,
 			"the cluster of the credentials does not answer").Because(err)

@@ -59,7 +59,7 @@ func describe(err error) string {
 type flags struct {
 	targets                                   []string
 	readyFile, logLevel, logFormat, tokenFile string
-	adminFile                                 string
+	adminFile, driftKeyFile                   string
 	addresses                                 map[Target]*string
 	access                                    accessFlags
 }
@@ -103,6 +103,8 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	cfg.ClusterAudit.add(fs)
 	fs.StringVar(&cfg.CredentialsDir, "credentials-dir", "", "folder with the Git credentials, a file or folder each (default DATA-DIR/credentials)")
 	cfg.Credentials.add(fs)
+	addClusterFlags(fs, &cfg)
+	fs.StringVar(&f.driftKeyFile, "drift-key-file", "", "file with the secret by which drift masks secret values, the same for all drift processes and for ever (default: kept in DATA-DIR)")
 	fs.StringVar(&cfg.History, "history", "", "where old history goes: a folder, or s3://BUCKET/PREFIX?endpoint=HOST:PORT (default DATA-DIR/catalog/history; with --store it stays in the store)")
 	fs.DurationVar(&cfg.ArchiveAfter, "archive-after", 0, "age from which history goes there (default 2160h, which is 90 days)")
 	fs.DurationVar(&cfg.RepublishAfter, "republish-after", 0, "how long a deployment may have no effect before its command is looked for (default 30s)")
@@ -136,6 +138,9 @@ func runServe(ctx context.Context, cfg Config, f flags, stderr io.Writer) error 
 		return err
 	}
 	if cfg.AdminToken, err = readSecret("--admin-token-file", f.adminFile); err != nil {
+		return err
+	}
+	if cfg.DriftKey, err = readSecret("--drift-key-file", f.driftKeyFile); err != nil {
 		return err
 	}
 	if f.readyFile != "" {

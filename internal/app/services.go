@@ -2,26 +2,16 @@ package app
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
-	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
-	"github.com/towpath-dev/towpath/internal/audit"
 	"github.com/towpath-dev/towpath/internal/auth/oidc"
-	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/internal/git"
 	"github.com/towpath-dev/towpath/services/catalog"
 	"github.com/towpath-dev/towpath/services/committer"
-	"github.com/towpath-dev/towpath/services/drift"
 	"github.com/towpath-dev/towpath/services/renderer"
 	"github.com/towpath-dev/towpath/services/renderer/worker"
 )
@@ -131,67 +121,4 @@ func (p *process) newCommitter(ctx context.Context) error {
 	p.serveGit(repos)
 	p.handlers.Handle("POST "+committer.WebhookPath, s.Webhooks())
 	return nil
-}
-
-func (p *process) newDrift(ctx context.Context) error {
-	if !p.runs[Drift] {
-		return nil
-	}
-	bus, err := p.bus(ctx, events.RoleDrift)
-	if err != nil {
-		return err
-	}
-	// Baselines hold digests made with this key, so it must be the same after a restart.
-	key, err := keptSecret(filepath.Join(p.DataDir, "drift-mask-key"), "")
-	if err != nil {
-		return err
-	}
-	feeds, err := p.ClusterAudit.drift()
-	if err != nil {
-		return err
-	}
-	s, err := drift.New(drift.Config{
-		Bus: bus, Committer: committerv1.NewCommitterServiceClient(p.conns[Committer]),
-		Connect: p.connect, MaskKey: []byte(key), Log: p.Log, Audit: feeds,
-	})
-	if err != nil {
-		return err
-	}
-	s.Register(p.server)
-	p.handlers.Handle("POST "+drift.AuditPath, s.AuditEvents())
-	trail := audit.NewPublisher(bus, "drift", p.Log)
-	p.auditors.set(Drift, trail)
-	p.running("audit of drift", trail.Run)
-	p.running("drift", s.Run)
-	return nil
-}
-
-// connect gives access to a target's cluster: its own kubeconfig, else ours, else the cluster that this process runs in.
-func (p *process) connect(t *eventsv1.TargetRef) (*rest.Config, error) {
-	file := t.GetKubeconfig()
-	if file == "" {
-		file = p.Kubeconfig
-	}
-	unusable := func(err error) error {
-		return errs.New(errs.Unavailable, errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE,
-			"target %s: its kubeconfig cannot be used; check the target's kubeconfig and context, or --kubeconfig", t.GetName()).Because(err)
-	}
-	if file == "" {
-		cfg, err := rest.InClusterConfig()
-		if errors.Is(err, rest.ErrNotInCluster) {
-			return nil, unusable(fmt.Errorf("no kubeconfig is given and this process runs in no cluster: %w", err))
-		}
-		if err != nil {
-			return nil, unusable(err)
-		}
-		return cfg, nil
-	}
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: file},
-		&clientcmd.ConfigOverrides{CurrentContext: t.GetContext()},
-	).ClientConfig()
-	if err != nil {
-		return nil, unusable(err)
-	}
-	return cfg, nil
 }

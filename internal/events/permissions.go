@@ -136,6 +136,9 @@ func permissions(r Role) permission {
 	if slices.Contains(g.publish, prefixPull+">") {
 		pub = append(pub, "$JS.API.STREAM.PURGE."+StreamPulls)
 	}
+	if slices.Contains(g.publish, prefixPolicy+">") {
+		pub = append(pub, "$JS.API.STREAM.PURGE."+StreamPolicies)
+	}
 	if g.update {
 		pub = append(pub, "$JS.API.STREAM.MSG.DELETE."+StreamDeadLetters)
 	}

@@ -92,6 +92,20 @@ func PolicySubject(app, env string) (string, error) {
 	return prefixPolicy + app + "." + env, nil
 }
 
+// TargetSubject gives the subject of how a target is reached: towpath.policy._.<target>, beside the environments' policies.
+func TargetSubject(target string) (string, error) {
+	if err := checkTokens("target", target); err != nil {
+		return "", err
+	}
+	return prefixPolicy + NoToken + "." + target, nil
+}
+
+// TargetFilter matches how all targets are reached, for Tail.
+const TargetFilter = prefixPolicy + NoToken + ".*"
+
+// IsTarget reports whether a subject is TargetSubject's.
+func IsTarget(subject string) bool { return strings.HasPrefix(subject, prefixPolicy+NoToken+".") }
+
 // JSONSubject gives the core subject on which the JSON copy of an event appears, "" when the subject is not an event's.
 func JSONSubject(subject string) string {
 	rest, ok := strings.CutPrefix(subject, prefixEvent)

@@ -28,6 +28,8 @@ type ArchiveConfig struct {
 	// MinRows is how many rows of an environment have to be old before they move, so that blocks are not tiny. Fewer move when
 	// they are a third older than After. Default 64.
 	MinRows int
+	// MaxFindings is how many records of findings an environment keeps at most, however young. Default 10,000.
+	MaxFindings int
 	// Every is the pause between two looks. Default 1 hour.
 	Every time.Duration
 }
@@ -36,7 +38,7 @@ func (c ArchiveConfig) withDefaults() ArchiveConfig {
 	for _, f := range []struct {
 		field *int
 		value int
-	}{{&c.KeepDeployments, 50}, {&c.MaxDeployments, 1000}, {&c.MaxAuditEvents, 100_000}, {&c.MinRows, 64}} {
+	}{{&c.KeepDeployments, 50}, {&c.MaxDeployments, 1000}, {&c.MaxAuditEvents, 100_000}, {&c.MaxFindings, 10_000}, {&c.MinRows, 64}} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
@@ -93,6 +95,9 @@ func (s *Service) Archive(ctx context.Context) (moved int, err error) {
 	err = a.deployments(ctx)
 	if err == nil {
 		err = a.audit(ctx)
+	}
+	if err == nil {
+		err = a.findings(ctx)
 	}
 	if err == nil {
 		err = a.flush(ctx)

@@ -27,7 +27,7 @@ import (
 // Readers do not know: rowStore answers Get and Scan from the database and the archive together.
 
 // archivedPrefixes are the tables whose old rows move out.
-var archivedPrefixes = []string{deployments.Prefix(), auditEvents.Prefix()}
+var archivedPrefixes = []string{deployments.Prefix(), auditEvents.Prefix(), findingRecords.Prefix()}
 
 // segmentStore is what the catalog needs of internal/history. The methods' contracts are there.
 type segmentStore interface {

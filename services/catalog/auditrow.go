@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	"github.com/towpath-dev/towpath/internal/audit"
 )
 
@@ -55,6 +56,7 @@ var auditedKinds = []auditedKind{
 	audited("variables/", &catalogv1.Variable{}),
 	audited("resourceDefinitions/", &catalogv1.ResourceDefinition{}),
 	audited("definitionVersions/", &catalogv1.DefinitionVersion{}),
+	audited(ignoreRules.Prefix(), &driftv1.IgnoreRule{}),
 }
 
 func kindOfKey(key string) (auditedKind, bool) {

@@ -66,6 +66,7 @@ type Config struct {
 // bus is what the catalog needs of internal/events. The methods' contracts are there.
 type bus interface {
 	pullRecords
+	policyRecords
 	Ensure(ctx context.Context) error
 	Publish(ctx context.Context, m events.Message) error
 	PendingCommand(ctx context.Context, subject string) (bool, error)

@@ -87,7 +87,9 @@ func (s catalogServer) CreateDeployment(ctx context.Context, r *catalogv1.Create
 	}
 	return s.deploy(ctx, order{
 		env: env, kind: catalogv1.Deployment_KIND_CHANGE, message: r.GetMessage(), planHash: r.GetPlanHash(),
-		also:    func(tx *store.Tx) error { return s.allowAdopted(ctx, tx, env, r.GetChange().GetDraft()) },
+		also: func(tx *store.Tx) error {
+			return errors.Join(s.allowAdopted(ctx, tx, env, r.GetChange().GetDraft()), s.noteDeployed(ctx, tx, env, r.GetChange().GetDraft()))
+		},
 		request: request{"deployments/" + envKey(env), r.GetRequestId(), r}, decide: decide,
 	}, s.accept)
 }

@@ -35,6 +35,8 @@ func (b *lightBus) LastPull(context.Context, string) (events.Delivery, bool, err
 	return events.Delivery{}, b.watched, nil
 }
 
+func (b *lightBus) DropPolicy(context.Context, string, uint64) error { return nil }
+
 func (b *lightBus) Ensure(context.Context) error { return nil }
 
 func (b *lightBus) Publish(_ context.Context, m events.Message) error {

@@ -31,6 +31,9 @@ func (s *Service) onForeign(ctx context.Context, e *eventsv1.ForeignCommit, at t
 	if err := s.report(ctx, env, 0, func(row *catalogv1.Environment) { rules.NoteForeign(row, e, policy, at) }); err != nil {
 		return err
 	}
+	if err := s.recordForeign(ctx, env, e, at); err != nil {
+		return err
+	}
 	if policy != committerv1.ForeignPolicy_FOREIGN_POLICY_ADOPT || rules.IsStateFile(e.GetPath()) {
 		return nil
 	}
@@ -38,7 +41,7 @@ func (s *Service) onForeign(ctx context.Context, e *eventsv1.ForeignCommit, at t
 }
 
 // onForeignResolved notes how a foreign change ended.
-func (s *Service) onForeignResolved(ctx context.Context, e *eventsv1.ForeignResolved, _ time.Time) error {
+func (s *Service) onForeignResolved(ctx context.Context, e *eventsv1.ForeignResolved, at time.Time) error {
 	env, err := rules.ParseEnv("environment", e.GetEnvironment())
 	if err != nil {
 		return err
@@ -53,11 +56,14 @@ func (s *Service) onForeignResolved(ctx context.Context, e *eventsv1.ForeignReso
 	if err := s.report(ctx, env, 0, func(row *catalogv1.Environment) { rules.ResolveForeign(row, e, policy) }); err != nil {
 		return err
 	}
+	if err := s.recordForeignEnd(ctx, env, e, at); err != nil {
+		return err
+	}
 	return s.forgetDecision(ctx, env, e)
 }
 
 // onCommittedOver drops findings that a commit has ended.
-func (s *Service) onCommittedOver(ctx context.Context, e *eventsv1.DeploymentCommitted, _ time.Time) error {
+func (s *Service) onCommittedOver(ctx context.Context, e *eventsv1.DeploymentCommitted, at time.Time) error {
 	env, generation, ok := rules.EnvOfDeployment(e.GetDeployment())
 	if !ok {
 		return nil // told as an error by who moves the deployment
@@ -66,7 +72,10 @@ func (s *Service) onCommittedOver(ctx context.Context, e *eventsv1.DeploymentCom
 	if err != nil || len(row.Msg.GetForeignChanges()) == 0 {
 		return err
 	}
-	return s.report(ctx, env, generation, func(row *catalogv1.Environment) { rules.CommittedOver(row, e) })
+	if err := s.report(ctx, env, generation, func(row *catalogv1.Environment) { rules.CommittedOver(row, e) }); err != nil {
+		return err
+	}
+	return s.recordForeignEnd(ctx, env, nil, at)
 }
 
 func (s *Service) foreignPolicy(ctx context.Context, env rules.Env) (committerv1.ForeignPolicy, error) {

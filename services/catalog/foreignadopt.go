@@ -24,13 +24,20 @@ func (s *Service) adoption(ctx context.Context, c current, f *catalogv1.ForeignC
 	if err != nil {
 		return rules.Adoption{}, err
 	}
-	told, err := s.cfg.Renderer.Explain(ctx, &rendererv1.ExplainRequest{Input: input})
-	if err != nil {
-		return rules.Adoption{}, rpc.FromStatus(err)
-	}
 	base, _, err := s.renderInput(ctx, input)
 	if err != nil {
 		return rules.Adoption{}, err
+	}
+	out, _, err := s.adoptionOf(ctx, input, state, base.GetBundle().GetFiles(), sides)
+	return out, err
+}
+
+// adoptionOf gives the change that makes an input render to what was found, and the origins that it goes by; base is what it renders to
+// without.
+func (s *Service) adoptionOf(ctx context.Context, input *rendererv1.RenderInput, state rules.State, base map[string][]byte, sides foreignSides) (rules.Adoption, []*rendererv1.FieldOrigin, error) {
+	told, err := s.cfg.Renderer.Explain(ctx, &rendererv1.ExplainRequest{Input: input})
+	if err != nil {
+		return rules.Adoption{}, nil, rpc.FromStatus(err)
 	}
 	var out rules.Adoption
 	for _, origins := range [][]*rendererv1.FieldOrigin{told.GetFields(), nil} {
@@ -41,15 +48,15 @@ func (s *Service) adoption(ctx context.Context, c current, f *catalogv1.ForeignC
 			out = rules.Adoption{Change: &catalogv1.Change{}, Not: []string{"what would be rendered is refused: " + errs.Message(err)}}
 			continue
 		}
-		left := rules.AdoptLeft(e, base.GetBundle().GetFiles(), rendered)
+		left := rules.AdoptLeft(e, base, rendered)
 		if len(left) == 0 || len(out.Not) > 0 && origins != nil && len(left) <= len(out.Not) {
-			return out, nil
+			return out, origins, nil
 		}
 		if origins == nil && len(out.Not) == 0 {
 			out.Not = left
 		}
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // inputOfTree gives what the renderer got for the deployment that made a tree, and what it meant; the newest one in Git where none

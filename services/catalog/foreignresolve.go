@@ -37,13 +37,13 @@ func (s gitServer) ResolveForeignChange(ctx context.Context, r *catalogv1.Resolv
 		return nil, err
 	}
 	if r.GetDecision() == catalogv1.ResolveForeignChangeRequest_DECISION_ADOPT {
-		return s.adoptForeign(ctx, env, f)
+		return s.withDecision(ctx, env, r.GetMessage())(s.adoptForeign(ctx, env, f))
 	}
 	decision := eventsv1.ForeignDecision_DECISION_OVERWRITE
 	if r.GetDecision() == catalogv1.ResolveForeignChangeRequest_DECISION_RESTORE {
 		decision = eventsv1.ForeignDecision_DECISION_RESTORE
 	}
-	return s.decideForeign(ctx, env, f, decision, r.GetMessage())
+	return s.withDecision(ctx, env, r.GetMessage())(s.decideForeign(ctx, env, f, decision, r.GetMessage()))
 }
 
 // foreignChange reads what others changed in a folder of an environment.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/store"
 	"github.com/towpath-dev/towpath/services/catalog/internal/rules"
@@ -42,7 +43,7 @@ const (
 	// keyBackupMark is there for a moment while a backup is made of an engine that knows no snapshots.
 	keyBackupMark = "meta/backup-mark"
 
-	schemaVersion = "3"
+	schemaVersion = "4"
 )
 
 var (
@@ -78,6 +79,13 @@ var (
 	// deploymentTimes finds deployments by time, whatever environment they are of: the id is {application, - for all}/{time of
 	// acceptance in microseconds, 20 digits}/{id in deployments}. The rows are empty.
 	deploymentTimes = store.NewTable[*emptypb.Empty]("byTime/")
+	// ignoreRules has the id {application}/{environment}/{rule}. They go with the environment.
+	ignoreRules = store.NewTable[*driftv1.IgnoreRule]("ignoreRules/")
+	// findingRecords has the id {application}/{environment}/{onset in microseconds, 14 hexadecimal digits}-{finding}: findings in the
+	// order of their onset. Rows stay when their environment goes.
+	findingRecords = store.NewTable[*catalogv1.FindingRecord]("findingRecords/")
+	// recordTimes finds records by their onset, whatever environment they are of, see recordTimeID. The rows are empty.
+	recordTimes = store.NewTable[*emptypb.Empty]("recordTimes/")
 	// tokens has the secret's SHA-256 in the field secret.
 	tokens = store.NewTable[*catalogv1.Token]("tokens/")
 	// auditEvents has the id of audit.NewID, in the order of time, and the payloads of auditrow.go.
@@ -98,6 +106,12 @@ const (
 	sentPrefix = "sent/"
 	// findingPrefix + an environment's id: what drift has told of open findings, see findingLines.
 	findingPrefix = "findings/"
+	// openFindingPrefix + an environment's id + / + a finding: it is open, see openFinding.
+	openFindingPrefix = "openFindings/"
+	// acceptedPrefix + an environment's id + / + a draft: it accepts findings, see acceptedKey.
+	acceptedPrefix = "accepted/"
+	// ignoreExpiryPrefix + second of the expiry, 20 digits + / + a rule's id: when the sweeper removes the rule.
+	ignoreExpiryPrefix = "ignoreExpiries/"
 	// draftSetPrefix + digest of a set + "/" + a draft's id: the draft makes that set, which need not be stored anywhere.
 	draftSetPrefix = "draftSets/"
 	// tokenHashPrefix + SHA-256 of a secret: the token's id.

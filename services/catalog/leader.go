@@ -23,10 +23,12 @@ func (s *Service) runLeader(ctx context.Context) error {
 	return store.Lead(ctx, s.cfg.Elector, leaseName, s.log, func(ctx context.Context, l *store.Lease) error {
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return s.runOutbox(ctx, l) })
+		g.Go(func() error { return s.runPolicies(ctx) })
 		g.Go(func() error { return s.runJanitor(ctx) })
 		g.Go(func() error { return s.runSweeper(ctx) })
 		g.Go(func() error { return s.runTimes(ctx) })
 		g.Go(func() error { return s.runArchive(ctx) })
+		g.Go(func() error { return s.runTargets(ctx) })
 		if c, ok := s.raw.(compactor); ok {
 			g.Go(func() error { return c.RunCompactor(ctx) })
 		}

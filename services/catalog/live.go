@@ -32,6 +32,11 @@ func (s *Service) onHealth(ctx context.Context, e *eventsv1.EnvironmentHealth, a
 			return err
 		}
 	}
+	if e.GetSync() == driftv1.SyncState_SYNC_STATE_SYNCED && e.GetFindings() == 0 {
+		if err := s.nothingDrifts(ctx, env, at); err != nil {
+			return err
+		}
+	}
 	return s.report(ctx, env, e.GetGeneration(), func(row *catalogv1.Environment) {
 		countAt(row, e.GetFindings(), at)
 		live := row.GetLive()
@@ -176,7 +181,10 @@ func (s *Service) onCommitted(ctx context.Context, e *eventsv1.DeploymentCommitt
 
 // onRemoved ends a removal: the environment's row goes, its history stays.
 func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved, at time.Time) error {
-	return s.onRow(ctx, e.GetDeployment(), func(env rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+	var env rules.Env
+	var by string
+	err := s.onRow(ctx, e.GetDeployment(), func(of rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+		env, by = of, row.Msg.GetActor()
 		if err := s.moved(tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
 			return err
 		}
@@ -187,6 +195,10 @@ func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved,
 		}
 		return s.forgetEnvironment(ctx, tx, env, gone.GetGeneration())
 	})
+	if err != nil || env == (rules.Env{}) {
+		return err
+	}
+	return s.forgetDecisions(ctx, env, at, by)
 }
 
 // forgetEnvironment adds to tx that the environment is gone, if it is still the one that the removal was of.

@@ -33,6 +33,7 @@ type migration struct {
 var migrations = []migration{
 	{to: 2, what: "old history may be in segments; a towpathd that does not know them would take it for lost, and use numbers of deployments again"},
 	{to: 3, what: "environments stay at the place in their row when their layout changes; a towpathd that does not know that would write them elsewhere"},
+	{to: 4, what: "environments have ignore rules and findings have records, also in segments; a towpathd that does not know them would leave an environment's rules to the next one of its name"},
 }
 
 // progress is the row that tells how far a migration has come. It is written with what the migration changes, so that each row goes

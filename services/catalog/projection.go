@@ -88,11 +88,17 @@ func (s *Service) project(ctx context.Context, d events.Delivery) error {
 			if err := s.noteFinding(ctx, e.GetEnvironment(), e.GetFinding(), e.GetOpen(), at); err != nil {
 				return err
 			}
+			if err := s.recordFinding(ctx, e.GetEnvironment(), e.GetFinding(), at); err != nil {
+				return err
+			}
 			return s.countFindings(ctx, e.GetEnvironment(), e.GetOpen(), at)
 		})
 	case "drift.resolved":
 		return onEvent(ctx, s, d, &eventsv1.DriftResolved{}, func(ctx context.Context, e *eventsv1.DriftResolved, at time.Time) error {
 			if err := s.noteFinding(ctx, e.GetEnvironment(), e.GetFinding(), e.GetOpen(), at); err != nil {
+				return err
+			}
+			if err := s.recordFinding(ctx, e.GetEnvironment(), e.GetFinding(), at); err != nil {
 				return err
 			}
 			return s.countFindings(ctx, e.GetEnvironment(), e.GetOpen(), at)

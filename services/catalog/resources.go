@@ -93,6 +93,9 @@ var targetKind = collection[*catalogv1.Target]{
 	table: targets, name: "targets", singular: "target", maxID: rules.MaxID,
 	mutable: []string{"display_name", "engine", "kubeconfig", "context", "server", "credentials", "request_limit", "engine_settings"},
 	complete: func(_ context.Context, _ *Service, _, msg *catalogv1.Target, _ *store.Tx) error {
+		if err := checkTargetAccess(msg); err != nil {
+			return err
+		}
 		if msg.GetEngine() == catalogv1.Target_ENGINE_UNSPECIFIED {
 			msg.Engine = catalogv1.Target_ENGINE_NATIVE
 		}

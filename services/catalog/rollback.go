@@ -218,5 +218,5 @@ func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catal
 	}
 	d.Etag = store.Etag(rev)
 	s.cfg.Failpoint(failpoint.RowCommitted)
-	return nil
+	return s.forgetDecisions(ctx, o.env, s.now(), d.GetActor())
 }

@@ -43,6 +43,7 @@ func (s *Service) runSweeper(ctx context.Context) error {
 		w.told(ctx, "expired environments could not be looked at", w.sweepExpired(ctx))
 		w.told(ctx, "removals could not be looked at", w.sweepRemovals(ctx))
 		w.told(ctx, "decisions about foreign changes could not be sent", w.sweepDecisions(ctx))
+		w.told(ctx, "expired ignore rules could not be removed", w.sweepIgnoreRules(ctx))
 		if err := sleep(ctx, s.cfg.SweepEvery); err != nil {
 			return nil //nolint:nilerr // the end of ctx is how it ends
 		}

@@ -6,18 +6,15 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	creds "github.com/towpath-dev/towpath/internal/credentials"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/git"
 )
@@ -61,10 +58,8 @@ var parts = func() map[string]string {
 	return all
 }()
 
-// maxPart bounds one part: bundles of certificate authorities are the largest.
-const maxPart = 1 << 20
-
-var credentialsName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$`)
+// maxPart bounds one part, and what a forge answers.
+const maxPart = creds.MaxPart
 
 // material is what was found under a name.
 type material struct {
@@ -98,7 +93,7 @@ func (m *material) of(keys ...string) digest {
 
 // load reads credentials: a file or folder, else a Kubernetes Secret.
 func (c *credentials) load(ctx context.Context, name string, maxAge time.Duration) (*material, error) {
-	if !credentialsName.MatchString(name) || strings.Contains(name, "..") {
+	if !creds.ValidName(name) {
 		return nil, missingCredentials(name)
 	}
 	m, err := c.loadFile(name)
@@ -121,28 +116,31 @@ func (c *credentials) load(ctx context.Context, name string, maxAge time.Duratio
 
 // loadFile gives nil when there is neither a file nor a folder.
 func (c *credentials) loadFile(name string) (*material, error) {
-	if c.dir == "" {
-		return nil, nil
-	}
-	path := filepath.Join(c.dir, name)
-	info, err := os.Stat(path)
+	f, err := creds.ReadDir(c.dir, name, partOf)
+	var large *creds.TooLargeError
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+	case errors.As(err, &large):
+		return nil, (&material{name: name, where: "its file"}).wrong("have more than 1 MiB in %q; that is no secret", large.Part)
 	case err != nil:
-		return nil, unreadable(name, err)
-	case info.IsDir():
-		return c.loadFolder(name, path)
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
+			"the credentials %q cannot be read; give the committer access to their file", name).Because(err)
+	case f == nil:
+		return nil, nil
 	}
-	m := &material{name: name, where: "a file", parts: map[string]string{}}
-	data, err := readPart(path)
-	if err != nil {
-		return nil, m.broken("", err)
+	for _, file := range f.Files {
+		if !file.Mounted && (file.Part == "" || slices.Contains(confidential, file.Part)) {
+			c.warnOpen(name, file.Path, file.Mode)
+		}
 	}
-	c.warnOpen(name, path, info)
-	m.single(string(data))
+	m := &material{name: name, where: f.Where, parts: f.Parts}
+	if f.Text != "" {
+		m.single(f.Text)
+	}
 	return m, nil
 }
+
+// partOf gives the part that a file or key is.
+func partOf(file string) string { return parts[file] }
 
 // single takes the content of a file that stands for itself.
 func (m *material) single(text string) {
@@ -169,39 +167,6 @@ func (m *material) set(part, value string) {
 	}
 }
 
-// loadFolder reads the parts of a folder. A volume of Kubernetes changes all its files at once by swapping one link, which is
-// followed once here, so that no mix of old and new is seen.
-func (c *credentials) loadFolder(name, dir string) (*material, error) {
-	m := &material{name: name, where: "a folder", parts: map[string]string{}}
-	mounted := false
-	if at, err := filepath.EvalSymlinks(filepath.Join(dir, "..data")); err == nil {
-		dir, mounted = at, true
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, unreadable(name, err)
-	}
-	for _, e := range entries {
-		part, ok := parts[e.Name()]
-		if !ok {
-			continue
-		}
-		path := filepath.Join(dir, e.Name())
-		data, err := readPart(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // taken away between the two
-		}
-		if err != nil {
-			return nil, m.broken(e.Name(), err)
-		}
-		if info, err := os.Stat(path); err == nil && !mounted && slices.Contains(confidential, part) {
-			c.warnOpen(name, path, info)
-		}
-		m.set(part, strings.TrimSpace(string(data)))
-	}
-	return m, nil
-}
-
 // loadSecret gives nil when there is no such Secret.
 func (c *credentials) loadSecret(ctx context.Context, name string, maxAge time.Duration) (*material, error) {
 	if c.kube == nil {
@@ -218,46 +183,14 @@ func (c *credentials) loadSecret(ctx context.Context, name string, maxAge time.D
 		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
 			"the credentials %q cannot be read from Kubernetes: %s", name, errs.Message(err)).Because(err)
 	}
-	m := &material{name: name, where: "a Kubernetes Secret", parts: map[string]string{}}
-	for key, value := range data {
-		if part, ok := parts[key]; ok {
-			m.set(part, strings.TrimSpace(string(value)))
-		}
-	}
-	return m, nil
-}
-
-var errTooLong = errors.New("it is too large")
-
-func readPart(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPart+1))
-	if err == nil && len(data) > maxPart {
-		err = errTooLong
-	}
-	return data, err
-}
-
-func (m *material) broken(part string, err error) error {
-	if errors.Is(err, errTooLong) {
-		return m.wrong("have more than 1 MiB in %q; that is no secret", part)
-	}
-	return unreadable(m.name, err)
-}
-
-func unreadable(name string, err error) error {
-	return errs.New(errs.Unavailable, errorsv1.Reason_REASON_GIT_UNAVAILABLE,
-		"the credentials %q cannot be read; give the committer access to their file", name).Because(err)
+	f := creds.OfSecret(data, partOf)
+	return &material{name: name, where: f.Where, parts: f.Parts}, nil
 }
 
 // warnOpen tells the operator, once, of a secret that every user of the machine can read. It is used nevertheless: what a
 // volume or a container's user allows is not always up to whoever runs the committer.
-func (c *credentials) warnOpen(name, path string, info fs.FileInfo) {
-	if info.Mode().Perm()&0o004 == 0 {
+func (c *credentials) warnOpen(name, path string, mode fs.FileMode) {
+	if mode.Perm()&0o004 == 0 {
 		return
 	}
 	c.mu.Lock()
@@ -265,7 +198,7 @@ func (c *credentials) warnOpen(name, path string, info fs.FileInfo) {
 	if !c.warned[path] {
 		c.warned[path] = true
 		c.log.Warn("credentials can be read by every user of this machine; take that right away", "credentials", name,
-			"mode", info.Mode().Perm().String())
+			"mode", mode.Perm().String())
 	}
 }
 

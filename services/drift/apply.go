@@ -152,13 +152,12 @@ func (e *environment) learn(c *cluster, t *tracked, live *unstructured.Unstructu
 	if err != nil {
 		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}
-	p, err := c.comparer.Prepare(t.declared(), b)
-	if err != nil {
-		return unusable(t, err)
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t.baseline, t.prepared = b, p
+	e.svc.ready.forget(t)
+	if err := t.learn(b); err != nil {
+		return fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
+	}
 	return nil
 }
 

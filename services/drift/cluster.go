@@ -2,23 +2,29 @@ package drift
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/util/flowcontrol"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
@@ -43,22 +49,39 @@ func keyOf(u *unstructured.Unstructured) objectKey {
 
 // cluster is the connection to one target: clients, the watches of the kinds that environments use, and which environment
 // each namespace belongs to. The kinds are watched in all namespaces, so the number of watches does not grow with environments.
+// Nothing of it is shared with other clusters: one that does not answer holds nobody up but who asks it.
 type cluster struct {
-	ctx     context.Context // of the service
-	name    string
-	svc     *Service
-	log     *slog.Logger
-	dyn     dynamic.Interface
-	watcher dynamic.Interface // dyn without a time limit
-	probe   rest.Interface
-	mapper  *restmapper.DeferredDiscoveryRESTMapper
-	doubt   chan struct{} // a watch broke: probe now
+	ctx    context.Context // ends with the service, or when nobody has needed the cluster for a while
+	end    context.CancelFunc
+	name   string
+	svc    *Service
+	log    *slog.Logger
+	link   *link
+	rest   *rest.Config // what other clients of this cluster are made of, such as ones that act as somebody else
+	dyn    dynamic.Interface
+	raw    rest.Interface // gives bytes, and has no time limit (follow.go)
+	lists  chan struct{}  // see turn
+	probe  rest.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+	doubt  chan struct{} // a watch broke: probe now
+	aimed  chan struct{} // access may have changed: read it now
+	looked chan struct{} // closed once it is known whether the cluster answers
+	once   sync.Once     // closes looked
+	used   atomic.Int64  // when it was last asked for, in Unix seconds
+
+	resolving sync.Mutex // one at a time reads the access
 
 	mu         sync.RWMutex
+	ref        *eventsv1.TargetRef // how it is reached
+	resolved   *eventsv1.TargetRef // the ref that link follows; nil before the first
+	wrong      error               // why ref cannot be resolved
 	watches    map[schema.GroupVersionResource]*kindWatch
 	namespaces map[string]*environment
 	entitled   map[string]map[evidenceKey]entitlement // by namespace
 	down       error                                  // why the cluster cannot be reached; nil while it can
+	changed    time.Time                              // when down last changed
+	seen       time.Time                              // when it last answered
+	version    string                                 // of its API server
 	// epoch lasts from one outage to the next; watches begin anew with it instead of waiting for their own next try.
 	epoch    context.Context
 	endEpoch context.CancelFunc
@@ -69,13 +92,12 @@ type cluster struct {
 	kindsRun sync.Once
 }
 
-func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service) (*cluster, error) {
-	cfg = rest.CopyConfig(cfg)
-	// The API server's own priority and fairness decides who waits; client-go's default of 5 a second would.
-	cfg.QPS, cfg.Burst = 400, 800
-	cfg.UserAgent = FieldManager
-	cfg.WarningHandlerWithContext = rest.NoWarnings{}
-	watcher, err := dynamic.NewForConfig(cfg)
+func newCluster(ctx context.Context, t *eventsv1.TargetRef, svc *Service) (*cluster, error) {
+	name := t.GetName()
+	l := &link{name: name}
+	l.pace(t)
+	cfg := l.config()
+	raw, err := rawClient(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
@@ -88,10 +110,18 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", name, err)
 	}
+	at := rest.CopyConfig(cfg)
+	at.RateLimiter = flowcontrol.NewFakeAlwaysRateLimiter() // a long queue does not make a cluster look dead
+	probe, err := discovery.NewDiscoveryClientForConfig(at)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", name, err)
+	}
 	c := &cluster{
-		ctx: ctx, name: name, svc: svc, log: svc.cfg.Log.With("target", name), dyn: dyn, watcher: watcher, probe: disc.RESTClient(),
-		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)), doubt: make(chan struct{}, 1),
-		watches:    map[schema.GroupVersionResource]*kindWatch{},
+		name: name, svc: svc, log: svc.cfg.Log.With("target", name), link: l, rest: cfg, ref: t,
+		dyn: dyn, raw: raw, lists: make(chan struct{}, listsAtOnce), probe: probe.RESTClient(),
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disc)),
+		doubt:  make(chan struct{}, 1), aimed: make(chan struct{}, 1), looked: make(chan struct{}),
+		watches: map[schema.GroupVersionResource]*kindWatch{}, changed: svc.cfg.Now(),
 		namespaces: map[string]*environment{}, entitled: map[string]map[evidenceKey]entitlement{},
 	}
 	if c.kinds, err = metadata.NewForConfig(cfg); err != nil {
@@ -99,13 +129,15 @@ func newCluster(ctx context.Context, name string, cfg *rest.Config, svc *Service
 	}
 	c.schemas = newSchemas(disc.OpenAPIV3(), c.log)
 	c.comparer = svc.comparer.For(c.schemas.typeFor)
-	c.epoch, c.endEpoch = context.WithCancel(ctx)
+	c.ctx, c.end = context.WithCancel(ctx)
+	c.epoch, c.endEpoch = context.WithCancel(c.ctx)
 	return c, nil
 }
 
-// run looks whether the cluster is there, until the service ends.
+// run looks whether the cluster is there, until the service ends or nobody needs it.
 func (c *cluster) run() {
-	timer := time.NewTimer(probeEvery)
+	defer c.end()
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for failures := 0; ; {
 		select {
@@ -114,7 +146,12 @@ func (c *cluster) run() {
 		case <-c.doubt:
 		case <-timer.C:
 		}
-		failures = c.probeOnce(failures)
+		if c.svc.dropUnused(c) {
+			return
+		}
+		if failures = c.probeOnce(failures); failures == 0 || failures >= downAfter {
+			c.once.Do(func() { close(c.looked) })
+		}
 		if failures > 0 {
 			timer.Reset(probeSoon)
 		} else {
@@ -125,48 +162,79 @@ func (c *cluster) run() {
 
 // probeOnce asks the cluster whether it is there and tells the environments when that changes.
 func (c *cluster) probeOnce(failures int) int {
+	if err := c.misled(); err != nil {
+		c.setDown(err)
+		return downAfter
+	}
 	ctx, cancel := context.WithTimeout(c.ctx, probeEvery)
 	defer cancel()
 	var code int
-	err := c.probe.Get().AbsPath("/readyz").Do(ctx).StatusCode(&code).Error()
+	err := c.probe.Get().AbsPath("/readyz").MaxRetries(0).Do(ctx).StatusCode(&code).Error()
 	if err == nil && code != http.StatusOK {
 		err = fmt.Errorf("readyz answers %d", code)
+	}
+	if apierrors.IsForbidden(err) {
+		err = nil // it answers, and says by that who we are
 	}
 	if c.ctx.Err() != nil {
 		return failures
 	}
 	if err == nil {
+		c.seenNow(ctx)
 		c.setDown(nil)
 		return 0
 	}
-	if failures++; failures == downAfter {
-		c.setDown(err)
+	if apierrors.IsUnauthorized(err) {
+		poke(c.aimed) // they may have been renewed
+	}
+	if failures++; failures >= downAfter {
+		c.setDown(c.why(err))
 	}
 	return failures
+}
+
+// seenNow notes that the cluster has answered, and which version it is after it was away.
+func (c *cluster) seenNow(ctx context.Context) {
+	c.mu.Lock()
+	c.seen = c.svc.cfg.Now()
+	ask := c.version == "" || c.down != nil
+	c.mu.Unlock()
+	if !ask {
+		return
+	}
+	var v version.Info
+	body, err := c.probe.Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
+	if err == nil && json.Unmarshal(body, &v) == nil {
+		c.mu.Lock()
+		c.version = v.GitVersion
+		c.mu.Unlock()
+	}
 }
 
 func (c *cluster) setDown(err error) {
 	c.mu.Lock()
 	if (c.down == nil) == (err == nil) {
+		c.down = err // perhaps for another reason than before
 		c.mu.Unlock()
 		return
 	}
-	c.down = err
-	envs := make([]*environment, 0, len(c.namespaces))
-	for _, e := range c.namespaces {
-		envs = append(envs, e)
-	}
+	c.down, c.changed = err, c.svc.cfg.Now()
 	c.mu.Unlock()
 	c.log.Warn("the cluster's state changed", "reachable", err == nil, "error", err)
-	for _, e := range envs {
+	for _, e := range c.svc.environmentsOf(c.name) {
 		e.clusterChanged(err)
 	}
 	if err == nil {
-		c.mu.Lock()
-		c.endEpoch()
-		c.epoch, c.endEpoch = context.WithCancel(c.ctx)
-		c.mu.Unlock()
+		c.restart()
 	}
+}
+
+// restart lets all watches begin anew.
+func (c *cluster) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endEpoch()
+	c.epoch, c.endEpoch = context.WithCancel(c.ctx)
 }
 
 // suspect asks for a probe now.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,7 @@ import (
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
-	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
-	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/events"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
@@ -53,8 +52,15 @@ type Config struct {
 	Bus bus
 	// Committer reads deployment repositories.
 	Committer trees
-	// Connect gives access to a target's cluster.
+	// Connect gives access to the cluster of a target that names no credentials.
 	Connect func(*eventsv1.TargetRef) (*rest.Config, error)
+	// CredentialsDir holds the files and folders that targets' credentials are named after; none when empty.
+	CredentialsDir string
+	// Secrets has those that are neither file nor folder; may be nil.
+	Secrets secretSource
+	// Replica is the name of this process among those that run drift; its address, where others are to reach it. The host and the
+	// process id when empty.
+	Replica string
 	// MaskKey keys the digests that stand for secret values; secret, and the same after a restart.
 	MaskKey []byte
 	// Audit is where audit events of API servers come from; they name the persons behind findings.
@@ -70,7 +76,11 @@ type Service struct {
 	driftv1.UnimplementedDriftServiceServer
 
 	cfg      Config
+	access   *access
 	comparer *compare.Comparer
+	ready    *preparedCache
+	names    names
+	stats    stats
 	out      *announcer
 	hub      *hub
 	audit    *auditFeeds
@@ -81,6 +91,10 @@ type Service struct {
 	envs     map[string]*environment                // by resource name
 	policies map[string]*eventsv1.EnvironmentPolicy // by environment, also of such as are not known yet
 	clusters map[string]*cluster                    // by target name
+	known    map[string]*eventsv1.DesiredState      // the last one of each environment, by resource name
+	targets  targets
+	// policiesKnown is closed when the policies that were there at the start have been read.
+	policiesKnown chan struct{}
 }
 
 // New makes the service; it starts nothing.
@@ -88,14 +102,29 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Replica == "" {
+		cfg.Replica = processName()
+	}
 	c, err := compare.New(compare.Options{MaskKey: cfg.MaskKey})
 	if err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
 	return &Service{
-		cfg: cfg, comparer: c, audit: newAuditFeeds(cfg.Audit), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
-		envs: map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
+		cfg: cfg, comparer: c, ready: newPreparedCache(preparedBytes), audit: newAuditFeeds(cfg.Audit), out: newAnnouncer(cfg.Bus, cfg.Log), hub: newHub(),
+		access: &access{dir: cfg.CredentialsDir, secrets: cfg.Secrets, connect: cfg.Connect},
+		envs:   map[string]*environment{}, clusters: map[string]*cluster{}, policies: map[string]*eventsv1.EnvironmentPolicy{},
+		known:         map[string]*eventsv1.DesiredState{},
+		targets:       targets{refs: map[string]*eventsv1.TargetRef{}, told: map[string]bool{}},
+		policiesKnown: make(chan struct{}),
 	}, nil
+}
+
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
 // Register puts the service on a gRPC server.
@@ -135,8 +164,17 @@ func (s *Service) Run(ctx context.Context) error {
 			s.cfg.Log.Error("policies are not followed any more", "error", err)
 		}
 	})
+	s.wg.Go(func() {
+		if err := s.followTargets(ctx); err != nil {
+			s.cfg.Log.Error("changes of targets are not followed any more", "error", err)
+		}
+	})
 	for target, file := range s.audit.files {
 		s.wg.Go(func() { s.followAudit(ctx, target, file) })
+	}
+	select { // else an environment that is not to heal itself any more could do so once
+	case <-s.policiesKnown:
+	case <-ctx.Done():
 	}
 	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamDesired, LastPerSubject: true}) {
 		if err != nil && d.Subject == "" {
@@ -164,10 +202,12 @@ func (s *Service) want(d *eventsv1.DesiredState) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.known[d.GetEnvironment()] = d
+	s.learn(d.GetTarget(), false)
 	e := s.envs[d.GetEnvironment()]
 	if e == nil {
 		e = newEnvironment(s, d.GetEnvironment())
-		e.given = s.policies[d.GetEnvironment()]
+		e.treatAs(s.policies[d.GetEnvironment()])
 		s.envs[d.GetEnvironment()] = e
 		s.wg.Go(func() { e.run(s.ctx) })
 	}
@@ -220,26 +260,4 @@ func (s *Service) forget(e *environment) bool {
 	}
 	delete(s.envs, e.name)
 	return true
-}
-
-// cluster gives the connection to a target, made at its first use. A target whose access changed gets a new one.
-func (s *Service) cluster(t *eventsv1.TargetRef) (*cluster, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := strings.Join([]string{t.GetName(), t.GetKubeconfig(), t.GetContext()}, "\x00")
-	if c := s.clusters[key]; c != nil {
-		return c, nil
-	}
-	cfg, err := s.cfg.Connect(t)
-	if err != nil {
-		return nil, err
-	}
-	c, err := newCluster(s.ctx, t.GetName(), cfg, s)
-	if err != nil {
-		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_CLUSTER_UNAVAILABLE,
-			"target %s: no connection can be made of its kubeconfig; check it", t.GetName()).Because(err)
-	}
-	s.clusters[key] = c
-	s.wg.Go(c.run)
-	return c, nil
 }

@@ -69,6 +69,9 @@ type environment struct {
 	gone     bool   // removed from the cluster; nothing is told any more
 	sweepDue bool   // all objects are to be looked at again
 	contests map[string]*contest
+	quiet    quiet
+	decided  decider                     // who has findings put back, while that is being done
+	recalled map[string]*driftv1.Finding // what was told of findings before this process, see recall
 	explain  schedule
 	claims   claimWork
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
@@ -260,8 +263,9 @@ func (e *environment) clusterChanged(err error) {
 	e.mu.Unlock()
 	e.tell()
 	if err == nil {
-		poke(e.wake) // what waited goes on at once instead of at its next retry
-		e.lookAgain()
+		// What waited goes on at once instead of at its next retry. The objects are looked at by the lists that the watches begin
+		// anew with, one for each kind, and not by one for each kind and environment.
+		poke(e.wake)
 	}
 }
 
@@ -293,6 +297,7 @@ func (e *environment) end() {
 		e.see(k, s, resolutionOf(what))
 	}
 	clear(e.late)
+	e.decided = decider{}
 	e.mu.Unlock()
 	e.tell()
 }

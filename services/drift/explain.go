@@ -34,7 +34,10 @@ func (e *environment) explainHealth(ctx context.Context) {
 	now := e.svc.cfg.Now()
 	sick := map[*tracked]labels.Selector{}
 	for _, t := range e.objects {
-		if s := podSelector(t.declared()); s != nil && t.exists && t.health != driftv1.Health_HEALTH_HEALTHY {
+		if !t.exists || t.health == driftv1.Health_HEALTH_HEALTHY {
+			continue
+		}
+		if s := podSelector(t.declared()); s != nil {
 			sick[t] = s
 		}
 	}

@@ -22,7 +22,9 @@ import (
 const (
 	resolutionUndone   = "undone"   // somebody else put it back
 	resolutionReverted = "reverted" // we did, on request or by ourselves
+	resolutionHealed   = "healed"   // we did, because the environment heals itself
 	resolutionDeployed = "deployed" // a deployment made it so
+	resolutionIgnored  = "ignored"  // a person said that it does not count
 )
 
 func resolutionOf(busy string) string {
@@ -53,18 +55,23 @@ type flap struct {
 // the mutex.
 func (e *environment) settleFindings(t *tracked, r compare.Result, resolution string) bool {
 	now := map[string]*driftv1.Finding{}
+	var declared *unstructured.Unstructured // it is decoded for each call
+	if !r.Clean() {
+		declared = t.declared()
+	}
 	for _, f := range r.Findings {
-		p := e.finding(t.key, t.declared(), f)
+		p := e.finding(t.key, declared, f)
 		e.attribute(p, t.findings[p.GetName()], t.gvr, t.looked, f.Since)
 		now[p.GetName()] = p
 	}
 	// What nothing explains is not called in sync; it is told as such only where nothing worse is.
 	if len(r.Findings) == 0 {
 		for _, path := range r.Unverified {
-			p := e.finding(t.key, t.declared(), compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
+			p := e.finding(t.key, declared, compare.Finding{Kind: compare.Unverified, Path: path, Manager: compare.UnknownManager})
 			now[p.GetName()] = p
 		}
 	}
+	e.hush(t.key, now)
 	was := t.findings
 	e.holdFlapping(t, now)
 	t.findings = now
@@ -76,6 +83,8 @@ func (e *environment) settleFindings(t *tracked, r compare.Result, resolution st
 			if proto.Equal(old, f) {
 				continue
 			}
+		} else {
+			e.resume(f)
 		}
 		changed = true
 		e.announceFinding(f)
@@ -174,7 +183,7 @@ func (e *environment) finding(k objectKey, obj *unstructured.Unstructured, f com
 		Name: e.name + "/findings/" + hex.EncodeToString(id[:8]),
 		Kind: kinds[f.Kind], ApiVersion: obj.GetAPIVersion(), ObjectKind: k.kind, Namespace: k.namespace, ObjectName: k.name,
 		Field: f.Path, Desired: value(f.Before), Live: value(f.After), Manager: f.Manager, Operation: f.Operation,
-		Attribution: f.Note, DetectTime: timestamppb.New(at),
+		Attribution: f.Note, DetectTime: timestamppb.New(at), Standing: driftv1.Finding_STANDING_OPEN,
 	}
 	if !f.Time.IsZero() {
 		p.EditTime = timestamppb.New(f.Time)
@@ -182,6 +191,7 @@ func (e *environment) finding(k objectKey, obj *unstructured.Unstructured, f com
 		p.Attribution += "; the API server keeps no time of it" // so it is for the scale subresource
 	}
 	if c := e.contests[p.GetName()]; c.stands(at) {
+		p.Contested = true
 		p.Attribution = c.note(p.GetAttribution())
 	}
 	return p
@@ -223,7 +233,8 @@ func (e *environment) announceFinding(f *driftv1.Finding) {
 func (e *environment) announceResolved(f *driftv1.Finding, resolution string) {
 	f = proto.CloneOf(f)
 	at := e.svc.cfg.Now()
-	f.ResolveTime, f.Resolution = timestamppb.New(at), resolution
+	f.ResolveTime, f.Standing = timestamppb.New(at), driftv1.Finding_STANDING_RESOLVED
+	f.Resolution = e.endedBy(f, resolution)
 	e.svc.hub.publish(e.name, f)
 	e.svc.out.send(announcement{
 		env: e.name, typ: "drift.resolved", resource: f.GetName(), time: at,

@@ -27,8 +27,11 @@ func (s *Service) GetEnvironmentStatus(_ context.Context, req *driftv1.GetEnviro
 }
 
 // ListFindings lists open findings in the order of their places.
-func (s *Service) ListFindings(_ context.Context, req *driftv1.ListFindingsRequest) (*driftv1.ListFindingsResponse, error) {
-	all := s.open(req.GetParent())
+func (s *Service) ListFindings(ctx context.Context, req *driftv1.ListFindingsRequest) (*driftv1.ListFindingsResponse, error) {
+	all, err := s.standing(ctx, req.GetParent(), req.GetStandings())
+	if err != nil {
+		return nil, err
+	}
 	size := int(req.GetPageSize())
 	if size == 0 {
 		size = defaultPage
@@ -72,7 +75,7 @@ func (s *Service) open(parent string) []*driftv1.Finding {
 // GetFinding gives an open finding.
 func (s *Service) GetFinding(_ context.Context, req *driftv1.GetFindingRequest) (*driftv1.Finding, error) {
 	env, _, _ := strings.Cut(req.GetName(), "/findings/")
-	for _, f := range s.open(env) {
+	for _, f := range append(s.open(env), s.ignored(env)...) {
 		if f.GetName() == req.GetName() {
 			return f, nil
 		}
@@ -145,9 +148,9 @@ func (s *Service) RevertFindings(ctx context.Context, req *driftv1.RevertFinding
 		}
 		return resp, nil
 	}
-	resp := &driftv1.RevertFindingsResponse{}
+	resp, by := &driftv1.RevertFindingsResponse{}, callerOf(ctx)
 	err := e.do(ctx, func(ctx context.Context) (err error) {
-		resp.Reverted, err = e.revert(ctx, req.GetNames())
+		resp.Reverted, err = e.revert(ctx, by, req.GetNames())
 		return err
 	})
 	if err != nil {

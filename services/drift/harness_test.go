@@ -171,6 +171,7 @@ type env struct {
 	selfHeal   bool
 	manual     bool
 	tree       string
+	ref        *eventsv1.TargetRef // how its target is reached; of the shared cluster when nil
 }
 
 // newEnv makes an environment in a namespace of its own.
@@ -204,6 +205,9 @@ func (e *env) send(removed bool) {
 		Repository: &committerv1.RepositoryRef{Name: "repositories/main", Url: "embedded:///main", Branch: "main"},
 		Target:     &eventsv1.TargetRef{Name: "targets/local", Engine: "native"}, Namespace: e.ns,
 		AutomaticSync: !e.manual, SelfHeal: e.selfHeal,
+	}
+	if e.ref != nil {
+		d.Target = e.ref
 	}
 	if err := e.publish.Publish(e.t.Context(), events.Message{
 		Subject: subject, ID: e.deployment() + "/desired", Type: "dev.towpath.environment.desired", Source: "//towpath.dev/committer", Body: d,

@@ -85,11 +85,12 @@ func (e *environment) attend(ctx context.Context) {
 	e.nameWriters()
 	e.mu.Lock()
 	e.tellHeld()
+	e.ruleEnded()
 	due := e.healable()
 	e.mu.Unlock()
 	e.tell()
 	if len(due) > 0 {
-		if _, err := e.revert(ctx, due); err != nil && ctx.Err() == nil {
+		if _, err := e.revert(ctx, decider{healActor, resolutionHealed}, due); err != nil && ctx.Err() == nil {
 			e.log.Warn("findings could not be reverted; it is tried again", "error", err)
 			e.standBack(due)
 		}
@@ -124,6 +125,7 @@ func (e *environment) healable() []string {
 				due = append(due, name)
 			default:
 				f = proto.CloneOf(f)
+				f.Contested = true
 				f.Attribution = c.note(f.GetAttribution())
 				t.findings[name] = f
 				e.announceFinding(f)
@@ -150,7 +152,7 @@ func (e *environment) nextLook() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := e.svc.cfg.Now()
-	next := earlier(earlier(e.explain.at, e.claims.look), e.opineAt)
+	next := earlier(earlier(earlier(e.explain.at, e.claims.look), e.opineAt), e.quiet.rules.NextExpiry(now))
 	for _, t := range e.objects {
 		for _, fl := range t.flaps {
 			if fl.held != nil {

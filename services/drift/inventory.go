@@ -19,7 +19,6 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
 // inventoryName is the ConfigMap in each environment's namespace that remembers what was applied there: which objects, from
@@ -64,7 +63,7 @@ type inventory struct {
 	tree        string // empty while a sync is under way
 	source      string // where that stood in Git
 	items       []inventoryItem
-	baselines   map[objectKey]compare.Baseline
+	baselines   map[objectKey][]byte // compressed
 }
 
 // at reports whether the cluster was brought to exactly that tree, and completely.
@@ -79,7 +78,7 @@ func (i *inventory) without(objs map[objectKey]*tracked) []inventoryItem {
 
 // readInventory reads what the cluster remembers; an empty inventory where there is none.
 func (e *environment) readInventory(ctx context.Context, c *cluster, namespace string) (*inventory, error) {
-	inv := &inventory{baselines: map[objectKey]compare.Baseline{}}
+	inv := &inventory{baselines: map[objectKey][]byte{}}
 	u, err := c.dyn.Resource(configMaps).Namespace(namespace).Get(ctx, inventoryName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return inv, nil
@@ -100,10 +99,7 @@ func (e *environment) readInventory(ctx context.Context, c *cluster, namespace s
 		return &inventory{baselines: inv.baselines}, nil
 	}
 	for _, it := range inv.items {
-		var b compare.Baseline
-		if len(it.Baseline) > 0 && b.UnmarshalBinary(it.Baseline) == nil {
-			inv.baselines[it.key()] = b
-		}
+		inv.baselines[it.key()] = it.Baseline
 	}
 	return inv, nil
 }
@@ -125,10 +121,8 @@ func (e *environment) writeInventory(ctx context.Context, c *cluster, want *even
 	size := 0
 	for _, t := range objs {
 		it := itemOf(t)
-		if b, err := t.baseline.MarshalBinary(); err == nil {
-			it.Baseline = b
-			size += len(b) * 4 / 3
-		}
+		it.Baseline = t.base
+		size += len(t.base) * 4 / 3
 		items = append(items, it)
 	}
 	if size > maxInventory/2 {

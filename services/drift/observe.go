@@ -12,7 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
 // observe looks at a new version of an object in the environment's namespace.
@@ -27,20 +29,23 @@ func (e *environment) deleted(k objectKey, uid types.UID, version uint64) {
 
 // sight takes an event. Events of one object come in order, but may be older than what was read of it directly.
 func (e *environment) sight(k objectKey, s sighting) {
+	if e.sighted(k, s) {
+		e.tell()
+		poke(e.look)
+	}
+}
+
+// sighted takes an event and reports whether it changed anything that is to be told.
+func (e *environment) sighted(k objectKey, s sighting) bool {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.busy != "" {
 		if s.version >= e.late[k].version {
 			e.late[k] = s
 		}
-		e.mu.Unlock()
-		return
+		return false
 	}
-	changed := e.see(k, s, resolutionUndone)
-	e.mu.Unlock()
-	if changed {
-		e.tell()
-		poke(e.look)
-	}
+	return e.see(k, s, resolutionUndone)
 }
 
 // see judges one sighting and reports whether it changed anything. It needs the mutex.
@@ -85,17 +90,23 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 	if version != 0 && version < t.version {
 		return false // from before what was seen already, such as our own apply's answer
 	}
-	t.version = max(version, t.version)
+	if u != nil && t.seen(u.GetUID(), version) {
+		return false
+	}
+	t.version, t.wireHash = max(version, t.version), 0
+	defer t.trim()
 	defer e.lookedAt(t)
 	if u == nil {
 		was := t.exists || t.health != driftv1.Health_HEALTH_DEGRADED
 		t.exists, t.specHash = false, 0
 		t.health, t.message, t.why = driftv1.Health_HEALTH_DEGRADED, "is missing", ""
-		r := e.svc.comparer.Compare(compare.Input{Prepared: t.prepared, Self: FieldManager})
-		return e.settleFindings(t, r, resolution) || was
+		return e.settleFindings(t, e.compare(t, nil), resolution) || was
 	}
 	changed := !t.exists
-	t.exists, t.uid = true, u.GetUID()
+	t.exists = true
+	if uid := u.GetUID(); uid != t.uid {
+		t.uid = uid
+	}
 	if health, message := healthOf(u); health != t.health || message != t.message {
 		t.health, t.message, changed = health, message, true
 	}
@@ -110,12 +121,30 @@ func (e *environment) judge(t *tracked, u *unstructured.Unstructured, version ui
 	return e.settleFindings(t, e.doubted(t, e.compare(t, u)), resolution) || changed
 }
 
-// compare compares a live object with what it should be.
+// seen reports whether that version of the object was compared already. Whatever else a comparison depends on makes the object due
+// again when it changes: a new declaration is a new tracked object, and lookAgain is called for a policy and for evidence.
+func (t *tracked) seen(uid types.UID, version uint64) bool {
+	return t.exists && t.specHash != 0 && version != 0 && version == t.version && uid == t.uid
+}
+
+// ours are the managers besides FieldManager that write for us.
+var ours = []string{generateManager}
+
+// compare compares a live object with what it should be; nil stands for one that is gone.
 func (e *environment) compare(t *tracked, u *unstructured.Unstructured) compare.Result {
-	r := e.weighed(t, compare.Input{
-		Prepared: t.prepared, Live: u, Self: FieldManager, OurManagers: []string{generateManager},
-		Evidence: e.cluster.evidence(u.GetNamespace()),
-	})
+	p, err := e.prepared(t)
+	if err != nil {
+		return compare.Result{Unverified: []string{"desired: " + errs.Message(err)}}
+	}
+	in := compare.Input{Prepared: p, Live: u, Self: FieldManager, OurManagers: ours}
+	if u != nil {
+		in.Evidence = e.cluster.evidence(t.key.namespace)
+	}
+	e.svc.stats.compared.Add(1)
+	r := e.weighed(t, in)
+	if t.key.kind != "Secret" || u == nil || r.Clean() {
+		return r
+	}
 	return withoutGenerated(t.declared(), r)
 }
 
@@ -144,6 +173,10 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	f := e.finding(k, u, compare.Finding{Kind: compare.Orphaned, Manager: compare.UnknownManager,
 		Note: "applied by Towpath, but no longer in Git"})
 	e.attribute(f, nil, s.gvr, 0, u.GetCreationTimestamp().Time)
+	if e.hushes(k, f, s.gvr) {
+		return false
+	}
+	e.resume(f)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true
@@ -152,6 +185,9 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 // untrackedGone ends an orphan. It needs the mutex.
 func (e *environment) untrackedGone(k objectKey, resolution string) bool {
 	f := e.orphans[k].finding
+	if e.quiet.byObject[k].orphan {
+		delete(e.quiet.byObject, k)
+	}
 	if f == nil {
 		return false
 	}
@@ -175,10 +211,6 @@ func holdsData(k objectKey) bool { return k.group == "" && k.kind == "Persistent
 
 // sweep reads all objects of the environment, one list per kind, and looks at each. Objects that are not there are missing.
 func (e *environment) sweep(ctx context.Context) error {
-	type place struct {
-		gvr       schema.GroupVersionResource
-		namespace string
-	}
 	e.mu.Lock()
 	byKind := map[place][]*tracked{}
 	for _, t := range e.objects {
@@ -188,29 +220,65 @@ func (e *environment) sweep(ctx context.Context) error {
 	what, c := e.busy, e.cluster
 	e.mu.Unlock()
 	for p, objs := range byKind {
-		list, err := c.dyn.Resource(p.gvr).Namespace(p.namespace).List(ctx, metav1.ListOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
+		err := e.sweepKind(ctx, c, p, objs, resolutionOf(what), pageSize)
+		if expired(err) {
+			err = e.sweepKind(ctx, c, p, objs, resolutionOf(what), 0)
+		}
+		if err != nil {
 			return clusterError(err, "list "+p.gvr.Resource)
 		}
-		live := map[string]*unstructured.Unstructured{}
-		version := uint64(0)
-		if err == nil {
-			version = parseVersion(list.GetResourceVersion())
-			for i := range list.Items {
-				live[list.Items[i].GetName()] = &list.Items[i]
-			}
-		}
-		e.mu.Lock()
-		for _, t := range objs {
-			if u := live[t.key.name]; u != nil {
-				e.judge(t, u, versionOf(u), resolutionOf(what))
-			} else {
-				e.judge(t, nil, version, resolutionOf(what))
-			}
-		}
-		e.mu.Unlock()
 	}
 	e.tell()
+	return nil
+}
+
+// place is a kind in a namespace.
+type place struct {
+	gvr       schema.GroupVersionResource
+	namespace string
+}
+
+func (e *environment) sweepKind(ctx context.Context, c *cluster, p place, objs []*tracked, resolution string, limit int) error {
+	done, err := c.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	dec := decoders.Get().(decoder)
+	defer decoders.Put(dec)
+	left := make(map[string]*tracked, len(objs))
+	for _, t := range objs {
+		left[t.key.name] = t
+	}
+	listed, err := c.pages(ctx, p.gvr, p.namespace, limit, func(page *wire.Page, object []byte) error {
+		h, err := wire.HeadOf(object)
+		t := left[string(h.Name)]
+		if err != nil || t == nil {
+			return err
+		}
+		delete(left, t.key.name)
+		h.Kind = []byte(t.key.kind)
+		if e.unmoved(t.key.group, h.Kind, &h) {
+			return nil
+		}
+		u, err := dec.item(page, object)
+		if err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.judge(t, u, versionOf(u), resolution)
+		e.mu.Unlock()
+		e.remember(t.key.group, &h)
+		return nil
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range left {
+		e.judge(t, nil, parseVersion(listed), resolution)
+	}
 	return nil
 }
 

@@ -160,19 +160,19 @@ func (e *environment) prepareAgain(c *cluster, changed map[schema.GroupVersionKi
 	if len(due) == 0 {
 		return
 	}
-	fresh := make([]*compare.Prepared, len(due))
+	usable := make([]bool, len(due))
 	for i, t := range due {
-		p, err := c.comparer.Prepare(t.declared(), compare.Baseline{}) // outside of the mutex: it may read the schema
-		if err != nil {
+		if _, err := c.comparer.Prepare(t.declared(), compare.Baseline{}); err != nil { // outside of the mutex: it may read the schema
 			e.log.Error("an object cannot be compared by its new schema", "kind", t.key.kind, "name", t.key.name, "error", err)
 			continue
 		}
-		fresh[i] = p
+		usable[i] = true
 	}
 	e.mu.Lock()
 	for i, t := range due {
-		if fresh[i] != nil {
-			t.prepared, t.baseline = fresh[i], compare.Baseline{}
+		if usable[i] {
+			t.base = nil
+			e.svc.ready.forget(t)
 			e.wantBaseline(t)
 		}
 	}

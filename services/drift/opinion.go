@@ -68,7 +68,7 @@ func (e *environment) doubted(t *tracked, r compare.Result) compare.Result {
 // wantBaseline asks for a dry run when nothing is known of what the server makes of the object.
 func (e *environment) wantBaseline(t *tracked) {
 	t.second = nil
-	if t.baseline.IsZero() {
+	if len(t.base) == 0 {
 		t.second = &opinion{wanted: true, asked: e.svc.cfg.Now()}
 	}
 }
@@ -119,8 +119,12 @@ func (e *environment) opineOn(ctx context.Context, c *cluster, t *tracked) bool 
 	t.second = &opinion{at: e.svc.cfg.Now()}
 	switch {
 	case b.IsZero():
-	case t.baseline.IsZero():
-		t.baseline, t.prepared, t.second = b, t.prepared.WithBaseline(b), nil
+	case len(t.base) == 0:
+		if err := t.learn(b); err != nil {
+			e.log.Error("a baseline cannot be kept", "kind", t.key.kind, "name", t.key.name, "error", err)
+		}
+		e.svc.ready.forget(t)
+		t.second = nil
 	default:
 		t.second.baseline = b
 	}
@@ -133,7 +137,7 @@ func (e *environment) opineOn(ctx context.Context, c *cluster, t *tracked) bool 
 
 // dryRun asks the server what it makes of the declared object, without making it.
 func (e *environment) dryRun(ctx context.Context, c *cluster, t *tracked) (compare.Baseline, error) {
-	u := t.declared().DeepCopy()
+	u := t.declared()
 	u.SetName("")
 	u.SetGenerateName(dryRunName)
 	answer, err := c.dyn.Resource(t.gvr).Namespace(t.key.namespace).

@@ -3,10 +3,12 @@ package drift
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/events"
+	"github.com/towpath-dev/towpath/internal/ignorerule"
 )
 
 // policy is how an environment is treated: as its catalog says now, else as its deployment said.
@@ -39,9 +41,15 @@ func (e *environment) automatic() bool {
 
 // followPolicies hands each environment its policy, until ctx ends. One that comes before its environment waits for it.
 func (s *Service) followPolicies(ctx context.Context) error {
-	for d, err := range s.cfg.Bus.Tail(ctx, events.TailConfig{Stream: events.StreamPolicies, LastPerSubject: true}) {
+	known := sync.OnceFunc(func() { close(s.policiesKnown) })
+	defer known()
+	cfg := events.TailConfig{Stream: events.StreamPolicies, LastPerSubject: true, CaughtUp: known}
+	for d, err := range s.cfg.Bus.Tail(ctx, cfg) {
 		if err != nil && d.Subject == "" {
 			return fmt.Errorf("follow policies: %w", err)
+		}
+		if events.IsTarget(d.Subject) {
+			continue // see followTargets
 		}
 		p := &eventsv1.EnvironmentPolicy{}
 		if err == nil {
@@ -75,8 +83,23 @@ func (s *Service) treat(p *eventsv1.EnvironmentPolicy) {
 		return
 	}
 	e.mu.Lock()
-	e.given = p
+	before := e.policy()
+	e.treatAs(p)
+	look := before.sync.GetReportUnmanaged() != p.GetSyncPolicy().GetReportUnmanaged()
+	changed := e.busy == "" && e.reconsider()
 	e.mu.Unlock()
+	if changed {
+		e.tell()
+	}
 	poke(e.wake)
-	e.lookAgain()
+	poke(e.look)
+	if look {
+		e.lookAgain()
+	}
+}
+
+// treatAs takes a policy; nil for none. It needs the mutex.
+func (e *environment) treatAs(p *eventsv1.EnvironmentPolicy) {
+	e.given = p
+	e.quiet.rules = ignorerule.Compile(p.GetIgnores())
 }

@@ -23,7 +23,7 @@ import (
 const revertTries = 5
 
 // revert puts the named findings right, all when names is empty, and gives those that are gone. It runs on the environment's goroutine.
-func (e *environment) revert(ctx context.Context, names []string) ([]*driftv1.Finding, error) {
+func (e *environment) revert(ctx context.Context, by decider, names []string) ([]*driftv1.Finding, error) {
 	e.mu.Lock()
 	chosen, err := e.choose(names)
 	c, synced := e.cluster, e.synced
@@ -33,6 +33,9 @@ func (e *environment) revert(ctx context.Context, names []string) ([]*driftv1.Fi
 	}
 	e.begin(busyRevert)
 	defer e.end()
+	e.mu.Lock()
+	e.decided = by
+	e.mu.Unlock()
 	var done []*driftv1.Finding
 	remade := false
 	for k, fs := range chosen {
@@ -80,6 +83,13 @@ func (e *environment) choose(names []string) (map[objectKey][]*driftv1.Finding, 
 	}
 	for k, o := range e.orphans {
 		add(k, o.finding)
+	}
+	for k, o := range e.quiet.byObject { // only those that somebody names: a person may think again
+		for _, f := range o.findings {
+			if len(names) > 0 {
+				add(k, f)
+			}
+		}
 	}
 	if len(left) > 0 {
 		gone := slices.Sorted(maps.Keys(left))
@@ -136,7 +146,7 @@ func (e *environment) reverted(t *tracked, live *unstructured.Unstructured, fs [
 				t.key.kind, t.key.name, left.GetField(), left.GetManager()).With("resource", f.GetName())
 		}
 		f = proto.CloneOf(f)
-		f.Resolution = resolutionReverted
+		f.Resolution = e.endedBy(f, resolutionReverted)
 		gone = append(gone, f)
 	}
 	return gone, nil
@@ -145,9 +155,10 @@ func (e *environment) reverted(t *tracked, live *unstructured.Unstructured, fs [
 // putRight makes one attempt on one version of the object and gives the object as it is then. An error is the API server's own.
 func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live *unstructured.Unstructured, fields map[string]bool) (*unstructured.Unstructured, error) {
 	r := c.dyn.Resource(t.gvr).Namespace(t.key.namespace)
-	remade := live == nil
+	remade, declared := live == nil, t.declared()
 	if live != nil {
-		wanted := slices.DeleteFunc(e.compare(t, live).Findings, func(f compare.Finding) bool { return !fields[f.Path] })
+		found := e.compare(t, live).Findings
+		wanted := slices.DeleteFunc(slices.Clone(found), func(f compare.Finding) bool { return !fields[f.Path] })
 		patch, err := compare.RevertPatch(live, wanted)
 		if err != nil {
 			return nil, err
@@ -161,8 +172,11 @@ func (e *environment) putRight(ctx context.Context, c *cluster, t *tracked, live
 		if len(compare.NeedsApply(wanted)) == 0 {
 			return live, nil
 		}
+		if declared, err = onlyChosen(declared, found, fields); err != nil {
+			return nil, err
+		}
 	}
-	live, err := r.Apply(ctx, t.key.name, t.declared().DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
+	live, err := r.Apply(ctx, t.key.name, declared.DeepCopy(), metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +199,6 @@ func (e *environment) removeOrphan(ctx context.Context, c *cluster, k objectKey,
 	defer e.mu.Unlock()
 	e.untrackedGone(k, resolutionReverted)
 	f = proto.CloneOf(f)
-	f.Resolution = resolutionReverted
+	f.Resolution = e.endedBy(f, resolutionReverted)
 	return []*driftv1.Finding{f}, nil
 }

@@ -54,13 +54,14 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	}
 	for _, t := range e.objects {
 		st.Objects = append(st.Objects, &driftv1.ObjectStatus{
-			ApiVersion: t.declared().GetAPIVersion(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
+			ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Health: t.health, Message: t.explained(),
 		})
 	}
 	slices.SortFunc(st.Objects, func(a, b *driftv1.ObjectStatus) int {
 		return cmp.Or(strings.Compare(a.GetKind(), b.GetKind()), strings.Compare(a.GetName(), b.GetName()))
 	})
 	st.Sync, st.Health, st.Message = e.summary()
+	st.SeenTime = e.svc.lastSeen(e)
 	return st
 }
 
@@ -82,7 +83,7 @@ func (e *environment) summary() (driftv1.SyncState, driftv1.Health, string) {
 	if e.down != nil {
 		// What was known may no longer be so; a cluster that cannot be seen is never shown as in sync.
 		return driftv1.SyncState_SYNC_STATE_UNSPECIFIED, driftv1.Health_HEALTH_UNSPECIFIED,
-			"the cluster cannot be reached; what is shown next to this is from before"
+			errs.Message(e.down) + "; what is shown next to this is from before"
 	}
 	sync, message := e.syncState()
 	health, why := e.overall()

@@ -42,6 +42,7 @@ func (e *environment) sync(ctx context.Context, want *eventsv1.DesiredState, for
 	if err != nil {
 		return err
 	}
+	e.recall(ctx)
 	switch {
 	case force, !inv.at(want) && e.automatic():
 		return e.deploy(ctx, c, want, inv, started)
@@ -81,10 +82,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 		return err
 	}
 	for k, t := range objs {
-		t.baseline = inv.baselines[k]
-		if t.prepared, err = c.comparer.Prepare(t.declared(), t.baseline); err != nil {
-			return unusable(t, err)
-		}
+		t.base = inv.baselines[k]
 		e.wantBaseline(t)
 	}
 	if err := e.own(ctx, c, want.GetNamespace(), objs); err != nil {
@@ -190,14 +188,14 @@ func (e *environment) track(c *cluster, want *eventsv1.DesiredState, u *unstruct
 			"%s %s is outside of the environment's namespace %s; an environment may only make objects in its own namespace",
 			u.GetKind(), u.GetName(), want.GetNamespace())
 	}
-	t := &tracked{key: keyOf(u), gvr: gvr}
+	t := &tracked{key: e.svc.names.key(keyOf(u)), gvr: e.svc.names.resource(gvr)}
 	t.declare(u)
 	if t.key == (objectKey{kind: "ConfigMap", namespace: want.GetNamespace(), name: inventoryName}) {
 		return nil, errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
 			"ConfigMap %s is Towpath's own record of the environment; give yours another name", inventoryName)
 	}
 	// Checked here and not by the API server, whose message about a Secret's data would show it.
-	if t.prepared, err = c.comparer.Prepare(u, compare.Baseline{}); err != nil {
+	if _, err = c.comparer.Prepare(u, compare.Baseline{}); err != nil {
 		return nil, unusable(t, err)
 	}
 	return t, nil
@@ -213,6 +211,7 @@ func (e *environment) finish(want *eventsv1.DesiredState, started time.Time, n c
 	now := e.svc.cfg.Now()
 	e.mu.Lock()
 	e.synced, e.syncTime, e.failed = want, now, nil
+	e.tellLost(n)
 	e.mu.Unlock()
 	e.log.Info("synced", "generation", want.GetGeneration(), "commit", want.GetCommit(), "created", n.created,
 		"changed", n.changed, "pruned", n.pruned, "ms", now.Sub(started).Milliseconds())

@@ -2,31 +2,26 @@ package drift
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/tools/cache"
+
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
-// kindWatch follows one kind in all namespaces. It is the store of a client-go reflector that stores nothing: each object is
-// compared as it comes in and dropped. The reflector calls it from one goroutine.
+// kindWatch follows one kind in all namespaces (follow.go). It stores nothing: each object is compared as it comes in and dropped. Its
+// methods are called from one goroutine, except await.
 type kindWatch struct {
 	c   *cluster
 	gvr schema.GroupVersionResource
+	dec decoder
 
 	mu     sync.Mutex
 	synced chan struct{} // closed when the first list of this epoch is through
 }
-
-// watchBackoff is how long a reflector waits between attempts; the end of an outage cuts it short.
-var watchBackoff = wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second}
 
 // watchKind begins to follow a kind, once.
 func (c *cluster) watchKind(gvr schema.GroupVersionResource) *kindWatch {
@@ -34,43 +29,23 @@ func (c *cluster) watchKind(gvr schema.GroupVersionResource) *kindWatch {
 	defer c.mu.Unlock()
 	w := c.watches[gvr]
 	if w == nil {
-		w = &kindWatch{c: c, gvr: gvr, synced: make(chan struct{})}
+		w = &kindWatch{c: c, gvr: gvr, dec: decoder{wire.NewDecoder()}, synced: make(chan struct{})}
 		c.watches[gvr] = w
 		c.svc.wg.Go(w.run)
 	}
 	return w
 }
 
-// run watches until the service ends, anew after each outage.
+// run watches until the service ends. After an outage it begins anew, with a list: nobody knows what the cluster was restored from.
 func (w *kindWatch) run() {
-	r := w.c.watcher.Resource(w.gvr)
-	noted := func(ctx context.Context, err error) {
-		if err != nil && ctx.Err() == nil {
-			w.c.log.Warn("a kind cannot be watched now; it is tried again", "kind", w.gvr.String(), "error", err)
-			w.c.suspect()
-		}
-	}
-	lw := &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			list, err := r.List(ctx, o)
-			noted(ctx, err)
-			return list, err
-		},
-		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			x, err := r.Watch(ctx, o)
-			noted(ctx, err)
-			return x, err
-		},
-	}
-	quiet := logr.Discard() // what matters is logged above, with the target's name
-	for w.c.ctx.Err() == nil {
+	for first := true; w.c.ctx.Err() == nil; first = false {
 		w.c.mu.RLock()
 		epoch := w.c.epoch
 		w.c.mu.RUnlock()
-		backoff := watchBackoff
-		cache.NewReflectorWithOptions(lw, &unstructured.Unstructured{}, w, cache.ReflectorOptions{
-			Logger: &quiet, Name: w.gvr.String(), Backoff: &backoff,
-		}).RunWithContext(logr.NewContext(epoch, quiet))
+		if !first {
+			pause(epoch, rand.N(stormGap))
+		}
+		w.follow(epoch)
 		w.mu.Lock()
 		select {
 		case <-w.synced:
@@ -78,6 +53,17 @@ func (w *kindWatch) run() {
 		default:
 		}
 		w.mu.Unlock()
+	}
+}
+
+// listed says that the first list of this epoch is through.
+func (w *kindWatch) listed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.synced:
+	default:
+		close(w.synced)
 	}
 }
 
@@ -95,10 +81,7 @@ func (w *kindWatch) await(ctx context.Context) {
 	}
 }
 
-// Add is part of cache.ReflectorStore.
-func (w *kindWatch) Add(obj any) error { return w.Update(obj) }
-
-// Update is part of cache.ReflectorStore.
+// Update takes an object that is new or was changed.
 func (w *kindWatch) Update(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		w.c.noteEvidence(w.gvr, u, true)
@@ -109,7 +92,7 @@ func (w *kindWatch) Update(obj any) error {
 	return nil
 }
 
-// Delete is part of cache.ReflectorStore.
+// Delete takes an object that is gone, as it was last.
 func (w *kindWatch) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		w.c.noteEvidence(w.gvr, u, false)
@@ -120,7 +103,7 @@ func (w *kindWatch) Delete(obj any) error {
 	return nil
 }
 
-// Replace is part of cache.ReflectorStore. It takes a whole list: at the start, after an outage, and when the server no longer has the events
+// Replace takes a whole list of a kind that is not streamed: at the start, after an outage, and when the server no longer has the events
 // since the last one. What is not in it is gone.
 func (w *kindWatch) Replace(objs []any, version string) error {
 	present := make(map[objectKey]bool, len(objs))
@@ -131,9 +114,6 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 	}
 	if isEvidence(w.gvr) {
 		w.c.replaceEvidence(w.gvr, objs)
-	} else {
-		// Evidence first, or what an autoscaler did during an outage would be told as somebody's edit.
-		w.c.awaitEvidence(w.c.ctx)
 	}
 	for _, obj := range objs {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
@@ -145,15 +125,6 @@ func (w *kindWatch) Replace(objs []any, version string) error {
 	for _, e := range w.c.owners() {
 		e.absent(w.gvr, present, parseVersion(version))
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.synced:
-	default:
-		close(w.synced)
-	}
+	w.listed()
 	return nil
 }
-
-// Resync is part of cache.ReflectorStore; there is nothing stored that could be looked at again.
-func (w *kindWatch) Resync() error { return nil }
