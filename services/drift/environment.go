@@ -74,6 +74,7 @@ type environment struct {
 	recalled map[string]*driftv1.Finding // what was told of findings before this process, see recall
 	explain  schedule
 	claims   claimWork
+	surveyed bool      // unmanaged objects that are there have been looked for
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
 	// auditDue says that the audit log has something new about objects in the namespace.
 	auditDue atomic.Bool

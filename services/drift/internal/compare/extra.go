@@ -4,6 +4,10 @@ import "slices"
 
 // explained says whether the baseline or the table of defaults accounts for everything in a live value.
 func (w *walker) explained(l any, b *baseNode, s *defaultNode, t *typ, parent map[string]any) bool {
+	if s != nil && s.mirror && s.matches(l, parent, t) {
+		w.explainedByTable++
+		return true // a change of the other one is the finding
+	}
 	if b != nil && b.has {
 		if w.sameWhole(b.val, l, t) {
 			w.explainedByBaseline++

@@ -24,7 +24,7 @@ import (
 )
 
 // editsPerKind is how many random places of each kind are edited in each way; a kind that has fewer has each edited once.
-const editsPerKind = 6
+const editsPerKind = 4
 
 // score counts what a comparison got right, for one class of edits.
 type score struct{ edits, found, missed, false, misattributed int }
