@@ -74,6 +74,7 @@ type environment struct {
 	decided  decider // who has findings put back, while that is being done
 	explain  schedule
 	claims   claimWork
+	surveyed bool      // unmanaged objects that are there have been looked for
 	opineAt  time.Time // when the server is asked again what it makes of objects; zero for never
 	// auditDue says that the audit log has something new about objects in the namespace.
 	auditDue atomic.Bool

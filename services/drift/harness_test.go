@@ -90,6 +90,7 @@ type world struct {
 	cfg     drift.Config
 	publish *events.Bus
 	server  *events.Server
+	catalog *events.Bus
 	stop    func()
 
 	mu   sync.Mutex
@@ -122,7 +123,8 @@ func newWorld(t testing.TB, cfg *rest.Config) *world {
 		Connect: func(*eventsv1.TargetRef) (*rest.Config, error) { return rest.CopyConfig(cfg), nil },
 		Log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
-	w.follow(eventstest.Connect(t, server, events.RoleCatalog))
+	w.catalog = eventstest.Connect(t, server, events.RoleCatalog)
+	w.follow(w.catalog)
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w

@@ -81,6 +81,7 @@ func (e *environment) attend(ctx context.Context) {
 			e.mu.Unlock()
 		}
 	}
+	e.survey(ctx)
 	e.opine(ctx)
 	e.nameWriters()
 	e.mu.Lock()

@@ -166,7 +166,7 @@ func (e *environment) untracked(k objectKey, s sighting, resolution string) bool
 	ours := len(u.GetOwnerReferences()) == 0 && u.GetDeletionTimestamp() == nil && e.madeIt(u) && !keeps(u) && !isHookRun(u) && !e.isHeld(k)
 	switch {
 	case !ours:
-		return e.untrackedGone(k, resolution)
+		return e.unmanaged(k, s, resolution)
 	case e.claims.watched[k] != nil || e.synced == nil || e.orphans[k].finding != nil || k.name == inventoryName && k.kind == "ConfigMap":
 		return false
 	}

@@ -85,7 +85,11 @@ func (e *environment) choose(names []string) (map[objectKey][]*driftv1.Finding, 
 		}
 	}
 	for k, o := range e.orphans {
-		add(k, o.finding)
+		if o.finding.GetKind() != driftv1.Finding_KIND_UNMANAGED {
+			add(k, o.finding)
+		} else if left[o.finding.GetName()] {
+			return nil, notOurs(o.finding)
+		}
 	}
 	for k, o := range e.quiet.byObject { // only those that somebody names: a person may think again
 		for _, f := range o.findings {
@@ -100,6 +104,12 @@ func (e *environment) choose(names []string) (map[objectKey][]*driftv1.Finding, 
 			"%s is not there (any more); list the findings again", gone[0]).With("resource", gone[0])
 	}
 	return out, nil
+}
+
+// notOurs refuses to remove what Towpath did not make.
+func notOurs(f *driftv1.Finding) error {
+	return errs.New(errs.Precondition, errorsv1.Reason_REASON_OBJECT_NOT_ALLOWED,
+		"%s %s is not Towpath's: it was made by %q; remove it there, or ignore the finding", f.GetObjectKind(), f.GetObjectName(), f.GetManager()).With("resource", f.GetName())
 }
 
 // revertObject puts one object right: what was added is removed by a patch that only works on the version that was looked at,

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// Kept is how many events are remembered; Minutes how long.
-	Kept    = 20_000
+	// Kept is how many events are remembered.
+	Kept = 20_000
+	// Minutes is how long they are.
 	Minutes = 30 * time.Minute
 )
 

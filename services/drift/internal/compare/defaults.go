@@ -14,6 +14,8 @@ type defaultNode struct {
 	values []any        // any of these is a default
 	// derive gives the default from the live map around the place; nil when there is none.
 	derive func(around map[string]any) any
+	// mirror says that the server keeps the place in step with the one that derive gives, whoever writes that.
+	mirror bool
 	// opt says that the defaults below only come with the struct: they do not make it exist.
 	opt bool
 	// ignored places are never compared and never recorded.
@@ -96,6 +98,9 @@ type defaultRow struct {
 // anyOf lists several constants of which each may be a default (versions and feature gates differ).
 type anyOf []any
 
+// mirrorOf names the field beside it that the server keeps a deprecated one in step with.
+type mirrorOf string
+
 func (n *defaultNode) add(row defaultRow) {
 	at := n
 	for _, part := range strings.Split(row.path, ".") {
@@ -119,6 +124,8 @@ func (n *defaultNode) add(row defaultRow) {
 		at = next
 	}
 	switch v := row.value.(type) {
+	case mirrorOf:
+		at.derive, at.mirror = sibling(string(v)), true
 	case func(map[string]any) any:
 		at.derive = v
 	case anyOf:

@@ -192,7 +192,7 @@ func podDefaults() []defaultRow {
 		{"restartPolicy", "Always"},
 		{"schedulerName", "default-scheduler"},
 		{"terminationGracePeriodSeconds", 30},
-		{"serviceAccount", sibling("serviceAccountName")}, // the deprecated name is kept in step
+		{"serviceAccount", mirrorOf("serviceAccountName")}, // the deprecated name
 	}
 	for _, list := range []string{"containers[].", "initContainers[].", "ephemeralContainers[]."} {
 		rows = append(rows, containerDefaults(list)...)

@@ -4,6 +4,10 @@ import "slices"
 
 // explained says whether the baseline or the table of defaults accounts for everything in a live value.
 func (w *walker) explained(l any, b *baseNode, s *defaultNode, t *typ, parent map[string]any) bool {
+	if s != nil && s.mirror && s.matches(l, parent, t) {
+		w.explainedByTable++
+		return true // a change of the other one is the finding
+	}
 	if b != nil && b.has {
 		if w.sameWhole(b.val, l, t) {
 			w.explainedByBaseline++
@@ -229,7 +233,7 @@ func (w *walker) removed(d any, t *typ) {
 	}
 	switch dv := d.(type) {
 	case map[string]any:
-		if t.free() && !t.atomicMap {
+		if t.free() && !t.atomicMap && len(dv) > 0 {
 			for k, c := range dv {
 				if !hollow(c, t.child(k)) {
 					w.pushName(t, k)

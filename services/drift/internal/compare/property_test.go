@@ -109,7 +109,7 @@ func checkCovered(rt *rapid.T, findings []compare.Finding, touched, kept []strin
 }
 
 // oracle gives the leaves that differ, and those that are as declared.
-func oracle(rt *rapid.T, before, after *unstructured.Unstructured) (touched, kept []string) {
+func oracle(rt failer, before, after *unstructured.Unstructured) (touched, kept []string) {
 	a, err := converterFor(before).ObjectToTyped(before)
 	if err != nil {
 		rt.Fatalf("typing: %v", err)

@@ -27,6 +27,7 @@ var systemManagers = []string{"kube-controller-manager", "kube-scheduler", "clou
 var allocated = map[string][]string{
 	"/Service": {"spec.clusterIP", "spec.clusterIPs", "spec.ipFamilies", "spec.ipFamilyPolicy", "spec.healthCheckNodePort", "spec.ports[*].nodePort",
 		"metadata.finalizers[=service.kubernetes.io/load-balancer-cleanup]"},
+	"/Pod":                      {"spec.nodeName"}, // by the scheduler's binding, which leaves no owner
 	"/PersistentVolumeClaim":    {"spec.storageClassName", "metadata.finalizers[=kubernetes.io/pvc-protection]"},
 	"/PersistentVolume":         {"metadata.finalizers[=kubernetes.io/pv-protection]"},
 	"/Namespace":                {"spec.finalizers"},
@@ -217,13 +218,19 @@ func (w *walker) isAllocated(path string, own ownership) bool {
 		return slices.ContainsFunc(patterns, func(pattern string) bool { return matchesItem(pattern, path) })
 	}
 	name := w.kind.gvk.Group + "/" + w.kind.gvk.Kind
-	if len(own.foreign) == 0 && listed(allocated[name]) {
+	if len(own.foreign) == 0 && (listed(allocated[name]) || name == "/Pod" && isTokenVolume(path)) {
 		return true
 	}
 	if !onlyFrom(own.foreign, systemManagers) {
 		return false
 	}
 	return listed(bound[name]) || name == "/Secret" && w.live["type"] == "kubernetes.io/service-account-token" && listed(tokenData)
+}
+
+// isTokenVolume says that a place of a Pod is the volume of its service account's token, which admission adds under a random name.
+func isTokenVolume(path string) bool {
+	return strings.HasPrefix(path, "spec.volumes[name=kube-api-access-") ||
+		strings.Contains(path, ".volumeMounts[mountPath=/var/run/secrets/kubernetes.io/serviceaccount]")
 }
 
 // matchesItem compares a path with a pattern that may hold one "[*]".

@@ -47,7 +47,8 @@ type typ struct {
 	class   class
 	// zeroAbsent says that the API cannot tell false, 0 and "" from absent here (a Go field that is no pointer).
 	zeroAbsent bool
-	// emptyMatters says that {} means something else than absent (a pointer to a LabelSelector: everything, not nothing).
+	// emptyMatters says that {} means something else than absent: a pointer to a LabelSelector (everything, not nothing), and to
+	// a struct without fields (one choice of several, which says all by being there).
 	emptyMatters bool
 	secret       bool // the values below are secret and compared by digest
 }
@@ -126,7 +127,7 @@ func (c *compiler) compile(ref schema.TypeRef, goType reflect.Type) *typ {
 	if atom.Map == nil && atom.List == nil {
 		return &typ{zeroAbsent: goType != nil && !pointer && isScalarKind(goType.Kind())}
 	}
-	t := &typ{emptyMatters: pointer && goType == goSelector}
+	t := &typ{emptyMatters: pointer && (goType == goSelector || goType.Kind() == reflect.Struct && goType.NumField() == 0)}
 	if ref.NamedType != nil {
 		key := typeKey{name: *ref.NamedType, goType: goType, emptyMatters: t.emptyMatters}
 		if ref.ElementRelationship != nil {
