@@ -86,6 +86,7 @@ type world struct {
 	svc     *drift.Service
 	cfg     drift.Config
 	publish *events.Bus
+	catalog *events.Bus
 	stop    func()
 
 	mu   sync.Mutex
@@ -118,7 +119,8 @@ func newWorld(t testing.TB, cfg *rest.Config) *world {
 		Connect: func(*eventsv1.TargetRef) (*rest.Config, error) { return rest.CopyConfig(cfg), nil },
 		Log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
-	w.follow(eventstest.Connect(t, server, events.RoleCatalog))
+	w.catalog = eventstest.Connect(t, server, events.RoleCatalog)
+	w.follow(w.catalog)
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
