@@ -55,8 +55,8 @@ func doneBy(f finding) string {
 
 // recordFlags say which records to list.
 type recordFlags struct {
-	open                            bool
-	where, kind, actor, decision    string
+	open                         bool
+	where, kind, actor, decision string
 	since, until, filter         string
 }
 
