@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
-	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 )
 
 // Completions come from the server. They must never wait long or write anything: a shell shows both in the middle of a line.
@@ -144,9 +143,9 @@ func (t *tow) completeFindings(cmd *cobra.Command, args []string, _ string) ([]s
 		if err != nil {
 			return nil, err
 		}
-		l, err := c.drift.ListFindings(ctx, &driftv1.ListFindingsRequest{Parent: env})
+		all, err := findingsOf(ctx, c, env, nil)
 		var out []string
-		for _, f := range l.GetFindings() {
+		for _, f := range all {
 			if id := last(f.GetName()); !slices.Contains(args, id) {
 				out = append(out, cobra.CompletionWithDesc(id, objectOf(f)+" "+f.GetField()))
 			}

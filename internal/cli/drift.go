@@ -28,6 +28,8 @@ func findingColumns(all bool) []column[finding] {
 		{"GIT SAYS", false, func(p *printer, f finding) string { return p.value(valueText(f.GetDesired())) }},
 		{"CLUSTER HAS", false, func(p *printer, f finding) string { return p.value(valueText(f.GetLive())) }},
 		{"BY", false, func(_ *printer, f finding) string { return f.GetManager() }},
+		{"STANDING", true, func(_ *printer, f finding) string { return standingWord(f) }},
+		{"PERSON", true, func(_ *printer, f finding) string { return f.GetActor() }},
 		{"OPERATION", true, func(_ *printer, f finding) string { return f.GetOperation() }},
 		{"EDITED", false, func(p *printer, f finding) string { return p.when(f.GetEditTime()) }},
 		{"FOUND", true, func(p *printer, f finding) string { return p.when(f.GetDetectTime()) }},
@@ -51,10 +53,13 @@ func (p *printer) value(s string) string {
 }
 
 func (t *tow) driftCmd() *cobra.Command {
-	return t.group("drift", "Find and undo what was changed past Git", `Drift is what the cluster has and Git does not say: a field that somebody changed, added or removed by hand. Each difference is
-a finding with an id that stays the same for the same place, and with the field manager and time that the cluster recorded.`,
+	return t.group("drift", "Find and settle what was changed past Towpath", `Drift is what the cluster has and Git does not say: a field that somebody changed, added or removed by hand. Each difference is
+a finding with an id that stays the same for the same place, and with the field manager and time that the cluster recorded. What somebody else changed in the repository is found, listed
+and settled the same way. Each is settled by one decision: put it back (revert), take it over (accept), or say that it does not
+count (ignore).`,
 		"  tow drift list -e shop/dev\n  tow drift revert -e shop/dev --plan",
-		t.driftListCmd(), t.driftShowCmd(), t.driftRevertCmd(), t.driftWatchCmd())
+		t.driftListCmd(), t.driftShowCmd(), t.driftRevertCmd(), t.driftAcceptCmd(), t.driftIgnoreCmd(), t.driftRulesCmd(), t.driftHistoryCmd(),
+		t.driftWatchCmd())
 }
 
 // scopeFlags choose one environment or all.
@@ -81,13 +86,17 @@ func (f *scopeFlags) parent() (string, error) {
 
 func (t *tow) driftListCmd() *cobra.Command {
 	var scope scopeFlags
-	var format string
+	var format, standing string
 	cmd := &cobra.Command{
 		Use: "list -e APP/ENV | -A", Short: "List open findings", Args: noArgs, Aliases: []string{"ls"},
-		Long:    "Lists the open findings of one environment or of all: what Git says, what the cluster has, and who did it when.",
-		Example: "  tow drift list -e shop/dev\n  tow drift list -A -o json",
+		Long: `Lists the open findings of one environment or of all, in the cluster and in Git: what Git says, what the cluster has, and who did it
+when. --standing lists what is ignored by a rule, or delegated: what a controller is entitled to by evidence, such as replicas by an
+autoscaler.`,
+		Example: "  tow drift list -e shop/dev\n  tow drift list -A -o json\n  tow drift list -e shop/dev --standing all -o wide",
 	}
 	scope.bind(t, cmd)
+	cmd.Flags().StringVar(&standing, "standing", "open", "which: open, ignored, delegated, all")
+	complete(cmd, "standing", cobra.FixedCompletions([]string{"open", "ignored", "delegated", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
@@ -99,19 +108,20 @@ func (t *tow) driftListCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		of, err := standings(standing)
+		if err != nil {
+			return err
+		}
 		c, err := t.api()
 		if err != nil {
 			return err
 		}
-		all, err := pages(ctx, func(ctx context.Context, size int32, token string) ([]finding, string, error) {
-			l, err := c.drift.ListFindings(ctx, &driftv1.ListFindingsRequest{Parent: parent, PageSize: size, PageToken: token})
-			return l.GetFindings(), l.GetNextPageToken(), err
-		})
+		all, err := findingsOf(ctx, c, parent, of)
 		if err != nil {
 			return err
 		}
 		if len(all) == 0 && (format == "table" || format == "wide") {
-			t.notef("no open findings")
+			t.notef("%s", strings.Replace("no "+standing+" findings", "no all ", "no ", 1))
 		}
 		if err := t.noteForeign(ctx, c, scope.env, format); err != nil {
 			return err
@@ -125,7 +135,8 @@ func (t *tow) driftShowCmd() *cobra.Command {
 	var env, format string
 	cmd := &cobra.Command{
 		Use: "show ID -e APP/ENV", Short: "Show a finding in full", Args: exactArgs("the id of a finding"),
-		Long:    "Shows one finding: the field, what Git says and what the cluster has, which field manager did it when, and how that is known.",
+		Long: `Shows one finding: the field, what Git says and what the cluster has, which field manager did it when, and how that is known. With the
+id of a record, as tow drift history lists them, it shows also how the finding ended and who decided.`,
 		Example: "  tow drift show 5f1c2a9be07d4413 -e shop/dev",
 	}
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
@@ -144,7 +155,10 @@ func (t *tow) driftShowCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		f, err := c.drift.GetFinding(ctx, &driftv1.GetFindingRequest{Name: name})
+		if strings.Contains(last(name), "-") {
+			return showRecord(ctx, p, c, strings.Replace(name, "/findings/", "/findingRecords/", 1))
+		}
+		f, err := c.getFinding(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -172,42 +186,43 @@ func (p *printer) finding(f finding) error {
 		"Object", f.GetApiVersion()+" "+objectOf(f), "Namespace", f.GetNamespace(), "Field", f.GetField(),
 		"Git says", desired, "Cluster has", live, "Manager", f.GetManager(), "Operation", f.GetOperation(),
 		"Edited", edited, "Known by", f.GetAttribution(), "Found", stamp(f.GetDetectTime()),
-		"Gone", stamp(f.GetResolveTime()), "How", f.GetResolution())
+		"Gone", stamp(f.GetResolveTime()), "How", f.GetResolution(), "Standing", standingWord(f), "Person", f.GetActor(),
+		"Program", f.GetUserAgent(), "Rule", cmp.Or(f.GetIgnoreRule(), f.GetRule()))
 }
 
 func (t *tow) driftRevertCmd() *cobra.Command {
-	var env, format string
+	var of pickedFindings
+	var format string
 	var yes, plan bool
 	cmd := &cobra.Command{
 		Use: "revert [ID...] -e APP/ENV", Short: "Put the cluster back to what Git says", Args: cobra.ArbitraryArgs,
-		Long: `Puts back the named findings, or all of the environment, and waits until they are gone. Git is not touched. --plan lists what
-would be put back. In a terminal it asks first; without one it needs --yes.`,
+		Long: `Puts back the named findings, those of an object, or all of the environment's cluster, and waits until they are gone. Git is not
+touched, but for a finding in Git that is named: then what Towpath wrote is put back by a commit. --plan lists what would be put
+back. In a terminal it asks first; without one it needs --yes.`,
 		Example: `  tow drift revert -e shop/dev --plan
   tow drift revert 5f1c2a9be07d4413 -e shop/dev --yes`,
 	}
-	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
+	of.bind(t, cmd)
 	cmd.Flags().BoolVar(&plan, "plan", false, "list what would be put back, and change nothing")
 	yesFlag(cmd, &yes)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = t.completeFindings
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
 		if err != nil {
 			return err
 		}
-		parent, err := envFlag(env)
+		if _, err := envFlag(of.env); err != nil {
+			return err
+		}
+		c, err := t.api()
 		if err != nil {
 			return err
 		}
-		req := &driftv1.RevertFindingsRequest{Parent: parent}
-		for _, a := range args {
-			name, err := findingName(env, a)
-			if err != nil {
-				return err
-			}
-			req.Names = append(req.Names, name)
+		parent, names, err := of.names(ctx, c, args)
+		if err != nil {
+			return err
 		}
-		return t.revert(ctx, p, req, plan, yes)
+		return t.revertAll(ctx, p, c, &driftv1.RevertFindingsRequest{Parent: parent, Names: names}, plan, yes)
 	})
 	return cmd
 }

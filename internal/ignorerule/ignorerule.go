@@ -105,7 +105,9 @@ func groupOf(apiVersion string) string {
 
 // builtin tells Kubernetes' own groups: a kind without its group means one of these, so that a rule about Services is not about those
 // of another project.
-func builtin(group string) bool { return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") }
+func builtin(group string) bool {
+	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
+}
 
 // KindOf gives the kind of a finding's object as rules name it.
 func KindOf(f *driftv1.Finding) string {
@@ -127,7 +129,9 @@ func namesNothing(r *driftv1.IgnoreRule) bool {
 // Check refuses a rule that cannot be meant; prefix is the request's field.
 func Check(prefix string, r *driftv1.IgnoreRule, now time.Time) error {
 	var fields []errs.Field
-	bad := func(path, problem string) { fields = append(fields, errs.Field{Path: prefix + "." + path, Problem: problem}) }
+	bad := func(path, problem string) {
+		fields = append(fields, errs.Field{Path: prefix + "." + path, Problem: problem})
+	}
 	if namesNothing(r) {
 		bad("field", "names nothing, and neither do object_kind, object_name and manager: everything would be ignored; name what is meant")
 	}

@@ -130,7 +130,7 @@ func (s *Service) listOpen(ctx context.Context, l recordList) (*catalogv1.ListFi
 	order := func(id string) string { return id[strings.LastIndexByte(id, '/')+1:] + "/" + id }
 	rows = slices.DeleteFunc(rows, func(row store.Row[*catalogv1.FindingRecord]) bool {
 		return l.place != "" && order(row.ID) >= l.place || !l.filter.Match(recordField(row.Msg)) ||
-			l.env != everything && envOfKey(row.ID).ID != l.env
+			l.env != everything && envOfPart(row.ID).ID != l.env
 	})
 	slices.SortFunc(rows, func(a, b store.Row[*catalogv1.FindingRecord]) int { return strings.Compare(order(b.ID), order(a.ID)) })
 	out := &catalogv1.ListFindingRecordsResponse{}
@@ -157,7 +157,7 @@ func (s *Service) listRecords(ctx context.Context, l recordList) (*catalogv1.Lis
 		if rec.GetOnsetTime().AsTime().Before(from) {
 			return false
 		}
-		keep := (l.env == everything || envOfKey(id).ID == l.env) && l.filter.Match(recordField(rec))
+		keep := (l.env == everything || envOfPart(id).ID == l.env) && l.filter.Match(recordField(rec))
 		if len(out.GetFindingRecords()) == l.size && keep || examined == maxExamined {
 			out.NextPageToken = store.PageToken(place, l.identity...)
 			return false
@@ -231,4 +231,13 @@ func (s *Service) newestRecords(ctx context.Context, l recordList, place string,
 		}
 		r.After = page[len(page)-1].Key
 	}
+}
+
+// envOfPart gives the environment of a row whose id is {application}/{environment}/ and more.
+func envOfPart(id string) rules.Env {
+	p := strings.SplitN(id, "/", 3)
+	if len(p) < 3 {
+		return rules.Env{}
+	}
+	return rules.Env{App: p[0], ID: p[1]}
 }

@@ -252,8 +252,10 @@ func (o *policyOutbox) send(ctx context.Context, env rules.Env, p *eventsv1.Envi
 	if err != nil {
 		return err
 	}
+	// A stream that was lost gets the same revision again, which the event server must not take for one that it has.
+	id := env.Name() + "/policy@" + itoa(int(p.GetRevision())) + "." + itoa(int(time.Now().UnixNano()))
 	return o.cfg.Bus.Publish(ctx, events.Message{
-		Subject: subject, ID: env.Name() + "/policy@" + itoa(int(p.GetRevision())), Type: typePrefix + "environment.policy", Source: source,
+		Subject: subject, ID: id, Type: typePrefix + "environment.policy", Source: source,
 		Resource: env.Name(), Time: o.now(), Body: p,
 	})
 }
@@ -326,7 +328,7 @@ func (o *policyOutbox) readIgnores(ctx context.Context, due map[rules.Env]bool, 
 				return err
 			}
 			if t := row.Msg.GetExpireTime(); t == nil || now.Before(t.AsTime()) {
-				env := envOfKey(row.ID)
+				env := envOfPart(row.ID)
 				into[env] = append(into[env], row.Msg)
 			}
 		}
