@@ -2,6 +2,8 @@ package drift
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,13 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"crypto/sha256"
-	"encoding/hex"
-
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -193,6 +191,12 @@ func (e *environment) drive(
 	if err != nil {
 		return err
 	}
+	e.mu.Lock()
+	if there {
+		e.engine.reached = want.GetGeneration()
+	}
+	there = there || e.engine.reached == want.GetGeneration()
+	e.mu.Unlock()
 	if there {
 		return e.arrive(ctx, c, eng, want, inv, p, rep)
 	}
@@ -211,6 +215,24 @@ func (e *environment) drive(
 			return e.crash(ctx, c, want, e.engineFailed(rep.failed))
 		}
 	}
+	return e.push(ctx, eng, want, rep)
+}
+
+// push asks an engine once that finds the cluster behind Git and does nothing about it: Argo CD does not sync a commit by itself that
+// it has synced before, also when somebody changed the cluster since.
+func (e *environment) push(ctx context.Context, eng engine, want *eventsv1.DesiredState, rep engineReport) error {
+	e.mu.Lock()
+	due := rep.idle && e.engine.pushed != want.GetGeneration() && e.svc.cfg.Now().Sub(e.engine.since) >= engineQuiet
+	e.mu.Unlock()
+	if !due {
+		return errUnderWay
+	}
+	if _, err := eng.ask(ctx, engineRequest{apply: true}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	e.engine.pushed = want.GetGeneration()
+	e.mu.Unlock()
 	return errUnderWay
 }
 
@@ -218,7 +240,7 @@ func (e *environment) drive(
 func (e *environment) depart(want *eventsv1.DesiredState, started time.Time) {
 	e.mu.Lock()
 	e.engine.flight, e.engine.since, e.engine.told = want.GetGeneration(), started, ""
-	e.engine.failed, e.engine.pruned = 0, 0
+	e.engine.failed, e.engine.pruned, e.engine.reached, e.engine.pushed = 0, 0, 0, 0
 	clear(e.engine.trees)
 	e.mu.Unlock()
 	e.begin(busySync)
