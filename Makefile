@@ -40,9 +40,27 @@ bin/gitea: tools/gitea/go.mod tools/gitea/go.sum
 	@echo "building Gitea (the first time takes 4 minutes on 2 cores)"
 	@CGO_CFLAGS=-O0 GOWORK=off go -C tools/gitea build -tags 'sqlite sqlite_unlock_notify' -ldflags '-s -w' -o ../../bin/gitea code.gitea.io/gitea
 
+# The controllers of the engines that Towpath works with, for the end-to-end tests of them: modules of their own, each with the
+# replacements that its controller's module has.
+bin/argocd: tools/argocd/go.mod tools/argocd/go.sum tools/argocd/main.go
+	@echo "building Argo CD's controllers (the first time takes 5 minutes on 2 cores)"
+	@GOWORK=off go -C tools/argocd build -ldflags '-s -w' -o ../../bin/argocd .
+
+bin/kustomize-controller: tools/flux/go.mod tools/flux/go.sum
+	@echo "building Flux's kustomize-controller (the first time takes 3 minutes on 2 cores)"
+	@GOWORK=off go -C tools/flux build -ldflags '-s -w' -o ../../bin/kustomize-controller github.com/fluxcd/kustomize-controller
+
 ##@ Prove it
 test: build bin/devcluster bin/kubectl bin/etcd bin/gitea ## Run all tests, with the race detector where there is a C compiler
 	@scripts/test.sh "$(RACE)"
+
+e2e-argocd: bin/argocd bin/devcluster bin/kubectl ## A person's journey with the real Argo CD: deploy, drift, sync, rollback, delete
+	@TOWPATH_ARGOCD=$(CURDIR)/bin/argocd TOWPATH_ARGOCD_CRDS=$$(GOWORK=off go -C tools/argocd list -m -f '{{.Dir}}' github.com/argoproj/argo-cd/v3)/manifests/crds \
+	go test -tags engines -count=1 -timeout 20m -run TestArgoCD ./internal/cli/e2e/engines
+
+e2e-flux: bin/kustomize-controller bin/devcluster bin/kubectl ## The same journey with the real Flux
+	@TOWPATH_FLUX=$(CURDIR)/bin/kustomize-controller TOWPATH_FLUX_CRDS=$$(GOWORK=off go -C tools/flux list -m -f '{{.Dir}}' github.com/fluxcd/kustomize-controller)/config/crd/bases \
+	go test -tags engines -count=1 -timeout 20m -run TestFlux ./internal/cli/e2e/engines
 
 chaos-git: ## The long form of the committer's chaos test: kills, faults and foreign writers; TOWPATH_CHAOS_SEED=... repeats a run
 	TOWPATH_CHAOS=long go test $(RACE) -count=1 -timeout 60m -run 'TestChaos|TestManyEntries|TestTreesThatOthers' ./services/committer
@@ -71,6 +89,8 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go -C tools mod tidy -diff
 	GOWORK=off go -C tools/etcd mod tidy -diff
 	GOWORK=off go -C tools/gitea mod tidy -diff
+	GOWORK=off go -C tools/argocd mod tidy -diff
+	GOWORK=off go -C tools/flux mod tidy -diff
 	GOWORK=off go -C devcluster mod tidy -diff
 	GOWORK=off go -C bench/peers mod tidy -diff
 
@@ -130,4 +150,4 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-.PHONY: run smoke build test chaos-git chaos-drift check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help
+.PHONY: run smoke build test e2e-argocd e2e-flux chaos-git chaos-drift check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help

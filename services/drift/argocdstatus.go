@@ -34,6 +34,7 @@ func argoReport(app *unstructured.Unstructured, places []enginePlace) engineRepo
 			rep.attempted = argoRevisions(op, "operation", "sync")
 		}
 	}
+	rep.idle = status == "OutOfSync" && !rep.running && rep.failed == ""
 	rep.extra = argoExtra(app)
 	rep.degraded = argoDegraded(app)
 	rep.waits = argoWaits(app)

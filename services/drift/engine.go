@@ -84,6 +84,8 @@ type engineReport struct {
 	extra []objectKey
 	// handled is the token of the last request that it has dealt with.
 	handled string
+	// idle tells that it finds the cluster behind Git and does nothing about it, as after somebody undid its last sync.
+	idle bool
 	// doing says in its own words what it does or finds, for a person.
 	doing string
 }
@@ -105,6 +107,9 @@ type engineState struct {
 	trees map[string]string
 	// passed is the generation that was told as synced because a later one was.
 	passed int64
+	// reached is the generation that was seen in the cluster whole, and may be followed by pruning. pushed is the one for which an idle
+	// engine was asked to apply.
+	reached, pushed int64
 	// pruned is the generation for which the engine was asked to remove what Git no longer has.
 	pruned int64
 	// written are the server's answers to what we wrote last, by object: what it made of ours beyond what we said.
