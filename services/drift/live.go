@@ -133,8 +133,9 @@ func (c *cluster) kindNamed(name, group, version string, hasGroup bool) (schema.
 
 // notOfIt is the same answer for what is not there and for what is another's, so that nobody learns by asking what else is in a cluster.
 func (sc *scene) notOfIt(ref *driftv1.ObjectRef) error {
-	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "%s has no %s %s; GetObjectTree lists what it has",
-		sc.e.name, ref.GetKind(), ref.GetName()).With("resource", ref.GetKind()+"/"+ref.GetName())
+	parts := strings.Split(sc.e.name, "/")
+	return errs.New(errs.NotFound, errorsv1.Reason_REASON_NOT_FOUND, "%s has no %s %s; see what it has: tow get -e %s/%s",
+		sc.e.name, ref.GetKind(), ref.GetName(), parts[1], parts[3]).With("resource", ref.GetKind()+"/"+ref.GetName())
 }
 
 // read reads an object that belongs to the environment; nil where it is declared and gone.

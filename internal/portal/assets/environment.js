@@ -5,6 +5,7 @@ import { mayChange } from "./session.js";
 import { failure, isFinal, planned, progress, review, title } from "./plan.js";
 import { drift } from "./drift.js";
 import { foreign } from "./foreign.js";
+import { inCluster } from "./live.js";
 import { workloads } from "./workloads.js";
 
 const sets = new Map(); // immutable, so read once
@@ -97,7 +98,7 @@ export function environment({ main, signal, name }) {
         foreign(view, act),
         drift(view, act),
         workloads(view, act),
-        objects(view.status),
+        inCluster(view.status, act),
       ] : empty("Nothing was deployed here yet",
         h("p", null, "Deploy a Score file from a terminal:"),
         code("tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${id} --wait`)));
@@ -162,18 +163,6 @@ function onItsWay(d, env) {
     review(d),
     failure(d),
     d.summary?.length ? h("details", null, h("summary", null, "What it changes"), h("ul", { class: "summary" }, d.summary.map((s) => h("li", null, s)))) : null);
-}
-
-function objects(status) {
-  if (!status?.objects?.length) return null;
-  return h("section", null, h("h2", null, "Objects in the cluster"),
-    h("div", { class: "scroll" }, h("table", { class: "cards" },
-      h("caption", { class: "sr" }, "Objects"),
-      h("thead", null, h("tr", null, ["Object", "Health", "Says"].map((t) => h("th", { scope: "col" }, t)))),
-      h("tbody", null, status.objects.map((o) => h("tr", { key: o.apiVersion + o.kind + o.name },
-        h("th", { scope: "row" }, o.kind, "/", o.name, " ", h("small", { class: "quiet" }, o.apiVersion)),
-        h("td", { "data-label": "Health" }, healthChip(o.health)),
-        h("td", { "data-label": "Says" }, o.message || "-")))))));
 }
 
 // remove asks for the environment's name, because nothing brings its objects back but a new deployment.

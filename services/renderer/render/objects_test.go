@@ -15,6 +15,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
+	"github.com/towpath-dev/towpath/internal/manifest"
 )
 
 // checkObjects reads every file with the Kubernetes types, strictly: a field that Kubernetes does not know, or of another
@@ -47,11 +48,22 @@ func checkObjects(t *testing.T, in *rendererv1.RenderInput, bundle *rendererv1.B
 			GetName() string
 			GetLabels() map[string]string
 		})
-		if !ok || meta.GetNamespace() != in.GetNamespace() || meta.GetName() != ref.GetName() || meta.GetLabels()["app.kubernetes.io/managed-by"] != "towpath" {
+		if !ok || meta.GetNamespace() != in.GetNamespace() || meta.GetName() != ref.GetName() || meta.GetLabels()["app.kubernetes.io/managed-by"] != "towpath" && !adopted(in, ref) {
 			t.Errorf("%s: namespace, name or labels are wrong", ref.GetFile())
 		}
 		if secret, ok := obj.(*corev1.Secret); ok && len(secret.Data)+len(secret.StringData) > 0 {
 			t.Errorf("%s holds secret data", ref.GetFile())
 		}
 	}
+}
+
+// adopted tells an object that the overlay brings as it is: it keeps its own labels, and gets no others.
+func adopted(in *rendererv1.RenderInput, ref *rendererv1.ObjectRef) bool {
+	for _, op := range in.GetOverlay() {
+		if op.GetPath() == (manifest.Target{APIVersion: ref.GetApiVersion(), Kind: ref.GetKind(), Name: ref.GetName()}).Pointer() {
+			meta, _ := op.GetValue().GetStructValue().AsMap()["metadata"].(map[string]any)
+			return manifest.IsAsItIs(meta)
+		}
+	}
+	return false
 }
