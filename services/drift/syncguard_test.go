@@ -181,15 +181,28 @@ func TestProtectedObjectsStayAndDisabledPruningTellsOrphans(t *testing.T) {
 	}
 }
 
+// awaitPending waits until drift knows of a desired state that waits for a person.
+func (e *env) awaitPending() {
+	e.t.Helper()
+	eventually(e.t, func() string {
+		if st := e.status(); st == nil || st.GetSync() != driftv1.SyncState_SYNC_STATE_PENDING {
+			return fmt.Sprintf("status is %v, want PENDING", st)
+		}
+		return ""
+	})
+}
+
 func TestADryRunSaysWhatWouldBeDoneAndDoesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
 	e := w.newEnv(t)
 	e.manual = true
 	e.want(config + configMap("old", "x"))
+	e.awaitPending()
 	e.sync()
 	e.want(strings.Replace(config, "LOG_LEVEL: info", "LOG_LEVEL: debug", 1) + configMap("new", "x") + jobOf("hook", "x", "towpath.dev/hook: PostSync") +
 		"---\napiVersion: v1\nkind: Service\nmetadata: {name: Wrong}\nspec: {ports: [{port: 80}]}\n")
+	e.awaitPending()
 	before := devclustertest.Kubectl(t, "-n", e.ns, "get", "configmap", "-o", "jsonpath={.items[*].metadata.resourceVersion}")
 	resp, err := w.svc.SyncEnvironment(t.Context(), &driftv1.SyncEnvironmentRequest{Name: e.name, ValidateOnly: true})
 	if err != nil {
@@ -216,14 +229,10 @@ func TestASyncOfAPartLeavesTheRestAndARestartKnowsIt(t *testing.T) {
 	e.manual = true
 	one := strings.Replace(configMap("one", "v1"), "name: one", "name: one, labels: {towpath.dev/workload: api}", 1)
 	e.want(one + configMap("two", "v1") + configMap("three", "v1"))
+	e.awaitPending()
 	e.sync()
 	e.want(strings.Replace(one, "LOG_LEVEL: v1", "LOG_LEVEL: v2", 1) + configMap("two", "v2") + configMap("four", "v2"))
-	eventually(t, func() string {
-		if st := e.status(); st.GetSync() != driftv1.SyncState_SYNC_STATE_PENDING {
-			return fmt.Sprintf("status is %v", st)
-		}
-		return ""
-	})
+	e.awaitPending()
 	_, err := w.svc.SyncEnvironment(t.Context(), &driftv1.SyncEnvironmentRequest{Name: e.name, Workloads: []string{"nobody"}})
 	if errs.KindOf(err) != errs.Invalid || !strings.Contains(errs.Message(err), "there are api") {
 		t.Errorf("an unknown workload: %v", err)
