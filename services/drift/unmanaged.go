@@ -45,7 +45,6 @@ func (e *environment) unmanaged(k objectKey, s sighting, resolution string) bool
 	if e.hushes(k, f, s.gvr) {
 		return false
 	}
-	e.resume(f)
 	e.orphans[k] = orphan{finding: f, gvr: s.gvr}
 	e.announceFinding(f)
 	return true
