@@ -109,7 +109,7 @@ func (s *Service) hold(ctx context.Context, lease events.Lease) error {
 	s.held[lease.Shard] = ctx
 	for name, shard := range s.shard {
 		if shard == lease.Shard {
-			s.begin(s.known[name], ctx)
+			s.begin(ctx, s.known[name])
 		}
 	}
 	s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *Service) hold(ctx context.Context, lease events.Lease) error {
 	delete(s.held, lease.Shard)
 	var ending []*environment
 	for name, e := range s.envs {
-		if e.place.shard == lease.Shard {
+		if e.shard == lease.Shard {
 			ending = append(ending, e)
 			delete(s.envs, name)
 		}
@@ -140,7 +140,7 @@ func (s *Service) take(d *eventsv1.DesiredState) {
 		shard = old // a removal that does not say from where
 	}
 	s.known[name], s.shard[name] = d, shard
-	if e := s.envs[name]; e != nil && e.place.shard != shard {
+	if e := s.envs[name]; e != nil && e.shard != shard {
 		// It moves to another namespace or target, and so perhaps to another process.
 		delete(s.envs, name)
 		s.wg.Go(func() {
@@ -148,24 +148,24 @@ func (s *Service) take(d *eventsv1.DesiredState) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if ctx := s.held[s.shard[name]]; ctx != nil {
-				s.begin(s.known[name], ctx)
+				s.begin(ctx, s.known[name])
 			}
 		})
 		return
 	}
 	if ctx := s.held[shard]; ctx != nil {
-		s.begin(d, ctx)
+		s.begin(ctx, d)
 	}
 }
 
 // begin gives an environment of a shard that this process has its desired state. It needs the mutex.
-func (s *Service) begin(d *eventsv1.DesiredState, life context.Context) {
+func (s *Service) begin(life context.Context, d *eventsv1.DesiredState) {
 	name := d.GetEnvironment()
 	e := s.envs[name]
 	if e == nil {
 		e = newEnvironment(s, name)
 		e.treatAs(s.policies[name])
-		e.place.shard = s.shard[name]
+		e.shard = s.shard[name]
 		ctx, cancel := context.WithCancel(life)
 		e.cancel = cancel
 		s.envs[name] = e
