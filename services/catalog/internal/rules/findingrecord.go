@@ -48,7 +48,9 @@ func OnsetOf(id string) (time.Time, error) {
 }
 
 // Onset is when a finding was noticed.
-func Onset(f *driftv1.Finding) time.Time { return f.GetDetectTime().AsTime().Truncate(time.Microsecond) }
+func Onset(f *driftv1.Finding) time.Time {
+	return f.GetDetectTime().AsTime().Truncate(time.Microsecond)
+}
 
 // NewRecord begins the record of a finding.
 func NewRecord(env Env, f *driftv1.Finding, deployment string) *catalogv1.FindingRecord {
