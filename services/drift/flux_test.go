@@ -66,14 +66,15 @@ func TestAnEditedKustomizationIsPutRightAndOneSyncedByHandIsSuspended(t *testing
 		return ""
 	})
 	e.manual = true
-	e.ship(config + configMap("second", "x"))
-	e.awaitSync(driftv1.SyncState_SYNC_STATE_PENDING)
+	e.ship(config) // Flux follows Git until it is suspended
 	eventually(t, func() string {
 		if got := flux("get", "kustomization", e.app(), "-o", "jsonpath={.spec.suspend}"); got != "true" {
 			return "suspended: " + got
 		}
 		return ""
 	})
+	e.ship(config + configMap("second", "x"))
+	e.awaitSync(driftv1.SyncState_SYNC_STATE_PENDING)
 	if got := e.kubectl("get", "configmap", "second", "--ignore-not-found", "-o", "name"); got != "" {
 		t.Error("it was synced by itself")
 	}
