@@ -211,8 +211,12 @@ back. In a terminal it asks first; without one it needs --yes.`,
 		if err != nil {
 			return err
 		}
-		if _, err := envFlag(of.env); err != nil {
+		name, err := envFlag(of.env)
+		if err != nil {
 			return err
+		}
+		if !plan && !yes && !t.InTerminal { // said before anything is asked
+			return t.confirm(false, "put back findings of %s", short(name))
 		}
 		c, err := t.api()
 		if err != nil {
@@ -228,9 +232,6 @@ back. In a terminal it asks first; without one it needs --yes.`,
 }
 
 func (t *tow) revert(ctx context.Context, p *printer, req *driftv1.RevertFindingsRequest, plan, yes bool) error {
-	if !plan && !yes && !t.InTerminal {
-		return t.confirm(false, "put back findings of %s", short(req.GetParent()))
-	}
 	c, err := t.api()
 	if err != nil {
 		return err

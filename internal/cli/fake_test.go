@@ -63,6 +63,19 @@ type fake struct {
 	watch [][]*catalogv1.Deployment
 }
 
+// fakeFindingService has no records and no rules.
+type fakeFindingService struct {
+	catalogv1.UnimplementedFindingServiceServer
+}
+
+func (fakeFindingService) ListFindingRecords(context.Context, *catalogv1.ListFindingRecordsRequest) (*catalogv1.ListFindingRecordsResponse, error) {
+	return &catalogv1.ListFindingRecordsResponse{}, nil
+}
+
+func (fakeFindingService) ListIgnoreRules(context.Context, *catalogv1.ListIgnoreRulesRequest) (*catalogv1.ListIgnoreRulesResponse, error) {
+	return &catalogv1.ListIgnoreRulesResponse{}, nil
+}
+
 // startFake serves on a loopback port until the test ends.
 func startFake(t testing.TB) *fake {
 	t.Helper()
@@ -91,6 +104,7 @@ func (f *fake) serve(t testing.TB, addr string, opts ...grpc.ServerOption) {
 	catalogv1.RegisterCatalogServiceServer(f.grpc, f)
 	catalogv1.RegisterAccessServiceServer(f.grpc, f)
 	catalogv1.RegisterDraftServiceServer(f.grpc, f)
+	catalogv1.RegisterFindingServiceServer(f.grpc, fakeFindingService{})
 	driftv1.RegisterDriftServiceServer(f.grpc, f)
 	eventsv1.RegisterEventServiceServer(f.grpc, f)
 	done := make(chan struct{})

@@ -199,11 +199,11 @@ func (l *lab) edit(r dynamic.ResourceInterface, desired, live *unstructured.Unst
 	}
 	switch class {
 	case "changed":
-		set(o.Object, p.at, otherValue(old))
+		setIn(o.Object, p.at, otherValue(old))
 	case "removed":
 		remove(o.Object, p.at)
 	default:
-		set(o.Object, p.at, p.value)
+		setIn(o.Object, p.at, p.value)
 	}
 
 	after, err := r.Update(l.t.Context(), o, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: "some-operator"})
@@ -343,7 +343,7 @@ func lookUp(v any, at []any) (any, bool) {
 }
 
 // set puts a value at a place, at the end of a list that is not so long, and makes what is missing above it.
-func set(v any, at []any, value any) any {
+func setIn(v any, at []any, value any) any {
 	if len(at) == 0 {
 		return runtime.DeepCopyJSONValue(value)
 	}
@@ -353,14 +353,14 @@ func set(v any, at []any, value any) any {
 		if !ok {
 			m = map[string]any{}
 		}
-		m[p] = set(m[p], at[1:], value)
+		m[p] = setIn(m[p], at[1:], value)
 		return m
 	case int:
 		l, _ := v.([]any)
 		if p >= len(l) {
-			return append(l, set(nil, at[1:], value))
+			return append(l, setIn(nil, at[1:], value))
 		}
-		l[p] = set(l[p], at[1:], value)
+		l[p] = setIn(l[p], at[1:], value)
 		return l
 	}
 	return v

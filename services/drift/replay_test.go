@@ -72,9 +72,9 @@ spec:
 `, v[0], v[1], v[2], v[3], v[4], v[5])
 }
 
-// replay is a fleet of replayed objects: a real Deployment, as devcluster's API server and controllers made it of the first manifest,
+// replayed is a fleet of replayed objects: a real Deployment, as devcluster's API server and controllers made it of the first manifest,
 // again and again with other names. It serves them as an API server does, page by page.
-type replay struct {
+type replayed struct {
 	svc     *Service
 	cluster *cluster
 	envs    []*environment
@@ -89,17 +89,20 @@ type replay struct {
 }
 
 // newReplay takes the real one from the cluster and declares n objects. Nothing was seen of them yet.
-func newReplay(t testing.TB, n int) *replay {
+func newReplay(t testing.TB, n int) *replayed {
 	t.Helper()
 	svc, err := New(Config{MaskKey: []byte("0123456789abcdef0123456789abcdef"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replay{svc: svc, version: 1_000_000, pages: map[string][][]byte{}}
+	r := &replayed{svc: svc, version: 1_000_000, pages: map[string][][]byte{}}
 	r.capture(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	if r.cluster, err = newCluster(ctx, "replay", &rest.Config{Host: "http://replay.invalid", Transport: r}, svc); err != nil {
+	if r.cluster, err = newCluster(ctx, &eventsv1.TargetRef{Name: "targets/replay", RequestLimit: 10_000}, svc); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.cluster.link.lead(&rest.Config{Host: "http://replay.invalid", Transport: r}, [32]byte{1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.cluster.endEpoch() })
@@ -110,7 +113,7 @@ func newReplay(t testing.TB, n int) *replay {
 }
 
 // declare adds an object to the fleet, as a sync does.
-func (r *replay) declare(t testing.TB, i int) {
+func (r *replayed) declare(t testing.TB, i int) {
 	t.Helper()
 	if i%replayedIn == 0 {
 		e := newEnvironment(r.svc, fmt.Sprintf("applications/a%05d/environments/prod", i/replayedIn))
@@ -133,7 +136,7 @@ func (r *replay) declare(t testing.TB, i int) {
 }
 
 // reset begins anew with no objects.
-func (r *replay) reset() {
+func (r *replayed) reset() {
 	for _, e := range r.envs {
 		r.cluster.release(e)
 	}
@@ -143,7 +146,7 @@ func (r *replay) reset() {
 }
 
 // capture applies the first manifest to the cluster and waits until its controllers have done what they do.
-func (r *replay) capture(t testing.TB) {
+func (r *replayed) capture(t testing.TB) {
 	t.Helper()
 	cfg := devclustertest.Config(t)
 	httpClient, err := rest.HTTPClientFor(cfg)
@@ -190,7 +193,7 @@ func (r *replay) capture(t testing.TB) {
 }
 
 // values are what differs between the objects, with what the server gives them.
-func (r *replay) values(i int) []string {
+func (r *replayed) values(i int) []string {
 	return append([]string{fmt.Sprintf("7391a0b1-0000-4000-8000-%012d", i), strconv.Itoa(r.version)}, replayedValues(i)...)
 }
 
@@ -231,7 +234,7 @@ func (t template) fill(values []string) string {
 }
 
 // object is the live object as the API server sends it.
-func (r *replay) object(i int) string {
+func (r *replayed) object(i int) string {
 	o := r.live.fill(r.values(i))
 	if r.edit != nil {
 		o = r.edit(i, o)
@@ -240,7 +243,7 @@ func (r *replay) object(i int) string {
 }
 
 // prepare makes the pages of an environment's namespace, so that serving them takes no time.
-func (r *replay) prepare(env, n int) {
+func (r *replayed) prepare(env, n int) {
 	clear(r.pages)
 	ns := replayedValues(env * replayedIn)[1]
 	first, last := env*replayedIn, min((env+1)*replayedIn, n)
@@ -265,7 +268,7 @@ func (r *replay) prepare(env, n int) {
 }
 
 // RoundTrip serves the pages.
-func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r *replayed) RoundTrip(req *http.Request) (*http.Response, error) {
 	parts := strings.Split(req.URL.Path, "/")
 	page, _ := strconv.Atoi(req.URL.Query().Get("continue"))
 	r.answers++
@@ -276,7 +279,7 @@ func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // sweep sweeps all environments and gives what it took without making the pages.
-func (r *replay) sweep(t testing.TB, n int, timed func(func())) {
+func (r *replayed) sweep(t testing.TB, n int, timed func(func())) {
 	t.Helper()
 	for i, e := range r.envs {
 		r.prepare(i, n)
@@ -288,7 +291,7 @@ func (r *replay) sweep(t testing.TB, n int, timed func(func())) {
 	}
 }
 
-func (r *replay) findings() (all []string) {
+func (r *replayed) findings() (all []string) {
 	for _, e := range r.envs {
 		for _, t := range e.objects {
 			for _, f := range t.findings {

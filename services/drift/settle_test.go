@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
-	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
@@ -34,7 +33,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	s.environment = newEnvironment(svc, "applications/shop/environments/dev")
-	s.cluster = &cluster{svc: svc, scalers: map[string]map[string]compare.Autoscaler{}}
+	s.cluster = &cluster{svc: svc, comparer: svc.comparer, entitled: map[string]map[evidenceKey]entitlement{}}
 	s.desired = &eventsv1.DesiredState{Environment: s.name, Generation: 1}
 	s.synced = s.desired
 	u := parsed(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: shop}\ndata: {v: declared}\n")

@@ -94,7 +94,7 @@ func BenchmarkState(b *testing.B) {
 }
 
 // informerBytes is what the same objects take in the store of an informer.
-func informerBytes(b *testing.B, r *replay, n int) float64 {
+func informerBytes(b *testing.B, r *replayed, n int) float64 {
 	b.Helper()
 	before := heap()
 	store := cache.NewStore(cache.MetaNamespaceKeyFunc)

@@ -1,8 +1,6 @@
 package drift_test
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
@@ -10,22 +8,11 @@ import (
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/devclustertest"
 	"github.com/towpath-dev/towpath/internal/errs"
-	"github.com/towpath-dev/towpath/internal/events"
 )
 
-// treat publishes a policy that asks for unmanaged objects, or not.
-func (e *env) treat(catalog *events.Bus, revision int64, unmanaged bool) {
-	e.t.Helper()
-	subject, err := events.PolicySubject(strings.Split(e.name, "/")[1], "dev")
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	if err := catalog.Publish(e.t.Context(), events.Message{
-		Subject: subject, ID: fmt.Sprintf("%s/policy@%d", e.name, revision), Type: "dev.towpath.environment.policy", Source: "//towpath.dev/catalog",
-		Body: &eventsv1.EnvironmentPolicy{Environment: e.name, Revision: revision, AutomaticSync: true, SyncPolicy: &driftv1.SyncPolicy{ReportUnmanaged: unmanaged}},
-	}); err != nil {
-		e.t.Fatal(err)
-	}
+// unmanaged is a policy that asks for unmanaged objects, or not.
+func unmanaged(revision int64, told bool) *eventsv1.EnvironmentPolicy {
+	return &eventsv1.EnvironmentPolicy{Revision: revision, AutomaticSync: true, SyncPolicy: &driftv1.SyncPolicy{ReportUnmanaged: told}}
 }
 
 func TestUnmanagedObjectsAreToldWhereThePolicyAsksForThem(t *testing.T) {
@@ -35,7 +22,7 @@ func TestUnmanagedObjectsAreToldWhereThePolicyAsksForThem(t *testing.T) {
 	devclustertest.Kubectl(t, "-n", e.ns, "create", "configmap", "by-hand", "--from-literal=a=b")
 	e.deploy(web)
 	e.staysClean("configmap/web-config")
-	e.treat(w.catalog, 1, true)
+	e.treat(unmanaged(1, true))
 	f := e.awaitOne()
 	if f.GetKind() != driftv1.Finding_KIND_UNMANAGED || f.GetObjectName() != "by-hand" || f.GetManager() != "kubectl-create" {
 		t.Errorf("found %v", f)
@@ -52,7 +39,7 @@ func TestUnmanagedObjectsAreToldWhereThePolicyAsksForThem(t *testing.T) {
 	}
 	e.revert()
 	e.awaitCount(1)
-	e.treat(w.catalog, 2, false)
+	e.treat(unmanaged(2, false))
 	e.awaitCount(0)
 	if got := devclustertest.Kubectl(t, "-n", e.ns, "get", "configmap", "by-hand", "-o", "name"); got == "" {
 		t.Error("it was removed")

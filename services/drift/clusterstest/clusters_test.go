@@ -95,7 +95,9 @@ func replicaMain(config string) int {
 		defer bus.Close()
 		svc, err := drift.New(drift.Config{
 			Bus: bus, Committer: files(c.Git), MaskKey: []byte("0123456789abcdef0123456789abcdef"), Log: log, LeaseTTL: c.TTL,
-			Connect: func(t *eventsv1.TargetRef) (*rest.Config, error) { return clientcmd.BuildConfigFromFlags("", t.GetKubeconfig()) },
+			Connect: func(t *eventsv1.TargetRef) (*rest.Config, error) {
+				return clientcmd.BuildConfigFromFlags("", t.GetKubeconfig())
+			},
 			Address: func() string { return c.Address },
 			Dial:    func(a string) (*grpc.ClientConn, error) { return rpc.Dial(a, rpc.WithToken("secret")) },
 		})
