@@ -33,6 +33,9 @@ func (w *world) policies() <-chan *eventsv1.EnvironmentPolicy {
 	go func() {
 		defer close(done)
 		for d, err := range w.bus.Tail(ctx, events.TailConfig{Stream: events.StreamPolicies, LastPerSubject: true}) {
+			if events.IsTarget(d.Subject) {
+				continue
+			}
 			p := &eventsv1.EnvironmentPolicy{}
 			if err == nil {
 				err = d.Decode(p)

@@ -200,6 +200,9 @@ func (o *policyOutbox) inStream(ctx context.Context) (map[rules.Env]keptPolicy, 
 		if err != nil && d.Subject == "" {
 			return nil, err
 		}
+		if events.IsTarget(d.Subject) {
+			continue
+		}
 		p := &eventsv1.EnvironmentPolicy{}
 		if err == nil {
 			err = d.Decode(p)
