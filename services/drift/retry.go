@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
@@ -20,6 +21,8 @@ func (e *environment) backoff(err error) (time.Duration, bool) {
 	defer e.mu.Unlock()
 	p := e.policy()
 	switch {
+	case errors.Is(err, errUnderWay):
+		return engineLook, true
 	case errs.ReasonOf(err) == errorsv1.Reason_REASON_PRUNE_HELD:
 		return 0, false // a person, another policy or another deployment ends it
 	case errs.ReasonOf(err) == errorsv1.Reason_REASON_SYNC_WINDOW:

@@ -23,6 +23,7 @@ import (
 // What can keep an environment busy.
 const (
 	busySync   = "sync"
+	busyLook   = "look" // nothing is applied
 	busyRevert = "revert"
 	busyRemove = "remove"
 )
@@ -117,7 +118,7 @@ func (e *environment) adopt(ctx context.Context, c *cluster, want *eventsv1.Desi
 		return err
 	}
 	e.recallRun(inv, objs, hooks)
-	e.begin(busySync)
+	e.begin(busyLook)
 	defer e.end()
 	e.resume(c, objs)
 	e.replace(c, objs)
