@@ -37,9 +37,6 @@ func openInGit(ctx context.Context, c *client, parent string) ([]finding, error)
 	})
 }
 
-// inGit tells a finding in Git from one in the cluster.
-func inGit(f finding) bool { return f.GetApiVersion() == "" && f.GetObjectKind() == "File" }
-
 // standings reads --standing.
 func standings(word string) ([]driftv1.Finding_Standing, error) {
 	switch word {

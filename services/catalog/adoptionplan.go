@@ -170,10 +170,10 @@ func (s *Service) findFolder(ctx context.Context, a *adopted) error {
 // readFolder takes the objects out of a folder's files, and says what of it is none.
 func (a *adopted) readFolder(tree *committerv1.Tree) {
 	for _, f := range tree.GetFiles() {
-		switch base := path.Base(f.GetPath()); {
-		case base == "kustomization.yaml" || base == "kustomization.yml" || base == "Kustomization":
+		switch path.Base(f.GetPath()) {
+		case "kustomization.yaml", "kustomization.yml", "Kustomization":
 			a.found.problems = append(a.found.problems, f.GetPath()+" makes the folder a source of kustomize, not what is applied; adopt the namespace, or what kustomize build writes")
-		case base == "Chart.yaml":
+		case "Chart.yaml":
 			a.found.problems = append(a.found.problems, f.GetPath()+" makes the folder a Helm chart, not what is applied; adopt the namespace, or what helm template writes")
 		}
 		objects := manifest.Read(map[string][]byte{f.GetPath(): f.GetContent()})
