@@ -89,8 +89,6 @@ check-modules: ## What is tested is what ships: no workspace, tidy modules
 	GOWORK=off go -C tools mod tidy -diff
 	GOWORK=off go -C tools/etcd mod tidy -diff
 	GOWORK=off go -C tools/gitea mod tidy -diff
-	GOWORK=off go -C tools/argocd mod tidy -diff
-	GOWORK=off go -C tools/flux mod tidy -diff
 	GOWORK=off go -C devcluster mod tidy -diff
 	GOWORK=off go -C bench/peers mod tidy -diff
 
