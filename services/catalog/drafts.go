@@ -370,7 +370,7 @@ func (s draftServer) DeployDraft(ctx context.Context, r *catalogv1.DeployDraftRe
 			} else {
 				tx.If(store.IfRev(drafts.Key(row.ID), row.Rev))
 			}
-			return s.allowAdopted(ctx, tx, env, r.GetName())
+			return errors.Join(s.allowAdopted(ctx, tx, env, r.GetName()), s.noteDeployed(ctx, tx, env, r.GetName()))
 		},
 	}, s.accept)
 }

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/towpath-dev/towpath/internal/devclustertest"
 )
@@ -42,12 +43,16 @@ func install(t *testing.T, crd, name string) {
 func (e *env) scale(manager string, n int32) {
 	e.t.Helper()
 	c := client(e.t)
-	s, err := c.AppsV1().Deployments(e.ns).GetScale(e.t.Context(), "web", metav1.GetOptions{})
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error { // its controller writes the status meanwhile
+		s, err := c.AppsV1().Deployments(e.ns).GetScale(e.t.Context(), "web", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		s.Spec.Replicas = n
+		_, err = c.AppsV1().Deployments(e.ns).UpdateScale(e.t.Context(), "web", s, metav1.UpdateOptions{FieldManager: manager})
+		return err
+	})
 	if err != nil {
-		e.t.Fatal(err)
-	}
-	s.Spec.Replicas = n
-	if _, err := c.AppsV1().Deployments(e.ns).UpdateScale(e.t.Context(), "web", s, metav1.UpdateOptions{FieldManager: manager}); err != nil {
 		e.t.Fatal(err)
 	}
 }

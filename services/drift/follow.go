@@ -284,7 +284,7 @@ func (f *frames) next() (kind string, object []byte, err error) {
 func (w *kindWatch) event(kind string, head *wire.Head, object []byte) error {
 	w.c.svc.stats.events.Add(1)
 	if streamed[w.gvr] {
-		e := w.c.owner(string(head.Namespace))
+		e := w.c.ownerOfHead(w.gvr.Group, head)
 		if e == nil || kind != "DELETED" && e.unmoved(w.gvr.Group, head.Kind, head) {
 			w.c.svc.stats.dropped.Add(1)
 			return nil
@@ -300,7 +300,7 @@ func (w *kindWatch) event(kind string, head *wire.Head, object []byte) error {
 	if err := w.Update(u); err != nil {
 		return err
 	}
-	if e := w.c.owner(u.GetNamespace()); e != nil {
+	if e := w.c.ownerOf(u); e != nil {
 		e.remember(w.gvr.Group, head)
 	}
 	return nil

@@ -85,7 +85,10 @@ func (l *listing) see(p *wire.Page, object []byte) error {
 	if err != nil {
 		return err
 	}
-	e := l.w.c.owner(string(h.Namespace))
+	if h.Kind == nil {
+		h.Kind = []byte(p.Kind)
+	}
+	e := l.w.c.ownerOfHead(l.w.gvr.Group, &h)
 	if e == nil {
 		return nil
 	}
@@ -95,9 +98,6 @@ func (l *listing) see(p *wire.Page, object []byte) error {
 	}
 	l.key.name = string(h.Name)
 	l.present[l.key] = true
-	if h.Kind == nil {
-		h.Kind = []byte(p.Kind)
-	}
 	if e.unmoved(l.w.gvr.Group, h.Kind, &h) {
 		l.w.c.svc.stats.dropped.Add(1)
 		return nil

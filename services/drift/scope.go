@@ -11,6 +11,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/syncpolicy"
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
 // An environment makes objects in its own namespace. Its policy may let it make some elsewhere: kinds outside of namespaces, and objects
@@ -79,6 +80,18 @@ func (c *cluster) ownerOf(u *unstructured.Unstructured) *environment {
 		}
 	}
 	return c.namespaces[u.GetNamespace()]
+}
+
+// ownerOfHead is ownerOf for an object that is not decoded.
+func (c *cluster) ownerOfHead(group string, h *wire.Head) *environment {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if len(c.outsiders) > 0 {
+		if e := c.outsiders[objectKey{group: group, kind: string(h.Kind), namespace: string(h.Namespace), name: string(h.Name)}]; e != nil {
+			return e
+		}
+	}
+	return c.namespaces[string(h.Namespace)]
 }
 
 var definitionKind = schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}

@@ -6,7 +6,7 @@ import { busy, dialog, h, healthChip, when } from "./ui.js";
 export function inCluster(status, act) {
   if (!status?.objects?.length) return null;
   const box = h("div");
-  const ask = h("button", { type: "button", onclick: () => busy(ask, box, async () => {
+  const ask = h("button", { type: "button", class: "asks", onclick: () => busy(ask, box, async () => {
     const t = await get(`/v1/${act.name}/objects:tree`);
     box.replaceChildren(tree(t, act));
     ask.textContent = "Read again";
@@ -16,7 +16,7 @@ export function inCluster(status, act) {
       h("caption", { class: "sr" }, "Objects"),
       h("thead", null, h("tr", null, ["Object", "Health", "Says"].map((t) => h("th", { scope: "col" }, t)))),
       h("tbody", null, status.objects.map((o) => h("tr", { key: o.apiVersion + o.kind + o.name },
-        h("th", { scope: "row" }, h("button", { type: "button", class: "link", onclick: (e) => show(e.target, o, act) }, o.kind + "/" + o.name), " ", h("small", { class: "quiet" }, o.apiVersion)),
+        h("th", { scope: "row" }, h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, o, act) }, o.kind + "/" + o.name), " ", h("small", { class: "quiet" }, o.apiVersion)),
         h("td", { "data-label": "Health" }, healthChip(o.health)),
         h("td", { "data-label": "Says" }, o.message || "-")))))),
     h("div", { key: "tree", keep: true }, h("div", { class: "tools" }, ask), box));
@@ -32,7 +32,7 @@ function tree({ nodes = [], truncated }, act) {
       const d = n.ownerUid && depth.has(n.ownerUid) ? depth.get(n.ownerUid) + 1 : 0;
       depth.set(n.uid, d);
       return h("tr", { key: n.uid || n.object.kind + n.object.name },
-        h("th", { scope: "row" }, "\u00a0".repeat(4 * d), h("button", { type: "button", class: "link", onclick: (e) => show(e.target, n.object, act) }, n.object.kind + "/" + n.object.name)),
+        h("th", { scope: "row" }, "\u00a0".repeat(4 * d), h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, n.object, act) }, n.object.kind + "/" + n.object.name)),
         h("td", { "data-label": "Health" }, healthChip(n.health)),
         h("td", { "data-label": "Pod" }, n.pod ? [n.pod.phase, ...(n.pod.containers || []).map((c) => h("div", { class: "quiet" }, `${c.name}: ${c.state}${c.restarts ? `, restarted ${c.restarts} times` : ""}`))] : "-"),
         h("td", { "data-label": "Made" }, when(n.createTime)),
