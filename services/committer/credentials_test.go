@@ -355,12 +355,14 @@ func TestAGitHubAppsTokenIsHadOnceAndInTime(t *testing.T) {
 		waiting.Go(func() { ask("ghs_1") })
 	}
 	impatient, cancel := context.WithCancel(t.Context())
-	waiting.Go(func() {
+	var gone sync.WaitGroup
+	gone.Go(func() {
 		if _, _, err := r.source("app")(impatient); !errors.Is(err, context.Canceled) {
 			t.Errorf("one who goes away gets %v", err)
 		}
 	})
 	cancel()
+	gone.Wait() // before there is an answer
 	close(g.release)
 	waiting.Wait()
 	if got := g.asked.Load(); got != 1 {

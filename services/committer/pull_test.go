@@ -103,6 +103,7 @@ func TestAMergedPullRequestCommitsItsDeployment(t *testing.T) {
 			if got := done.GetPullRequest(); got.GetActor() != "grace" || got.GetState() != eventsv1.DeploymentPullRequest_STATE_MERGED || got.GetUrl() != pr.URL {
 				t.Errorf("the commit came by %v", got)
 			}
+			w.await("a desired state", func() bool { return w.desired("applications/shop/environments/dev").GetGeneration() == 1 }) // another stream
 			desired := w.desired("applications/shop/environments/dev")
 			if desired.GetTree() != done.GetTree() || desired.GetGeneration() != 1 || !desired.GetAutomaticSync() || desired.GetTarget().GetName() != "targets/local" {
 				t.Errorf("the desired state is %v", desired)
