@@ -27,6 +27,8 @@ const (
 // AdoptionSource is what is adopted; exactly one of it.
 type AdoptionSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it comes from.
+	//
 	// Types that are valid to be assigned to Source:
 	//
 	//	*AdoptionSource_Folder
