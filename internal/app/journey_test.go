@@ -188,7 +188,9 @@ func (j *journey) remove() {
 	// The example's claims hold data, so they and their namespace stay, and the generated password without which the data cannot be
 	// opened; nothing else of it does.
 	left := strings.Fields(j.cluster.Kubectl(t, "-n", j.namespace(), "get", "deployments,statefulsets,services,secrets,configmaps,ingresses", "-o", "name"))
-	left = slices.DeleteFunc(left, func(name string) bool { return name == "configmap/kube-root-ca.crt" || name == "secret/postgres-shop-db" })
+	left = slices.DeleteFunc(left, func(name string) bool {
+		return name == "configmap/kube-root-ca.crt" || name == "secret/postgres-shop-db"
+	})
 	if len(left) > 0 {
 		t.Errorf("left in the cluster: %v", left)
 	}
