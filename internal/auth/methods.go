@@ -182,7 +182,7 @@ var methods = map[string]map[string]Rule{
 	},
 	"towpath.catalog.v1.AccessService": {
 		// CheckAccess about somebody else is ManageAccess as well; its handler demands that.
-		"WhoAmI": on(WhoAmI, everything), "CheckAccess": on(WhoAmI, everything),
+		"WhoAmI": on(WhoAmI, everything), "CheckAccess": on(WhoAmI, everything), "ListAllowedActions": on(WhoAmI, everything),
 		"CreateToken": on(ManageAccess, child("tokens/", "token_id")), "ListTokens": on(ManageAccess, everything), "DeleteToken": on(ManageAccess, named("name")),
 		"CreateRoleBinding": on(ManageAccess, child("roleBindings/", "role_binding_id")), "GetRoleBinding": on(ManageAccess, named("name")),
 		"ListRoleBindings": on(ManageAccess, everything), "UpdateRoleBinding": on(ManageAccess, named("role_binding.name")),

@@ -386,6 +386,42 @@ func TestCheckAccessTellsWhyAndForWhom(t *testing.T) {
 	wantError(t, err, codes.NotFound, errorsv1.Reason_REASON_NOT_FOUND)
 }
 
+func TestAllowedActionsAreWhatCheckAccessAllows(t *testing.T) {
+	issuer := oidctest.Start(t)
+	w, _ := lightWorld(t, memkv.New(), withIssuer(t, issuer))
+	w.shops()
+	w.bind("checkout", catalogv1.Token_ROLE_DEPLOYER, "groups/checkout", "environmentTypes/development")
+	must(t, w.policy("frozen", `forbid (principal, action == Action::"deploy", resource == Environment::"blog/dev");`))
+	_, ada, _ := w.as(issuer.Token(map[string]any{"groups": []string{"checkout"}}))
+	_, nobody, _ := w.as(issuer.Token(map[string]any{"sub": "nobody"}))
+	for _, resource := range []string{"", "applications/shop", "applications/shop/environments/dev", "applications/shop/environments/prod", "applications/blog/environments/dev", "targets/default"} {
+		for who, caller := range map[string]catalogv1.AccessServiceClient{"ada": ada, "nobody": nobody, "admin": w.access} {
+			var want []string
+			for _, action := range auth.Actions {
+				d, err := caller.CheckAccess(t.Context(), &catalogv1.CheckAccessRequest{Action: string(action), Resource: resource})
+				must(t, err)
+				if d.GetAllowed() {
+					want = append(want, string(action))
+				}
+			}
+			got, err := caller.ListAllowedActions(t.Context(), &catalogv1.ListAllowedActionsRequest{Resource: resource})
+			must(t, err)
+			if d := cmp.Diff(want, got.GetActions()); d != "" {
+				t.Errorf("%s on %q: %s", who, resource, d)
+			}
+		}
+	}
+	got, err := ada.ListAllowedActions(t.Context(), &catalogv1.ListAllowedActionsRequest{Resource: "applications/shop/environments/dev"})
+	must(t, err)
+	if a := got.GetActions(); !slices.Contains(a, "deploy") || slices.Contains(a, "deleteEnvironment") {
+		t.Errorf("a deployer there may %v", a)
+	}
+	_, err = ada.ListAllowedActions(t.Context(), &catalogv1.ListAllowedActionsRequest{Resource: "shop"})
+	if e := wantError(t, err, codes.InvalidArgument, errorsv1.Reason_REASON_INVALID_FIELD); e.Fields[0].Path != "resource" {
+		t.Errorf("fields %v", e.Fields)
+	}
+}
+
 func TestAnotherReplicaFollowsWithinMoments(t *testing.T) {
 	kv := memkv.New()
 	issuer := oidctest.Start(t)

@@ -48,9 +48,9 @@ func (a accessServer) CheckAccess(ctx context.Context, r *catalogv1.CheckAccessR
 	if !slices.Contains(auth.Actions, action) {
 		return nil, errs.InvalidField("action", "%q is no action; these are: %s", r.GetAction(), join(auth.Actions))
 	}
-	on := auth.ParseResource(r.GetResource())
-	if on.Kind == auth.Platform && !strings.HasSuffix(on.Name, "/-") && !knownPlatform(on.Name) {
-		return nil, errs.InvalidField("resource", "%q is no resource name; give one such as applications/shop/environments/dev, or none for everything", on.Name)
+	on, err := accessResource(r.GetResource())
+	if err != nil {
+		return nil, err
 	}
 	c, err := a.subject(ctx, r)
 	if err != nil {
@@ -61,6 +61,35 @@ func (a accessServer) CheckAccess(ctx context.Context, r *catalogv1.CheckAccessR
 		return nil, err
 	}
 	return &catalogv1.CheckAccessResponse{Allowed: d.Allowed, Rules: d.Rules, Message: explain(c, d)}, nil
+}
+
+// ListAllowedActions tells what the caller may do to a resource.
+func (a accessServer) ListAllowedActions(ctx context.Context, r *catalogv1.ListAllowedActionsRequest) (*catalogv1.ListAllowedActionsResponse, error) {
+	on, err := accessResource(r.GetResource())
+	if err != nil {
+		return nil, err
+	}
+	c, _ := auth.CallerFrom(ctx)
+	out := &catalogv1.ListAllowedActionsResponse{}
+	for _, action := range auth.Actions {
+		d, err := a.s.Authorizer().Decide(ctx, c, action, on)
+		if err != nil {
+			return nil, err
+		}
+		if d.Allowed {
+			out.Actions = append(out.Actions, string(action))
+		}
+	}
+	return out, nil
+}
+
+// accessResource reads the resource that a question about access names.
+func accessResource(name string) (auth.Resource, error) {
+	on := auth.ParseResource(name)
+	if on.Kind == auth.Platform && !strings.HasSuffix(on.Name, "/-") && !knownPlatform(on.Name) {
+		return on, errs.InvalidField("resource", "%q is no resource name; give one such as applications/shop/environments/dev, or none for everything", on.Name)
+	}
+	return on, nil
 }
 
 // knownPlatform reports whether a name that is about everything is one.

@@ -1,6 +1,29 @@
 // Who is signed in, the header that both the portal and the API page have, and the banner of a lost server.
-import { call, get, link, onLink } from "./api.js";
+import { call, get, link, onLink, query } from "./api.js";
 import { busy, field, h, render, short, word } from "./ui.js";
+
+// What the caller may do, by resource name ("" for what spans applications), and when the server said so.
+const allowed = new Map();
+const FRESH = 60000;
+
+// learn asks the server what the caller may do to these resources, where that is not known or was asked long ago. A page calls it
+// before it draws what changes something. Where the answer does not come, nothing is offered.
+export async function learn(signal, ...resources) {
+  await Promise.all(resources.map(async (resource) => {
+    const known = allowed.get(resource);
+    if (known && Date.now() - known.at < FRESH) return;
+    try {
+      const { actions = [] } = await get("/v1/access:allowed" + query({ resource }), signal);
+      allowed.set(resource, { at: Date.now(), actions: new Set(actions) });
+    } catch (err) {
+      if (err.name === "AbortError") throw err;
+    }
+  }));
+}
+
+// may tells whether to offer an action of docs/access.md, such as rollback, on a resource that the page has learned about. The
+// server decides again when it is done.
+export const may = (action, resource = "") => allowed.get(resource)?.actions.has(action) ?? false;
 
 const RANK = { ROLE_VIEWER: 1, ROLE_DEPLOYER: 2, ROLE_DEVELOPER: 2, ROLE_OPERATOR: 3, ROLE_ADMIN: 4 };
 export const me = { subject: "", role: "" };
@@ -29,6 +52,7 @@ async function signOut() {
 }
 
 export function forget() {
+  allowed.clear();
   me.subject = me.role = "";
   header();
 }

@@ -913,6 +913,99 @@ func (x *CheckAccessResponse) GetMessage() string {
 	return ""
 }
 
+// ListAllowedActionsRequest names what the actions would be done to.
+type ListAllowedActionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Resource, such as applications/shop/environments/dev, or one that could be made, such as applications/shop/environments/-;
+	// everything when empty.
+	Resource      string `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllowedActionsRequest) Reset() {
+	*x = ListAllowedActionsRequest{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllowedActionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllowedActionsRequest) ProtoMessage() {}
+
+func (x *ListAllowedActionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllowedActionsRequest.ProtoReflect.Descriptor instead.
+func (*ListAllowedActionsRequest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListAllowedActionsRequest) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// ListAllowedActionsResponse is what the caller may do.
+type ListAllowedActionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Actions of docs/access.md, in its order.
+	Actions       []string `protobuf:"bytes,1,rep,name=actions,proto3" json:"actions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAllowedActionsResponse) Reset() {
+	*x = ListAllowedActionsResponse{}
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAllowedActionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAllowedActionsResponse) ProtoMessage() {}
+
+func (x *ListAllowedActionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAllowedActionsResponse.ProtoReflect.Descriptor instead.
+func (*ListAllowedActionsResponse) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListAllowedActionsResponse) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
 // BackupRequest is empty.
 type BackupRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -922,7 +1015,7 @@ type BackupRequest struct {
 
 func (x *BackupRequest) Reset() {
 	*x = BackupRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1027,7 @@ func (x *BackupRequest) String() string {
 func (*BackupRequest) ProtoMessage() {}
 
 func (x *BackupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[11]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1040,7 @@ func (x *BackupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
 func (*BackupRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{11}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{13}
 }
 
 // BackupResponse is a piece of a backup.
@@ -961,7 +1054,7 @@ type BackupResponse struct {
 
 func (x *BackupResponse) Reset() {
 	*x = BackupResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1066,7 @@ func (x *BackupResponse) String() string {
 func (*BackupResponse) ProtoMessage() {}
 
 func (x *BackupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[12]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1079,7 @@ func (x *BackupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
 func (*BackupResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{12}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BackupResponse) GetChunk() []byte {
@@ -1007,7 +1100,7 @@ type RestoreRequest struct {
 
 func (x *RestoreRequest) Reset() {
 	*x = RestoreRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1112,7 @@ func (x *RestoreRequest) String() string {
 func (*RestoreRequest) ProtoMessage() {}
 
 func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[13]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1125,7 @@ func (x *RestoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreRequest.ProtoReflect.Descriptor instead.
 func (*RestoreRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{13}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestoreRequest) GetChunk() []byte {
@@ -1055,7 +1148,7 @@ type RestoreResponse struct {
 
 func (x *RestoreResponse) Reset() {
 	*x = RestoreResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1160,7 @@ func (x *RestoreResponse) String() string {
 func (*RestoreResponse) ProtoMessage() {}
 
 func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[14]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1173,7 @@ func (x *RestoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreResponse.ProtoReflect.Descriptor instead.
 func (*RestoreResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{14}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RestoreResponse) GetRows() int64 {
@@ -1110,7 +1203,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1215,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1228,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{15}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateTokenRequest) GetTokenId() string {
@@ -1165,7 +1258,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1270,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1283,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{16}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListTokensRequest) GetPageSize() int32 {
@@ -1220,7 +1313,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1325,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1338,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{17}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -1273,7 +1366,7 @@ type DeleteTokenRequest struct {
 
 func (x *DeleteTokenRequest) Reset() {
 	*x = DeleteTokenRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1378,7 @@ func (x *DeleteTokenRequest) String() string {
 func (*DeleteTokenRequest) ProtoMessage() {}
 
 func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1391,7 @@ func (x *DeleteTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTokenRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{18}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteTokenRequest) GetName() string {
@@ -1323,7 +1416,7 @@ type CreateRoleBindingRequest struct {
 
 func (x *CreateRoleBindingRequest) Reset() {
 	*x = CreateRoleBindingRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1335,7 +1428,7 @@ func (x *CreateRoleBindingRequest) String() string {
 func (*CreateRoleBindingRequest) ProtoMessage() {}
 
 func (x *CreateRoleBindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[19]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1348,7 +1441,7 @@ func (x *CreateRoleBindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoleBindingRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoleBindingRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{19}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateRoleBindingRequest) GetRoleBindingId() string {
@@ -1383,7 +1476,7 @@ type GetRoleBindingRequest struct {
 
 func (x *GetRoleBindingRequest) Reset() {
 	*x = GetRoleBindingRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1488,7 @@ func (x *GetRoleBindingRequest) String() string {
 func (*GetRoleBindingRequest) ProtoMessage() {}
 
 func (x *GetRoleBindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[20]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1501,7 @@ func (x *GetRoleBindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoleBindingRequest.ProtoReflect.Descriptor instead.
 func (*GetRoleBindingRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{20}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetRoleBindingRequest) GetName() string {
@@ -1431,7 +1524,7 @@ type ListRoleBindingsRequest struct {
 
 func (x *ListRoleBindingsRequest) Reset() {
 	*x = ListRoleBindingsRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1536,7 @@ func (x *ListRoleBindingsRequest) String() string {
 func (*ListRoleBindingsRequest) ProtoMessage() {}
 
 func (x *ListRoleBindingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[21]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1549,7 @@ func (x *ListRoleBindingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoleBindingsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoleBindingsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{21}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRoleBindingsRequest) GetPageSize() int32 {
@@ -1486,7 +1579,7 @@ type ListRoleBindingsResponse struct {
 
 func (x *ListRoleBindingsResponse) Reset() {
 	*x = ListRoleBindingsResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1591,7 @@ func (x *ListRoleBindingsResponse) String() string {
 func (*ListRoleBindingsResponse) ProtoMessage() {}
 
 func (x *ListRoleBindingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[22]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1604,7 @@ func (x *ListRoleBindingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoleBindingsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoleBindingsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{22}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListRoleBindingsResponse) GetRoleBindings() []*RoleBinding {
@@ -1541,7 +1634,7 @@ type UpdateRoleBindingRequest struct {
 
 func (x *UpdateRoleBindingRequest) Reset() {
 	*x = UpdateRoleBindingRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1646,7 @@ func (x *UpdateRoleBindingRequest) String() string {
 func (*UpdateRoleBindingRequest) ProtoMessage() {}
 
 func (x *UpdateRoleBindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[23]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1659,7 @@ func (x *UpdateRoleBindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoleBindingRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRoleBindingRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{23}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UpdateRoleBindingRequest) GetRoleBinding() *RoleBinding {
@@ -1596,7 +1689,7 @@ type DeleteRoleBindingRequest struct {
 
 func (x *DeleteRoleBindingRequest) Reset() {
 	*x = DeleteRoleBindingRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1701,7 @@ func (x *DeleteRoleBindingRequest) String() string {
 func (*DeleteRoleBindingRequest) ProtoMessage() {}
 
 func (x *DeleteRoleBindingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[24]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1714,7 @@ func (x *DeleteRoleBindingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoleBindingRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoleBindingRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{24}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteRoleBindingRequest) GetName() string {
@@ -1653,7 +1746,7 @@ type CreatePolicyRequest struct {
 
 func (x *CreatePolicyRequest) Reset() {
 	*x = CreatePolicyRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1758,7 @@ func (x *CreatePolicyRequest) String() string {
 func (*CreatePolicyRequest) ProtoMessage() {}
 
 func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[25]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1771,7 @@ func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*CreatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{25}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreatePolicyRequest) GetPolicyId() string {
@@ -1713,7 +1806,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1818,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[26]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1831,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{26}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetPolicyRequest) GetName() string {
@@ -1761,7 +1854,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1866,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[27]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1879,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{27}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListPoliciesRequest) GetPageSize() int32 {
@@ -1816,7 +1909,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1921,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[28]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1934,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{28}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -1871,7 +1964,7 @@ type UpdatePolicyRequest struct {
 
 func (x *UpdatePolicyRequest) Reset() {
 	*x = UpdatePolicyRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1976,7 @@ func (x *UpdatePolicyRequest) String() string {
 func (*UpdatePolicyRequest) ProtoMessage() {}
 
 func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[29]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1989,7 @@ func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{29}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UpdatePolicyRequest) GetPolicy() *Policy {
@@ -1926,7 +2019,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2031,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[30]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2044,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{30}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeletePolicyRequest) GetName() string {
@@ -1980,7 +2073,7 @@ type WatchAuditEventsRequest struct {
 
 func (x *WatchAuditEventsRequest) Reset() {
 	*x = WatchAuditEventsRequest{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2085,7 @@ func (x *WatchAuditEventsRequest) String() string {
 func (*WatchAuditEventsRequest) ProtoMessage() {}
 
 func (x *WatchAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[31]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2098,7 @@ func (x *WatchAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{31}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchAuditEventsRequest) GetResumeToken() string {
@@ -2032,7 +2125,7 @@ type WatchAuditEventsResponse struct {
 
 func (x *WatchAuditEventsResponse) Reset() {
 	*x = WatchAuditEventsResponse{}
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2137,7 @@ func (x *WatchAuditEventsResponse) String() string {
 func (*WatchAuditEventsResponse) ProtoMessage() {}
 
 func (x *WatchAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_access_proto_msgTypes[32]
+	mi := &file_towpath_catalog_v1_access_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2150,7 @@ func (x *WatchAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{32}
+	return file_towpath_catalog_v1_access_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WatchAuditEventsResponse) GetAuditEvent() *AuditEvent {
@@ -2168,7 +2261,11 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\x13CheckAccessResponse\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x14\n" +
 	"\x05rules\x18\x02 \x03(\tR\x05rules\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x0f\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"7\n" +
+	"\x19ListAllowedActionsRequest\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\"6\n" +
+	"\x1aListAllowedActionsResponse\x12\x18\n" +
+	"\aactions\x18\x01 \x03(\tR\aactions\"\x0f\n" +
 	"\rBackupRequest\"&\n" +
 	"\x0eBackupResponse\x12\x14\n" +
 	"\x05chunk\x18\x01 \x01(\fR\x05chunk\"&\n" +
@@ -2242,7 +2339,7 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"auditEvent\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
 	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
-	"\fresume_token\x18\x04 \x01(\tR\vresumeToken2\x83\x13\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken2\x95\x14\n" +
 	"\rAccessService\x12c\n" +
 	"\x06WhoAmI\x12!.towpath.catalog.v1.WhoAmIRequest\x1a\".towpath.catalog.v1.WhoAmIResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/whoami\x12k\n" +
@@ -2262,7 +2359,8 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\fListPolicies\x12'.towpath.catalog.v1.ListPoliciesRequest\x1a(.towpath.catalog.v1.ListPoliciesResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/policies\x12\x81\x01\n" +
 	"\fUpdatePolicy\x12'.towpath.catalog.v1.UpdatePolicyRequest\x1a\x1a.towpath.catalog.v1.Policy\",\x82\xd3\xe4\x93\x02&:\x06policy2\x1c/v1/{policy.name=policies/*}\x12n\n" +
 	"\fDeletePolicy\x12'.towpath.catalog.v1.DeletePolicyRequest\x1a\x16.google.protobuf.Empty\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=policies/*}\x12{\n" +
-	"\vCheckAccess\x12&.towpath.catalog.v1.CheckAccessRequest\x1a'.towpath.catalog.v1.CheckAccessResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/access:check\x12\x83\x01\n" +
+	"\vCheckAccess\x12&.towpath.catalog.v1.CheckAccessRequest\x1a'.towpath.catalog.v1.CheckAccessResponse\"\x1b\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/access:check\x12\x8f\x01\n" +
+	"\x12ListAllowedActions\x12-.towpath.catalog.v1.ListAllowedActionsRequest\x1a..towpath.catalog.v1.ListAllowedActionsResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/access:allowed\x12\x83\x01\n" +
 	"\x0fListAuditEvents\x12*.towpath.catalog.v1.ListAuditEventsRequest\x1a+.towpath.catalog.v1.ListAuditEventsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEvents\x12{\n" +
 	"\rGetAuditEvent\x12(.towpath.catalog.v1.GetAuditEventRequest\x1a\x1e.towpath.catalog.v1.AuditEvent\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=auditEvents/*}\x12\x8e\x01\n" +
 	"\x10WatchAuditEvents\x12+.towpath.catalog.v1.WatchAuditEventsRequest\x1a,.towpath.catalog.v1.WatchAuditEventsResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/auditEvents:watch0\x01\x12S\n" +
@@ -2282,116 +2380,120 @@ func file_towpath_catalog_v1_access_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_access_proto_rawDescData
 }
 
-var file_towpath_catalog_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_towpath_catalog_v1_access_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_towpath_catalog_v1_access_proto_goTypes = []any{
-	(*WhoAmIRequest)(nil),            // 0: towpath.catalog.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),           // 1: towpath.catalog.v1.WhoAmIResponse
-	(*Grant)(nil),                    // 2: towpath.catalog.v1.Grant
-	(*RoleBinding)(nil),              // 3: towpath.catalog.v1.RoleBinding
-	(*Policy)(nil),                   // 4: towpath.catalog.v1.Policy
-	(*AuditEvent)(nil),               // 5: towpath.catalog.v1.AuditEvent
-	(*ListAuditEventsRequest)(nil),   // 6: towpath.catalog.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),  // 7: towpath.catalog.v1.ListAuditEventsResponse
-	(*GetAuditEventRequest)(nil),     // 8: towpath.catalog.v1.GetAuditEventRequest
-	(*CheckAccessRequest)(nil),       // 9: towpath.catalog.v1.CheckAccessRequest
-	(*CheckAccessResponse)(nil),      // 10: towpath.catalog.v1.CheckAccessResponse
-	(*BackupRequest)(nil),            // 11: towpath.catalog.v1.BackupRequest
-	(*BackupResponse)(nil),           // 12: towpath.catalog.v1.BackupResponse
-	(*RestoreRequest)(nil),           // 13: towpath.catalog.v1.RestoreRequest
-	(*RestoreResponse)(nil),          // 14: towpath.catalog.v1.RestoreResponse
-	(*CreateTokenRequest)(nil),       // 15: towpath.catalog.v1.CreateTokenRequest
-	(*ListTokensRequest)(nil),        // 16: towpath.catalog.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),       // 17: towpath.catalog.v1.ListTokensResponse
-	(*DeleteTokenRequest)(nil),       // 18: towpath.catalog.v1.DeleteTokenRequest
-	(*CreateRoleBindingRequest)(nil), // 19: towpath.catalog.v1.CreateRoleBindingRequest
-	(*GetRoleBindingRequest)(nil),    // 20: towpath.catalog.v1.GetRoleBindingRequest
-	(*ListRoleBindingsRequest)(nil),  // 21: towpath.catalog.v1.ListRoleBindingsRequest
-	(*ListRoleBindingsResponse)(nil), // 22: towpath.catalog.v1.ListRoleBindingsResponse
-	(*UpdateRoleBindingRequest)(nil), // 23: towpath.catalog.v1.UpdateRoleBindingRequest
-	(*DeleteRoleBindingRequest)(nil), // 24: towpath.catalog.v1.DeleteRoleBindingRequest
-	(*CreatePolicyRequest)(nil),      // 25: towpath.catalog.v1.CreatePolicyRequest
-	(*GetPolicyRequest)(nil),         // 26: towpath.catalog.v1.GetPolicyRequest
-	(*ListPoliciesRequest)(nil),      // 27: towpath.catalog.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 28: towpath.catalog.v1.ListPoliciesResponse
-	(*UpdatePolicyRequest)(nil),      // 29: towpath.catalog.v1.UpdatePolicyRequest
-	(*DeletePolicyRequest)(nil),      // 30: towpath.catalog.v1.DeletePolicyRequest
-	(*WatchAuditEventsRequest)(nil),  // 31: towpath.catalog.v1.WatchAuditEventsRequest
-	(*WatchAuditEventsResponse)(nil), // 32: towpath.catalog.v1.WatchAuditEventsResponse
-	(Token_Role)(0),                  // 33: towpath.catalog.v1.Token.Role
-	(*timestamppb.Timestamp)(nil),    // 34: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 35: google.protobuf.Struct
-	(*Token)(nil),                    // 36: towpath.catalog.v1.Token
-	(*fieldmaskpb.FieldMask)(nil),    // 37: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),            // 38: google.protobuf.Empty
+	(*WhoAmIRequest)(nil),              // 0: towpath.catalog.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),             // 1: towpath.catalog.v1.WhoAmIResponse
+	(*Grant)(nil),                      // 2: towpath.catalog.v1.Grant
+	(*RoleBinding)(nil),                // 3: towpath.catalog.v1.RoleBinding
+	(*Policy)(nil),                     // 4: towpath.catalog.v1.Policy
+	(*AuditEvent)(nil),                 // 5: towpath.catalog.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),     // 6: towpath.catalog.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),    // 7: towpath.catalog.v1.ListAuditEventsResponse
+	(*GetAuditEventRequest)(nil),       // 8: towpath.catalog.v1.GetAuditEventRequest
+	(*CheckAccessRequest)(nil),         // 9: towpath.catalog.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),        // 10: towpath.catalog.v1.CheckAccessResponse
+	(*ListAllowedActionsRequest)(nil),  // 11: towpath.catalog.v1.ListAllowedActionsRequest
+	(*ListAllowedActionsResponse)(nil), // 12: towpath.catalog.v1.ListAllowedActionsResponse
+	(*BackupRequest)(nil),              // 13: towpath.catalog.v1.BackupRequest
+	(*BackupResponse)(nil),             // 14: towpath.catalog.v1.BackupResponse
+	(*RestoreRequest)(nil),             // 15: towpath.catalog.v1.RestoreRequest
+	(*RestoreResponse)(nil),            // 16: towpath.catalog.v1.RestoreResponse
+	(*CreateTokenRequest)(nil),         // 17: towpath.catalog.v1.CreateTokenRequest
+	(*ListTokensRequest)(nil),          // 18: towpath.catalog.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),         // 19: towpath.catalog.v1.ListTokensResponse
+	(*DeleteTokenRequest)(nil),         // 20: towpath.catalog.v1.DeleteTokenRequest
+	(*CreateRoleBindingRequest)(nil),   // 21: towpath.catalog.v1.CreateRoleBindingRequest
+	(*GetRoleBindingRequest)(nil),      // 22: towpath.catalog.v1.GetRoleBindingRequest
+	(*ListRoleBindingsRequest)(nil),    // 23: towpath.catalog.v1.ListRoleBindingsRequest
+	(*ListRoleBindingsResponse)(nil),   // 24: towpath.catalog.v1.ListRoleBindingsResponse
+	(*UpdateRoleBindingRequest)(nil),   // 25: towpath.catalog.v1.UpdateRoleBindingRequest
+	(*DeleteRoleBindingRequest)(nil),   // 26: towpath.catalog.v1.DeleteRoleBindingRequest
+	(*CreatePolicyRequest)(nil),        // 27: towpath.catalog.v1.CreatePolicyRequest
+	(*GetPolicyRequest)(nil),           // 28: towpath.catalog.v1.GetPolicyRequest
+	(*ListPoliciesRequest)(nil),        // 29: towpath.catalog.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),       // 30: towpath.catalog.v1.ListPoliciesResponse
+	(*UpdatePolicyRequest)(nil),        // 31: towpath.catalog.v1.UpdatePolicyRequest
+	(*DeletePolicyRequest)(nil),        // 32: towpath.catalog.v1.DeletePolicyRequest
+	(*WatchAuditEventsRequest)(nil),    // 33: towpath.catalog.v1.WatchAuditEventsRequest
+	(*WatchAuditEventsResponse)(nil),   // 34: towpath.catalog.v1.WatchAuditEventsResponse
+	(Token_Role)(0),                    // 35: towpath.catalog.v1.Token.Role
+	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),            // 37: google.protobuf.Struct
+	(*Token)(nil),                      // 38: towpath.catalog.v1.Token
+	(*fieldmaskpb.FieldMask)(nil),      // 39: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),              // 40: google.protobuf.Empty
 }
 var file_towpath_catalog_v1_access_proto_depIdxs = []int32{
-	33, // 0: towpath.catalog.v1.WhoAmIResponse.role:type_name -> towpath.catalog.v1.Token.Role
+	35, // 0: towpath.catalog.v1.WhoAmIResponse.role:type_name -> towpath.catalog.v1.Token.Role
 	2,  // 1: towpath.catalog.v1.WhoAmIResponse.grants:type_name -> towpath.catalog.v1.Grant
-	33, // 2: towpath.catalog.v1.Grant.role:type_name -> towpath.catalog.v1.Token.Role
-	33, // 3: towpath.catalog.v1.RoleBinding.role:type_name -> towpath.catalog.v1.Token.Role
-	34, // 4: towpath.catalog.v1.RoleBinding.create_time:type_name -> google.protobuf.Timestamp
-	34, // 5: towpath.catalog.v1.RoleBinding.update_time:type_name -> google.protobuf.Timestamp
-	34, // 6: towpath.catalog.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
-	34, // 7: towpath.catalog.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
-	34, // 8: towpath.catalog.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	35, // 9: towpath.catalog.v1.AuditEvent.before:type_name -> google.protobuf.Struct
-	35, // 10: towpath.catalog.v1.AuditEvent.after:type_name -> google.protobuf.Struct
-	35, // 11: towpath.catalog.v1.AuditEvent.request:type_name -> google.protobuf.Struct
+	35, // 2: towpath.catalog.v1.Grant.role:type_name -> towpath.catalog.v1.Token.Role
+	35, // 3: towpath.catalog.v1.RoleBinding.role:type_name -> towpath.catalog.v1.Token.Role
+	36, // 4: towpath.catalog.v1.RoleBinding.create_time:type_name -> google.protobuf.Timestamp
+	36, // 5: towpath.catalog.v1.RoleBinding.update_time:type_name -> google.protobuf.Timestamp
+	36, // 6: towpath.catalog.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
+	36, // 7: towpath.catalog.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
+	36, // 8: towpath.catalog.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	37, // 9: towpath.catalog.v1.AuditEvent.before:type_name -> google.protobuf.Struct
+	37, // 10: towpath.catalog.v1.AuditEvent.after:type_name -> google.protobuf.Struct
+	37, // 11: towpath.catalog.v1.AuditEvent.request:type_name -> google.protobuf.Struct
 	5,  // 12: towpath.catalog.v1.ListAuditEventsResponse.audit_events:type_name -> towpath.catalog.v1.AuditEvent
-	34, // 13: towpath.catalog.v1.RestoreResponse.backup_time:type_name -> google.protobuf.Timestamp
-	36, // 14: towpath.catalog.v1.CreateTokenRequest.token:type_name -> towpath.catalog.v1.Token
-	36, // 15: towpath.catalog.v1.ListTokensResponse.tokens:type_name -> towpath.catalog.v1.Token
+	36, // 13: towpath.catalog.v1.RestoreResponse.backup_time:type_name -> google.protobuf.Timestamp
+	38, // 14: towpath.catalog.v1.CreateTokenRequest.token:type_name -> towpath.catalog.v1.Token
+	38, // 15: towpath.catalog.v1.ListTokensResponse.tokens:type_name -> towpath.catalog.v1.Token
 	3,  // 16: towpath.catalog.v1.CreateRoleBindingRequest.role_binding:type_name -> towpath.catalog.v1.RoleBinding
 	3,  // 17: towpath.catalog.v1.ListRoleBindingsResponse.role_bindings:type_name -> towpath.catalog.v1.RoleBinding
 	3,  // 18: towpath.catalog.v1.UpdateRoleBindingRequest.role_binding:type_name -> towpath.catalog.v1.RoleBinding
-	37, // 19: towpath.catalog.v1.UpdateRoleBindingRequest.update_mask:type_name -> google.protobuf.FieldMask
+	39, // 19: towpath.catalog.v1.UpdateRoleBindingRequest.update_mask:type_name -> google.protobuf.FieldMask
 	4,  // 20: towpath.catalog.v1.CreatePolicyRequest.policy:type_name -> towpath.catalog.v1.Policy
 	4,  // 21: towpath.catalog.v1.ListPoliciesResponse.policies:type_name -> towpath.catalog.v1.Policy
 	4,  // 22: towpath.catalog.v1.UpdatePolicyRequest.policy:type_name -> towpath.catalog.v1.Policy
-	37, // 23: towpath.catalog.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	39, // 23: towpath.catalog.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
 	5,  // 24: towpath.catalog.v1.WatchAuditEventsResponse.audit_event:type_name -> towpath.catalog.v1.AuditEvent
 	0,  // 25: towpath.catalog.v1.AccessService.WhoAmI:input_type -> towpath.catalog.v1.WhoAmIRequest
-	15, // 26: towpath.catalog.v1.AccessService.CreateToken:input_type -> towpath.catalog.v1.CreateTokenRequest
-	16, // 27: towpath.catalog.v1.AccessService.ListTokens:input_type -> towpath.catalog.v1.ListTokensRequest
-	18, // 28: towpath.catalog.v1.AccessService.DeleteToken:input_type -> towpath.catalog.v1.DeleteTokenRequest
-	19, // 29: towpath.catalog.v1.AccessService.CreateRoleBinding:input_type -> towpath.catalog.v1.CreateRoleBindingRequest
-	20, // 30: towpath.catalog.v1.AccessService.GetRoleBinding:input_type -> towpath.catalog.v1.GetRoleBindingRequest
-	21, // 31: towpath.catalog.v1.AccessService.ListRoleBindings:input_type -> towpath.catalog.v1.ListRoleBindingsRequest
-	23, // 32: towpath.catalog.v1.AccessService.UpdateRoleBinding:input_type -> towpath.catalog.v1.UpdateRoleBindingRequest
-	24, // 33: towpath.catalog.v1.AccessService.DeleteRoleBinding:input_type -> towpath.catalog.v1.DeleteRoleBindingRequest
-	25, // 34: towpath.catalog.v1.AccessService.CreatePolicy:input_type -> towpath.catalog.v1.CreatePolicyRequest
-	26, // 35: towpath.catalog.v1.AccessService.GetPolicy:input_type -> towpath.catalog.v1.GetPolicyRequest
-	27, // 36: towpath.catalog.v1.AccessService.ListPolicies:input_type -> towpath.catalog.v1.ListPoliciesRequest
-	29, // 37: towpath.catalog.v1.AccessService.UpdatePolicy:input_type -> towpath.catalog.v1.UpdatePolicyRequest
-	30, // 38: towpath.catalog.v1.AccessService.DeletePolicy:input_type -> towpath.catalog.v1.DeletePolicyRequest
+	17, // 26: towpath.catalog.v1.AccessService.CreateToken:input_type -> towpath.catalog.v1.CreateTokenRequest
+	18, // 27: towpath.catalog.v1.AccessService.ListTokens:input_type -> towpath.catalog.v1.ListTokensRequest
+	20, // 28: towpath.catalog.v1.AccessService.DeleteToken:input_type -> towpath.catalog.v1.DeleteTokenRequest
+	21, // 29: towpath.catalog.v1.AccessService.CreateRoleBinding:input_type -> towpath.catalog.v1.CreateRoleBindingRequest
+	22, // 30: towpath.catalog.v1.AccessService.GetRoleBinding:input_type -> towpath.catalog.v1.GetRoleBindingRequest
+	23, // 31: towpath.catalog.v1.AccessService.ListRoleBindings:input_type -> towpath.catalog.v1.ListRoleBindingsRequest
+	25, // 32: towpath.catalog.v1.AccessService.UpdateRoleBinding:input_type -> towpath.catalog.v1.UpdateRoleBindingRequest
+	26, // 33: towpath.catalog.v1.AccessService.DeleteRoleBinding:input_type -> towpath.catalog.v1.DeleteRoleBindingRequest
+	27, // 34: towpath.catalog.v1.AccessService.CreatePolicy:input_type -> towpath.catalog.v1.CreatePolicyRequest
+	28, // 35: towpath.catalog.v1.AccessService.GetPolicy:input_type -> towpath.catalog.v1.GetPolicyRequest
+	29, // 36: towpath.catalog.v1.AccessService.ListPolicies:input_type -> towpath.catalog.v1.ListPoliciesRequest
+	31, // 37: towpath.catalog.v1.AccessService.UpdatePolicy:input_type -> towpath.catalog.v1.UpdatePolicyRequest
+	32, // 38: towpath.catalog.v1.AccessService.DeletePolicy:input_type -> towpath.catalog.v1.DeletePolicyRequest
 	9,  // 39: towpath.catalog.v1.AccessService.CheckAccess:input_type -> towpath.catalog.v1.CheckAccessRequest
-	6,  // 40: towpath.catalog.v1.AccessService.ListAuditEvents:input_type -> towpath.catalog.v1.ListAuditEventsRequest
-	8,  // 41: towpath.catalog.v1.AccessService.GetAuditEvent:input_type -> towpath.catalog.v1.GetAuditEventRequest
-	31, // 42: towpath.catalog.v1.AccessService.WatchAuditEvents:input_type -> towpath.catalog.v1.WatchAuditEventsRequest
-	11, // 43: towpath.catalog.v1.AccessService.Backup:input_type -> towpath.catalog.v1.BackupRequest
-	13, // 44: towpath.catalog.v1.AccessService.Restore:input_type -> towpath.catalog.v1.RestoreRequest
-	1,  // 45: towpath.catalog.v1.AccessService.WhoAmI:output_type -> towpath.catalog.v1.WhoAmIResponse
-	36, // 46: towpath.catalog.v1.AccessService.CreateToken:output_type -> towpath.catalog.v1.Token
-	17, // 47: towpath.catalog.v1.AccessService.ListTokens:output_type -> towpath.catalog.v1.ListTokensResponse
-	38, // 48: towpath.catalog.v1.AccessService.DeleteToken:output_type -> google.protobuf.Empty
-	3,  // 49: towpath.catalog.v1.AccessService.CreateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
-	3,  // 50: towpath.catalog.v1.AccessService.GetRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
-	22, // 51: towpath.catalog.v1.AccessService.ListRoleBindings:output_type -> towpath.catalog.v1.ListRoleBindingsResponse
-	3,  // 52: towpath.catalog.v1.AccessService.UpdateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
-	38, // 53: towpath.catalog.v1.AccessService.DeleteRoleBinding:output_type -> google.protobuf.Empty
-	4,  // 54: towpath.catalog.v1.AccessService.CreatePolicy:output_type -> towpath.catalog.v1.Policy
-	4,  // 55: towpath.catalog.v1.AccessService.GetPolicy:output_type -> towpath.catalog.v1.Policy
-	28, // 56: towpath.catalog.v1.AccessService.ListPolicies:output_type -> towpath.catalog.v1.ListPoliciesResponse
-	4,  // 57: towpath.catalog.v1.AccessService.UpdatePolicy:output_type -> towpath.catalog.v1.Policy
-	38, // 58: towpath.catalog.v1.AccessService.DeletePolicy:output_type -> google.protobuf.Empty
-	10, // 59: towpath.catalog.v1.AccessService.CheckAccess:output_type -> towpath.catalog.v1.CheckAccessResponse
-	7,  // 60: towpath.catalog.v1.AccessService.ListAuditEvents:output_type -> towpath.catalog.v1.ListAuditEventsResponse
-	5,  // 61: towpath.catalog.v1.AccessService.GetAuditEvent:output_type -> towpath.catalog.v1.AuditEvent
-	32, // 62: towpath.catalog.v1.AccessService.WatchAuditEvents:output_type -> towpath.catalog.v1.WatchAuditEventsResponse
-	12, // 63: towpath.catalog.v1.AccessService.Backup:output_type -> towpath.catalog.v1.BackupResponse
-	14, // 64: towpath.catalog.v1.AccessService.Restore:output_type -> towpath.catalog.v1.RestoreResponse
-	45, // [45:65] is the sub-list for method output_type
-	25, // [25:45] is the sub-list for method input_type
+	11, // 40: towpath.catalog.v1.AccessService.ListAllowedActions:input_type -> towpath.catalog.v1.ListAllowedActionsRequest
+	6,  // 41: towpath.catalog.v1.AccessService.ListAuditEvents:input_type -> towpath.catalog.v1.ListAuditEventsRequest
+	8,  // 42: towpath.catalog.v1.AccessService.GetAuditEvent:input_type -> towpath.catalog.v1.GetAuditEventRequest
+	33, // 43: towpath.catalog.v1.AccessService.WatchAuditEvents:input_type -> towpath.catalog.v1.WatchAuditEventsRequest
+	13, // 44: towpath.catalog.v1.AccessService.Backup:input_type -> towpath.catalog.v1.BackupRequest
+	15, // 45: towpath.catalog.v1.AccessService.Restore:input_type -> towpath.catalog.v1.RestoreRequest
+	1,  // 46: towpath.catalog.v1.AccessService.WhoAmI:output_type -> towpath.catalog.v1.WhoAmIResponse
+	38, // 47: towpath.catalog.v1.AccessService.CreateToken:output_type -> towpath.catalog.v1.Token
+	19, // 48: towpath.catalog.v1.AccessService.ListTokens:output_type -> towpath.catalog.v1.ListTokensResponse
+	40, // 49: towpath.catalog.v1.AccessService.DeleteToken:output_type -> google.protobuf.Empty
+	3,  // 50: towpath.catalog.v1.AccessService.CreateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	3,  // 51: towpath.catalog.v1.AccessService.GetRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	24, // 52: towpath.catalog.v1.AccessService.ListRoleBindings:output_type -> towpath.catalog.v1.ListRoleBindingsResponse
+	3,  // 53: towpath.catalog.v1.AccessService.UpdateRoleBinding:output_type -> towpath.catalog.v1.RoleBinding
+	40, // 54: towpath.catalog.v1.AccessService.DeleteRoleBinding:output_type -> google.protobuf.Empty
+	4,  // 55: towpath.catalog.v1.AccessService.CreatePolicy:output_type -> towpath.catalog.v1.Policy
+	4,  // 56: towpath.catalog.v1.AccessService.GetPolicy:output_type -> towpath.catalog.v1.Policy
+	30, // 57: towpath.catalog.v1.AccessService.ListPolicies:output_type -> towpath.catalog.v1.ListPoliciesResponse
+	4,  // 58: towpath.catalog.v1.AccessService.UpdatePolicy:output_type -> towpath.catalog.v1.Policy
+	40, // 59: towpath.catalog.v1.AccessService.DeletePolicy:output_type -> google.protobuf.Empty
+	10, // 60: towpath.catalog.v1.AccessService.CheckAccess:output_type -> towpath.catalog.v1.CheckAccessResponse
+	12, // 61: towpath.catalog.v1.AccessService.ListAllowedActions:output_type -> towpath.catalog.v1.ListAllowedActionsResponse
+	7,  // 62: towpath.catalog.v1.AccessService.ListAuditEvents:output_type -> towpath.catalog.v1.ListAuditEventsResponse
+	5,  // 63: towpath.catalog.v1.AccessService.GetAuditEvent:output_type -> towpath.catalog.v1.AuditEvent
+	34, // 64: towpath.catalog.v1.AccessService.WatchAuditEvents:output_type -> towpath.catalog.v1.WatchAuditEventsResponse
+	14, // 65: towpath.catalog.v1.AccessService.Backup:output_type -> towpath.catalog.v1.BackupResponse
+	16, // 66: towpath.catalog.v1.AccessService.Restore:output_type -> towpath.catalog.v1.RestoreResponse
+	46, // [46:67] is the sub-list for method output_type
+	25, // [25:46] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -2409,7 +2511,7 @@ func file_towpath_catalog_v1_access_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_access_proto_rawDesc), len(file_towpath_catalog_v1_access_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -20,26 +20,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AccessService_WhoAmI_FullMethodName            = "/towpath.catalog.v1.AccessService/WhoAmI"
-	AccessService_CreateToken_FullMethodName       = "/towpath.catalog.v1.AccessService/CreateToken"
-	AccessService_ListTokens_FullMethodName        = "/towpath.catalog.v1.AccessService/ListTokens"
-	AccessService_DeleteToken_FullMethodName       = "/towpath.catalog.v1.AccessService/DeleteToken"
-	AccessService_CreateRoleBinding_FullMethodName = "/towpath.catalog.v1.AccessService/CreateRoleBinding"
-	AccessService_GetRoleBinding_FullMethodName    = "/towpath.catalog.v1.AccessService/GetRoleBinding"
-	AccessService_ListRoleBindings_FullMethodName  = "/towpath.catalog.v1.AccessService/ListRoleBindings"
-	AccessService_UpdateRoleBinding_FullMethodName = "/towpath.catalog.v1.AccessService/UpdateRoleBinding"
-	AccessService_DeleteRoleBinding_FullMethodName = "/towpath.catalog.v1.AccessService/DeleteRoleBinding"
-	AccessService_CreatePolicy_FullMethodName      = "/towpath.catalog.v1.AccessService/CreatePolicy"
-	AccessService_GetPolicy_FullMethodName         = "/towpath.catalog.v1.AccessService/GetPolicy"
-	AccessService_ListPolicies_FullMethodName      = "/towpath.catalog.v1.AccessService/ListPolicies"
-	AccessService_UpdatePolicy_FullMethodName      = "/towpath.catalog.v1.AccessService/UpdatePolicy"
-	AccessService_DeletePolicy_FullMethodName      = "/towpath.catalog.v1.AccessService/DeletePolicy"
-	AccessService_CheckAccess_FullMethodName       = "/towpath.catalog.v1.AccessService/CheckAccess"
-	AccessService_ListAuditEvents_FullMethodName   = "/towpath.catalog.v1.AccessService/ListAuditEvents"
-	AccessService_GetAuditEvent_FullMethodName     = "/towpath.catalog.v1.AccessService/GetAuditEvent"
-	AccessService_WatchAuditEvents_FullMethodName  = "/towpath.catalog.v1.AccessService/WatchAuditEvents"
-	AccessService_Backup_FullMethodName            = "/towpath.catalog.v1.AccessService/Backup"
-	AccessService_Restore_FullMethodName           = "/towpath.catalog.v1.AccessService/Restore"
+	AccessService_WhoAmI_FullMethodName             = "/towpath.catalog.v1.AccessService/WhoAmI"
+	AccessService_CreateToken_FullMethodName        = "/towpath.catalog.v1.AccessService/CreateToken"
+	AccessService_ListTokens_FullMethodName         = "/towpath.catalog.v1.AccessService/ListTokens"
+	AccessService_DeleteToken_FullMethodName        = "/towpath.catalog.v1.AccessService/DeleteToken"
+	AccessService_CreateRoleBinding_FullMethodName  = "/towpath.catalog.v1.AccessService/CreateRoleBinding"
+	AccessService_GetRoleBinding_FullMethodName     = "/towpath.catalog.v1.AccessService/GetRoleBinding"
+	AccessService_ListRoleBindings_FullMethodName   = "/towpath.catalog.v1.AccessService/ListRoleBindings"
+	AccessService_UpdateRoleBinding_FullMethodName  = "/towpath.catalog.v1.AccessService/UpdateRoleBinding"
+	AccessService_DeleteRoleBinding_FullMethodName  = "/towpath.catalog.v1.AccessService/DeleteRoleBinding"
+	AccessService_CreatePolicy_FullMethodName       = "/towpath.catalog.v1.AccessService/CreatePolicy"
+	AccessService_GetPolicy_FullMethodName          = "/towpath.catalog.v1.AccessService/GetPolicy"
+	AccessService_ListPolicies_FullMethodName       = "/towpath.catalog.v1.AccessService/ListPolicies"
+	AccessService_UpdatePolicy_FullMethodName       = "/towpath.catalog.v1.AccessService/UpdatePolicy"
+	AccessService_DeletePolicy_FullMethodName       = "/towpath.catalog.v1.AccessService/DeletePolicy"
+	AccessService_CheckAccess_FullMethodName        = "/towpath.catalog.v1.AccessService/CheckAccess"
+	AccessService_ListAllowedActions_FullMethodName = "/towpath.catalog.v1.AccessService/ListAllowedActions"
+	AccessService_ListAuditEvents_FullMethodName    = "/towpath.catalog.v1.AccessService/ListAuditEvents"
+	AccessService_GetAuditEvent_FullMethodName      = "/towpath.catalog.v1.AccessService/GetAuditEvent"
+	AccessService_WatchAuditEvents_FullMethodName   = "/towpath.catalog.v1.AccessService/WatchAuditEvents"
+	AccessService_Backup_FullMethodName             = "/towpath.catalog.v1.AccessService/Backup"
+	AccessService_Restore_FullMethodName            = "/towpath.catalog.v1.AccessService/Restore"
 )
 
 // AccessServiceClient is the client API for AccessService service.
@@ -78,6 +79,9 @@ type AccessServiceClient interface {
 	DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// CheckAccess tells whether somebody may do something, and by which rule.
 	CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error)
+	// ListAllowedActions tells what the caller may do to a resource, so that a portal offers that and nothing else. The answer is of
+	// now: each call is decided again.
+	ListAllowedActions(ctx context.Context, in *ListAllowedActionsRequest, opts ...grpc.CallOption) (*ListAllowedActionsResponse, error)
 	// ListAuditEvents gives the audit trail, newest first.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// GetAuditEvent gives one event of the audit trail.
@@ -248,6 +252,16 @@ func (c *accessServiceClient) CheckAccess(ctx context.Context, in *CheckAccessRe
 	return out, nil
 }
 
+func (c *accessServiceClient) ListAllowedActions(ctx context.Context, in *ListAllowedActionsRequest, opts ...grpc.CallOption) (*ListAllowedActionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAllowedActionsResponse)
+	err := c.cc.Invoke(ctx, AccessService_ListAllowedActions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *accessServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAuditEventsResponse)
@@ -355,6 +369,9 @@ type AccessServiceServer interface {
 	DeletePolicy(context.Context, *DeletePolicyRequest) (*emptypb.Empty, error)
 	// CheckAccess tells whether somebody may do something, and by which rule.
 	CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error)
+	// ListAllowedActions tells what the caller may do to a resource, so that a portal offers that and nothing else. The answer is of
+	// now: each call is decided again.
+	ListAllowedActions(context.Context, *ListAllowedActionsRequest) (*ListAllowedActionsResponse, error)
 	// ListAuditEvents gives the audit trail, newest first.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// GetAuditEvent gives one event of the audit trail.
@@ -419,6 +436,9 @@ func (UnimplementedAccessServiceServer) DeletePolicy(context.Context, *DeletePol
 }
 func (UnimplementedAccessServiceServer) CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckAccess not implemented")
+}
+func (UnimplementedAccessServiceServer) ListAllowedActions(context.Context, *ListAllowedActionsRequest) (*ListAllowedActionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAllowedActions not implemented")
 }
 func (UnimplementedAccessServiceServer) ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAuditEvents not implemented")
@@ -726,6 +746,24 @@ func _AccessService_CheckAccess_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AccessService_ListAllowedActions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAllowedActionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AccessServiceServer).ListAllowedActions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AccessService_ListAllowedActions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AccessServiceServer).ListAllowedActions(ctx, req.(*ListAllowedActionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AccessService_ListAuditEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListAuditEventsRequest)
 	if err := dec(in); err != nil {
@@ -857,6 +895,10 @@ var AccessService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckAccess",
 			Handler:    _AccessService_CheckAccess_Handler,
+		},
+		{
+			MethodName: "ListAllowedActions",
+			Handler:    _AccessService_ListAllowedActions_Handler,
 		},
 		{
 			MethodName: "ListAuditEvents",
