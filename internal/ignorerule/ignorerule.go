@@ -10,6 +10,7 @@ import (
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/findingpath"
 )
 
 // Set are the rules of one environment, ready to be matched. The zero value and nil match nothing.
@@ -166,54 +167,12 @@ func below(rule, field []string) bool {
 	return true
 }
 
-// parts takes a field apart at dots and brackets; brackets hold keys that may have both in them, within quotes also closing ones.
+// parts takes a field apart. A rule may write a part with or without brackets.
 func parts(field string) ([]string, bool) {
-	out := []string{}
-	for rest := field; rest != ""; {
-		if rest[0] == '[' {
-			n := bracket(rest)
-			if n < 0 {
-				return nil, false
-			}
-			out, rest = append(out, rest[1:n]), rest[n+1:]
-			if rest != "" && rest[0] != '.' && rest[0] != '[' {
-				return nil, false
-			}
-			continue
-		}
-		if rest[0] == '.' {
-			if len(out) == 0 {
-				return nil, false
-			}
-			rest = rest[1:]
-		}
-		n := strings.IndexAny(rest, ".[")
-		if n < 0 {
-			n = len(rest)
-		}
-		if n == 0 || strings.ContainsAny(rest[:n], "]\" ") {
-			return nil, false
-		}
-		out, rest = append(out, rest[:n]), rest[n:]
+	steps, ok := findingpath.Parse(field)
+	out := make([]string, len(steps))
+	for i, s := range steps {
+		out[i] = s.Text
 	}
-	return out, true
-}
-
-// bracket gives the place of the bracket that closes the first one, -1 for none or where nothing is between them.
-func bracket(s string) int {
-	quoted := false
-	for i := 1; i < len(s); i++ {
-		switch {
-		case quoted && s[i] == '\\':
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == ']' && !quoted:
-			if i == 1 {
-				return -1
-			}
-			return i
-		}
-	}
-	return -1
+	return out, ok
 }

@@ -15,6 +15,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/findingpath"
 	fields "github.com/towpath-dev/towpath/internal/manifest"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
@@ -150,21 +151,19 @@ func (v *view) scrub(text string) string {
 // comparable gives the declared side with the differences in it: what the cluster added by itself is left out, and what is spelled
 // otherwise but means the same is spelled as declared. So what differs from the declared side is drift, or delegated.
 func (v *view) comparable(r compare.Result) map[string]any {
-	out := v.desired
+	var out any = fields.Plain(v.desired)
 	for _, f := range slices.Concat(r.Findings, r.Delegated, r.Residue) {
-		steps := stepsOf(f.Path)
-		if len(steps) == 0 {
-			continue
-		}
-		edit := fields.Edit{Steps: steps, Remove: f.Kind == compare.Removed}
-		if !edit.Remove {
-			edit.Value = v.at(f)
-		}
-		if next, err := edit.Apply(out); err == nil {
-			out = next
+		steps, ok := findingpath.Parse(f.Path)
+		switch {
+		case !ok || len(steps) == 0:
+		case f.Kind == compare.Removed:
+			out, _ = findingpath.Remove(out, steps)
+		default:
+			out, _ = findingpath.Set(out, steps, fields.Plain(v.at(f)))
 		}
 	}
-	return out
+	object, _ := out.(map[string]any)
+	return object
 }
 
 // at gives the masked value at a finding's place in the live object.
@@ -184,52 +183,4 @@ func (v *view) at(f compare.Finding) any {
 		}
 	}
 	return at
-}
-
-// stepsOf reads a path of package compare as the steps of an edit: fields by name, items of lists by their keys.
-func stepsOf(path string) []string {
-	var out []string
-	for path != "" {
-		if path[0] != '[' {
-			end := strings.IndexAny(path, ".[")
-			if end < 0 {
-				end = len(path)
-			}
-			out = append(out, path[:end])
-			path = strings.TrimPrefix(path[end:], ".")
-			continue
-		}
-		text, rest, ok := inBrackets(path)
-		if !ok {
-			return nil
-		}
-		out = append(out, text)
-		path = strings.TrimPrefix(rest, ".")
-	}
-	return out
-}
-
-// inBrackets reads [text] or ["text"] at the beginning of a path.
-func inBrackets(path string) (text, rest string, ok bool) {
-	quoted := false
-	for i := 1; i < len(path); i++ {
-		switch path[i] {
-		case '\\':
-			i++
-		case '"':
-			quoted = !quoted
-		case ']':
-			if quoted {
-				continue
-			}
-			text, rest = path[1:i], path[i+1:]
-			if strings.HasPrefix(text, `"`) {
-				var err error
-				text, err = strconv.Unquote(text)
-				return text, rest, err == nil
-			}
-			return text, rest, true
-		}
-	}
-	return "", "", false
 }
