@@ -12,6 +12,7 @@ import (
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/internal/syncpolicy"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
 )
 
@@ -124,20 +125,8 @@ func (e *environment) setOut(ctx context.Context, c *cluster, eng engine, want *
 	if err := e.writeIntent(ctx, c, want, objs, inv); err != nil {
 		return nil, err
 	}
-	if p.pruneHeld || tooMuch(inv, objs, p) {
-		p.pruneHeld = true
-	}
+	p.pruneHeld = p.pruneHeld || syncpolicy.PruneTooMuch(p.sync, len(inv.without(objs)), len(inv.items))
 	return objs, eng.ensure(ctx, p, keepers(objs))
-}
-
-// tooMuch reports whether more objects would go than the policy lets go at once.
-func tooMuch(inv *inventory, objs map[objectKey]*tracked, p policy) bool {
-	share := int(p.sync.GetMaxPrunePercent())
-	if share == 0 {
-		share = 50
-	}
-	gone := len(inv.without(objs))
-	return gone > 1 && gone*100 > share*len(inv.items)
 }
 
 // keepers are the declared objects that outlive their manifests.
@@ -260,7 +249,7 @@ func (e *environment) arrive(
 	e.mu.Lock()
 	asked, since := e.engine.pruned == want.GetGeneration(), e.engine.since
 	e.mu.Unlock()
-	if len(rep.extra) > 0 && !p.pruneHeld && !p.sync.GetPruneDisabled() && !tooMuch(inv, objs, p) && !asked {
+	if len(rep.extra) > 0 && !p.pruneHeld && !p.sync.GetPruneDisabled() && !syncpolicy.PruneTooMuch(p.sync, len(inv.without(objs)), len(inv.items)) && !asked {
 		gone, kept, err := e.expendable(ctx, c, rep.extra)
 		if err != nil {
 			return err
@@ -456,8 +445,8 @@ func (e *environment) syncNow(
 			}
 			return e.slow(rep)
 		}
-		if err := linger(ctx, enginePoll); err != nil {
-			return err
+		if pause(ctx, enginePoll); ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if rep, err = eng.look(ctx); err != nil {
 			e.land()
@@ -502,17 +491,8 @@ func (e *environment) askAndWait(ctx context.Context, eng engine, what engineReq
 		if e.svc.cfg.Now().After(deadline) {
 			return rep, e.slow(rep)
 		}
-		if err := linger(ctx, enginePoll); err != nil {
-			return rep, err
+		if pause(ctx, enginePoll); ctx.Err() != nil {
+			return rep, ctx.Err()
 		}
-	}
-}
-
-func linger(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
 	}
 }

@@ -111,30 +111,24 @@ func compareKeys(a, b objectKey) int {
 	return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name), strings.Compare(a.namespace, b.namespace), strings.Compare(a.group, b.group))
 }
 
-// listKey is a kind to list in a namespace, empty for a kind outside of namespaces.
-type listKey struct {
-	gvr       schema.GroupVersionResource
-	namespace string
-}
-
 // kindsToList gives the declared kinds, then those that their controllers may have made. Declared kinds come first, so that a
 // StatefulSet is known before its claims.
-func (sc *scene) kindsToList() ([]listKey, error) {
-	roots, more := map[listKey]bool{}, map[listKey]bool{}
+func (sc *scene) kindsToList() ([]kindIn, error) {
+	roots, more := map[kindIn]bool{}, map[kindIn]bool{}
 	groups := map[schema.GroupVersion]bool{}
 	for k := range sc.keys() {
 		gvr := sc.orphans[k]
 		if t := sc.declared[k]; t != nil {
 			gvr = t.gvr
 		}
-		roots[listKey{gvr, k.namespace}] = true
+		roots[kindIn{gvr, k.namespace}] = true
 		known := children[strings.TrimSuffix(k.kind+"."+k.group, ".")]
 		if strings.Contains(k.group, ".") && !strings.HasSuffix(k.group, ".k8s.io") || strings.HasSuffix(k.group, ".x-k8s.io") {
 			known = madeByOthers
 			groups[gvr.GroupVersion()] = true
 		}
 		for _, c := range known {
-			more[listKey{c, cmp.Or(k.namespace, sc.namespace)}] = true
+			more[kindIn{c, cmp.Or(k.namespace, sc.namespace)}] = true
 		}
 	}
 	for gv := range groups {
@@ -143,10 +137,10 @@ func (sc *scene) kindsToList() ([]listKey, error) {
 			return nil, err
 		}
 		for _, gvr := range own {
-			more[listKey{gvr, sc.namespace}] = true
+			more[kindIn{gvr, sc.namespace}] = true
 		}
 	}
-	byName := func(a, b listKey) int { return strings.Compare(a.gvr.String()+a.namespace, b.gvr.String()+b.namespace) }
+	byName := func(a, b kindIn) int { return strings.Compare(a.gvr.String()+a.namespace, b.gvr.String()+b.namespace) }
 	out := slices.SortedFunc(maps.Keys(roots), byName)
 	for _, l := range slices.SortedFunc(maps.Keys(more), byName) {
 		if !roots[l] {
@@ -175,7 +169,7 @@ func (c *cluster) namespacedKinds(gv schema.GroupVersion) ([]schema.GroupVersion
 }
 
 // list reads a kind from the API server's cache. A kind that we may not list, or that is gone, has no children to show.
-func (sc *scene) list(ctx context.Context, l listKey) ([]unstructured.Unstructured, error) {
+func (sc *scene) list(ctx context.Context, l kindIn) ([]unstructured.Unstructured, error) {
 	r := sc.c.dyn.Resource(l.gvr)
 	options := metav1.ListOptions{ResourceVersion: "0"}
 	var list *unstructured.UnstructuredList
