@@ -55,7 +55,7 @@ func (e *environment) explainHealth(ctx context.Context) {
 	e.explain.next(now, firstExplain, lastExplain)
 	e.mu.Unlock()
 	changed := false
-	warned := map[string][]clusterEvent{} // by namespace, read once
+	warned := map[string][]*driftv1.ObjectEvent{} // by namespace, read once
 	for _, t := range sick {
 		why := e.whySick(ctx, c, t, warned)
 		e.mu.Lock()
@@ -71,7 +71,7 @@ func (e *environment) explainHealth(ctx context.Context) {
 
 // whySick asks the pods of a workload, and the warnings of its namespace when they say nothing, or there are none: a quota, an
 // admission webhook and a volume that cannot be made keep pods from being there at all.
-func (e *environment) whySick(ctx context.Context, c *cluster, t *tracked, warned map[string][]clusterEvent) string {
+func (e *environment) whySick(ctx context.Context, c *cluster, t *tracked, warned map[string][]*driftv1.ObjectEvent) string {
 	u := t.declared()
 	if s := podSelector(u); s != nil {
 		why, err := c.askPods(ctx, t.key.namespace, s)

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-)
+	"k8s.io/apimachinery/pkg/runtime"
 
-var eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+)
 
 const (
 	// maxEvents is how many warnings of a namespace are read at a time.
@@ -20,12 +21,6 @@ const (
 	// eventAge is how old a warning may be to explain what is wrong now.
 	eventAge = 15 * time.Minute
 )
-
-// clusterEvent is a warning about an object.
-type clusterEvent struct {
-	kind, name, reason, message string
-	last                        time.Time
-}
 
 // loud are the reasons of warnings by which a cluster says why something does not run. Others, such as a probe that failed once, come
 // after them.
@@ -35,65 +30,52 @@ var loud = []string{
 }
 
 // warnings gives the warnings of a namespace, the newest first. It reads from the API server's cache.
-func (c *cluster) warnings(ctx context.Context, namespace string) ([]clusterEvent, error) {
-	list, err := c.dyn.Resource(eventsResource).Namespace(namespace).List(ctx, metav1.ListOptions{
+func (c *cluster) warnings(ctx context.Context, namespace string) ([]*driftv1.ObjectEvent, error) {
+	list, err := c.dyn.Resource(coreEvents).Namespace(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: "type=Warning", ResourceVersion: "0", Limit: maxEvents,
 	})
 	if err != nil {
 		return nil, clusterError(err, "list events")
 	}
-	var out []clusterEvent
+	var out []*driftv1.ObjectEvent
 	for i := range list.Items {
-		o := list.Items[i].Object
-		var ev clusterEvent
-		ev.kind, _, _ = unstructured.NestedString(o, "involvedObject", "kind")
-		ev.name, _, _ = unstructured.NestedString(o, "involvedObject", "name")
-		ev.reason, _, _ = unstructured.NestedString(o, "reason")
-		ev.message, _, _ = unstructured.NestedString(o, "message")
-		ev.last = timeOf(o)
-		if c.svc.cfg.Now().Sub(ev.last) < eventAge {
+		var read corev1.Event
+		if runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, &read) != nil {
+			continue
+		}
+		if ev := eventOf(&read); c.svc.cfg.Now().Sub(ev.GetLastTime().AsTime()) < eventAge {
 			out = append(out, ev)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b clusterEvent) int {
-		return cmp.Or(cmp.Compare(loudness(a), loudness(b)), b.last.Compare(a.last))
+	slices.SortStableFunc(out, func(a, b *driftv1.ObjectEvent) int {
+		return cmp.Or(cmp.Compare(loudness(a), loudness(b)), b.GetLastTime().AsTime().Compare(a.GetLastTime().AsTime()))
 	})
 	return out, nil
 }
 
-func loudness(e clusterEvent) int {
-	if slices.Contains(loud, e.reason) {
+func loudness(e *driftv1.ObjectEvent) int {
+	if slices.Contains(loud, e.GetReason()) {
 		return 0
 	}
 	return 1
 }
 
-// timeOf is when an event was last seen; the newer kind of events has other fields for it.
-func timeOf(o map[string]any) (last time.Time) {
-	for _, path := range [][]string{{"series", "lastObservedTime"}, {"lastTimestamp"}, {"eventTime"}, {"metadata", "creationTimestamp"}} {
-		text, _, _ := unstructured.NestedString(o, path...)
-		if t, err := time.Parse(time.RFC3339Nano, text); err == nil && t.After(last) {
-			last = t
-		}
-	}
-	return last
-}
-
 // about gives the worst warning about an object or what it has made, whose names begin with its own; "" for none.
-func about(all []clusterEvent, u *unstructured.Unstructured) string {
+func about(all []*driftv1.ObjectEvent, u *unstructured.Unstructured) string {
 	for _, ev := range all {
-		its := ev.kind == u.GetKind() && ev.name == u.GetName()
+		kind, name := ev.GetObject().GetKind(), ev.GetObject().GetName()
+		its := kind == u.GetKind() && name == u.GetName()
 		switch u.GetKind() {
 		case "Deployment":
-			its = its || (ev.kind == "ReplicaSet" || ev.kind == "Pod") && strings.HasPrefix(ev.name, u.GetName()+"-")
+			its = its || (kind == "ReplicaSet" || kind == "Pod") && strings.HasPrefix(name, u.GetName()+"-")
 		case "StatefulSet":
-			_, claim, _ := strings.Cut(ev.name, "-"+u.GetName()+"-")
-			its = its || ev.kind == "Pod" && strings.HasPrefix(ev.name, u.GetName()+"-") || ev.kind == "PersistentVolumeClaim" && ordinal.MatchString(claim)
+			_, claim, _ := strings.Cut(name, "-"+u.GetName()+"-")
+			its = its || kind == "Pod" && strings.HasPrefix(name, u.GetName()+"-") || kind == "PersistentVolumeClaim" && ordinal.MatchString(claim)
 		case "DaemonSet", "ReplicaSet", "Job", "CronJob":
-			its = its || (ev.kind == "Pod" || ev.kind == "Job") && strings.HasPrefix(ev.name, u.GetName()+"-")
+			its = its || (kind == "Pod" || kind == "Job") && strings.HasPrefix(name, u.GetName()+"-")
 		}
 		if its {
-			return ev.kind + " " + ev.name + ": " + ev.reason + ": " + shortText(ev.message)
+			return kind + " " + name + ": " + ev.GetReason() + ": " + shortText(ev.GetMessage())
 		}
 	}
 	return ""
