@@ -15,15 +15,12 @@ import (
 type policy struct {
 	automatic, selfHeal, pruneHeld bool
 	sync                           *driftv1.SyncPolicy
-	ignores                        []*driftv1.IgnoreRule
 }
 
 // policy needs the mutex.
 func (e *environment) policy() policy {
 	if p := e.given; p != nil {
-		return policy{
-			automatic: p.GetAutomaticSync(), selfHeal: p.GetSelfHeal(), pruneHeld: p.GetPruneHeld(), sync: p.GetSyncPolicy(), ignores: p.GetIgnores(),
-		}
+		return policy{automatic: p.GetAutomaticSync(), selfHeal: p.GetSelfHeal(), pruneHeld: p.GetPruneHeld(), sync: p.GetSyncPolicy()}
 	}
 	d := e.desired
 	if d == nil {
