@@ -90,17 +90,18 @@ func (e *environment) moved(k objectKey, live *unstructured.Unstructured, began 
 func stages(objs map[objectKey]*tracked) [][]*tracked {
 	var definitions, first, templated, second []*unstructured.Unstructured
 	for _, t := range objs {
-		if isTemplated(t.declared()) { // made of other Secrets, which must be there
-			templated = append(templated, t.declared())
+		u := t.declared()
+		if isTemplated(u) { // made of other Secrets, which must be there
+			templated = append(templated, u)
 			continue
 		}
 		switch t.key.kind {
 		case "CustomResourceDefinition", "Namespace":
-			definitions = append(definitions, t.declared())
+			definitions = append(definitions, u)
 		case "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet", "Pod":
-			second = append(second, t.declared())
+			second = append(second, u)
 		default:
-			first = append(first, t.declared())
+			first = append(first, u)
 		}
 	}
 	var out [][]*tracked

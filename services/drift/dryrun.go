@@ -52,7 +52,7 @@ func (e *environment) dryRun(ctx context.Context, want *eventsv1.DesiredState, r
 	}
 	for _, h := range hooks {
 		out = append(out, &driftv1.SyncChange{
-			Object: refOfTracked(h), Action: driftv1.SyncChange_ACTION_HOOK, Message: fmt.Sprint(marksOf(h.declared()).Phases),
+			Object: refOf(h.key, h.gvr), Action: driftv1.SyncChange_ACTION_HOOK, Message: fmt.Sprint(marksOf(h.declared()).Phases),
 		})
 	}
 	plan, err := e.planPrune(ctx, c, inv, objs, hooks, skipped)
@@ -68,7 +68,7 @@ func (e *environment) tryObject(ctx context.Context, c *cluster, t *tracked) (*d
 	if err != nil {
 		return nil, err
 	}
-	change := &driftv1.SyncChange{Object: refOfTracked(t), Action: driftv1.SyncChange_ACTION_CREATE}
+	change := &driftv1.SyncChange{Object: refOf(t.key, t.gvr), Action: driftv1.SyncChange_ACTION_CREATE}
 	live, err := c.dyn.Resource(t.gvr).Namespace(t.key.namespace).Get(ctx, t.key.name, metav1.GetOptions{})
 	there := err == nil
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -91,7 +91,7 @@ func (e *environment) tryObject(ctx context.Context, c *cluster, t *tracked) (*d
 		return change, nil
 	}
 	change.Action = driftv1.SyncChange_ACTION_CHANGE
-	if change.Fields, err = e.fieldsChanged(t, live, made); err != nil {
+	if change.Fields, err = e.fieldsChanged(c, t, live, made); err != nil {
 		return nil, err
 	}
 	if len(change.Fields) == 0 {
@@ -101,19 +101,19 @@ func (e *environment) tryObject(ctx context.Context, c *cluster, t *tracked) (*d
 }
 
 // fieldsChanged names the fields of a live object that an apply would change, as findings name them.
-func (e *environment) fieldsChanged(t *tracked, live, made *unstructured.Unstructured) ([]string, error) {
+func (e *environment) fieldsChanged(c *cluster, t *tracked, live, made *unstructured.Unstructured) ([]string, error) {
 	if compare.SpecHash(live) == compare.SpecHash(made) {
 		return nil, nil
 	}
-	b, err := e.svc.comparer.MakeBaseline(t.declared(), made, FieldManager, generateManager)
+	b, err := c.comparer.MakeBaseline(t.declared(), made, FieldManager, generateManager)
 	if err != nil {
 		return nil, fmt.Errorf("baseline of %s %s: %w", t.key.kind, t.key.name, err)
 	}
-	p, err := e.svc.comparer.Prepare(t.declared(), b)
+	p, err := c.comparer.Prepare(t.declared(), b)
 	if err != nil {
 		return nil, unusable(t, err)
 	}
-	r := e.svc.comparer.Compare(compare.Input{Prepared: p, Live: live, Self: FieldManager, OurManagers: []string{generateManager}})
+	r := c.comparer.Compare(compare.Input{Prepared: p, Live: live, Self: FieldManager, OurManagers: []string{generateManager}})
 	var out []string
 	for _, f := range compare.NeedsApply(withoutGenerated(t.declared(), r).Findings) {
 		out = append(out, f.Path)

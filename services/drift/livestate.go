@@ -30,11 +30,8 @@ func fromBase64(text string) string {
 // statusOf is how an object does now. It needs the environment's mutex.
 func (sc *scene) statusOf(p spot, t *tracked, live *unstructured.Unstructured) *driftv1.ObjectStatus {
 	if t != nil {
-		for _, st := range sc.e.status().GetObjects() {
-			if st.GetKind() == p.key.kind && st.GetName() == p.key.name && cmp.Or(st.GetNamespace(), p.key.namespace) == p.key.namespace {
-				return st
-			}
-		}
+		whole, _, _ := sc.e.summary()
+		return sc.e.objectStatus(t, whole)
 	}
 	st := &driftv1.ObjectStatus{ApiVersion: refOf(p.key, p.gvr).GetApiVersion(), Kind: p.key.kind, Name: p.key.name, Namespace: p.key.namespace}
 	if live != nil {

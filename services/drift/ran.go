@@ -38,7 +38,7 @@ type attempt struct {
 
 // tried notes what came of applying an object.
 func (e *environment) tried(t *tracked, err error) {
-	a := attempt{apiVersion: t.declared().GetAPIVersion(), wave: marksOf(t.declared()).Wave}
+	a := attempt{apiVersion: t.gvr.GroupVersion().String(), wave: t.wave}
 	if err != nil {
 		a.refused = errs.Message(err)
 	}
@@ -111,8 +111,7 @@ func (e *environment) recallRun(inv *inventory, objs, hooks map[objectKey]*track
 	defer e.mu.Unlock()
 	e.ran.others, e.ran.ledger, e.ran.held, e.ran.hooks = inv.without(objs), inv.hooks, nil, map[objectKey]hookState{}
 	for k, h := range hooks {
-		m := marksOf(h.declared())
-		s := hookState{apiVersion: h.declared().GetAPIVersion(), phase: m.Phases[0], wave: m.Wave}
+		s := hookState{apiVersion: h.gvr.GroupVersion().String(), phase: marksOf(h.declared()).Phases[0], wave: h.wave}
 		if slices.Contains(inv.hooks.Done, hookName(k, s.phase)) {
 			s.health = healthy
 		}

@@ -65,8 +65,7 @@ func (e *environment) newRun(c *cluster, want *eventsv1.DesiredState, objs map[o
 	e.mu.Lock()
 	e.ran.ledger, e.ran.attempts, e.ran.hooks = ledger, map[objectKey]attempt{}, map[objectKey]hookState{}
 	for k, h := range hooks {
-		m := marksOf(h.declared())
-		e.ran.hooks[k] = hookState{apiVersion: h.declared().GetAPIVersion(), phase: m.Phases[0], wave: m.Wave}
+		e.ran.hooks[k] = hookState{apiVersion: h.gvr.GroupVersion().String(), phase: marksOf(h.declared()).Phases[0], wave: h.wave}
 	}
 	e.mu.Unlock()
 	return r
@@ -93,11 +92,11 @@ func (r *syncRun) waves(ctx context.Context) error {
 		}
 	}
 	for k, t := range r.objs {
-		add(k, t, marksOf(t.declared()).Wave)
+		add(k, t, t.wave)
 	}
 	for k, h := range r.hooks {
-		if m := marksOf(h.declared()); slices.Contains(m.Phases, syncmark.Sync) {
-			add(k, nil, m.Wave)
+		if slices.Contains(marksOf(h.declared()).Phases, syncmark.Sync) {
+			add(k, nil, h.wave)
 		}
 	}
 	order := slices.Sorted(maps.Keys(byWave))
@@ -184,11 +183,7 @@ func (r *syncRun) applyObject(ctx context.Context, t *tracked) error {
 func (r *syncRun) change(t *tracked, action driftv1.SyncChange_Action, message string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.changes = append(r.changes, &driftv1.SyncChange{Object: refOfTracked(t), Action: action, Message: message})
-}
-
-func refOfTracked(t *tracked) *driftv1.ObjectRef {
-	return &driftv1.ObjectRef{ApiVersion: t.declared().GetAPIVersion(), Kind: t.key.kind, Namespace: t.key.namespace, Name: t.key.name}
+	r.changes = append(r.changes, &driftv1.SyncChange{Object: refOf(t.key, t.gvr), Action: action, Message: message})
 }
 
 // together makes one error of several: what nothing helps against but a change comes before what may pass.

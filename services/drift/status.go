@@ -57,12 +57,7 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	}
 	st.Sync, st.Health, st.Message = e.summary()
 	for _, t := range e.objects {
-		o := &driftv1.ObjectStatus{
-			ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Namespace: t.key.namespace, Health: t.health,
-			Message: t.explained(), Wave: marksOf(t.declared()).Wave, Findings: int32(len(t.findings)),
-		}
-		o.Sync, o.SyncMessage = e.objectSync(t.key, st.Sync)
-		st.Objects = append(st.Objects, o)
+		st.Objects = append(st.Objects, e.objectStatus(t, st.Sync))
 	}
 	st.Objects = append(st.Objects, e.otherObjects(st.Sync)...)
 	st.PruneHeld = e.heldRefs()
@@ -75,6 +70,16 @@ func (e *environment) status() *driftv1.EnvironmentStatus {
 	st.SeenTime = e.svc.lastSeen(e)
 	st.Engine, st.EngineObject = e.engineShown()
 	return st
+}
+
+// objectStatus is one object's part of the environment's status, whose state of sync is given. It needs the mutex.
+func (e *environment) objectStatus(t *tracked, whole driftv1.SyncState) *driftv1.ObjectStatus {
+	o := &driftv1.ObjectStatus{
+		ApiVersion: t.gvr.GroupVersion().String(), Kind: t.key.kind, Name: t.key.name, Namespace: t.key.namespace, Health: t.health,
+		Message: t.explained(), Wave: t.wave, Findings: int32(len(t.findings)),
+	}
+	o.Sync, o.SyncMessage = e.objectSync(t.key, whole)
+	return o
 }
 
 // explained is the object's message with what its pods say.

@@ -3,6 +3,7 @@ package drift_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,29 @@ func TestADryRunSaysWhatWouldBeDoneAndDoesNothing(t *testing.T) {
 	}
 	if after := devclustertest.Kubectl(t, "-n", e.ns, "get", "configmap", "-o", "jsonpath={.items[*].metadata.resourceVersion}"); after != before {
 		t.Errorf("a dry run changed something: %s, was %s", after, before)
+	}
+}
+
+func TestADryRunKnowsTheListsOfACustomResource(t *testing.T) {
+	t.Parallel()
+	install(t, definition("dryrun.example.com", "v1", "gears", "Gear", "{type: object, properties: {size: {x-kubernetes-int-or-string: true}, parts: {type: array, "+
+		"x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [name], items: {type: object, required: [name], properties: {name: {type: string}, count: {type: integer}}}}}}"),
+		"gears.dryrun.example.com")
+	w := newWorld(t, nil)
+	e := w.newEnv(t)
+	e.manual = true
+	const gear = "apiVersion: dryrun.example.com/v1\nkind: Gear\nmetadata: {name: web}\nspec: {size: 1000m, parts: [{name: a, count: 1}, {name: b, count: 2}]}\n"
+	e.want(gear)
+	e.awaitPending()
+	e.sync()
+	e.want(strings.Replace(gear, "count: 2", "count: 3", 1))
+	e.awaitPending()
+	resp, err := w.svc.SyncEnvironment(t.Context(), &driftv1.SyncEnvironmentRequest{Name: e.name, ValidateOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := resp.GetChanges(); len(c) != 1 || !slices.Equal(c[0].GetFields(), []string{"spec.parts[name=b].count"}) {
+		t.Errorf("%v, want the count of b alone", c)
 	}
 }
 

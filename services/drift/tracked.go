@@ -18,6 +18,7 @@ type tracked struct {
 	key  objectKey
 	gvr  schema.GroupVersionResource
 	want packed // see declared
+	wave int32  // its wave of a sync, which each status tells
 	base []byte // see baseline
 
 	uid      types.UID
@@ -39,7 +40,7 @@ type tracked struct {
 }
 
 // declare keeps what Git wants of the object.
-func (t *tracked) declare(u *unstructured.Unstructured) { t.want = pack(u) }
+func (t *tracked) declare(u *unstructured.Unstructured) { t.want, t.wave = pack(u), marksOf(u).Wave }
 
 // declared gives what Git wants of the object. It is decoded anew for each call, so it is the caller's, and not for where every event
 // comes by.
