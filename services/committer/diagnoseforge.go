@@ -8,6 +8,7 @@ import (
 
 	committerv1 "github.com/towpath-dev/towpath/gen/towpath/committer/v1"
 	"github.com/towpath-dev/towpath/internal/forge"
+	"github.com/towpath-dev/towpath/internal/git"
 )
 
 func sortedUnique(all []string) []string {
@@ -130,7 +131,7 @@ func (x *examination) checkSigning(ctx context.Context) {
 	defer cancel()
 	sign, err := x.svc.credentials.signer(ctx, how)
 	if err == nil {
-		_, err = sign([]byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nThis is no commit.\n"))
+		_, err = sign([]byte("tree " + git.EmptyTree.String() + "\n\nThis is no commit.\n"))
 	}
 	var key string
 	if err == nil {

@@ -3,7 +3,6 @@ package drift_test
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/towpath-dev/towpath/internal/devclustertest"
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
+	"github.com/towpath-dev/towpath/services/drift/internal/doctable"
 )
 
 // ofANamespaceUser are the kinds that somebody may make who has a namespace, each with fields that people set.
@@ -98,7 +98,7 @@ func TestEveryEditThatAnAPIServerTakesIsExactlyOneFinding(t *testing.T) {
 			t.Errorf("%s: %+v", class, *x)
 		}
 	}
-	documented(t, "edits on a real API server", b.String())
+	doctable.Check(t, "../../docs/drift.md", "edits on a real API server", b.String(), "go test ./services/drift -run APIServerTakes")
 }
 
 func share(n, of int) string {
@@ -411,30 +411,4 @@ func otherValue(v any) any {
 		return v + "x"
 	}
 	return v
-}
-
-// documented compares a measured table with the one in docs/drift.md, or with UPDATE=1 writes it there.
-func documented(t *testing.T, name, table string) {
-	t.Helper()
-	const file = "../../docs/drift.md"
-	begin, end := "<!-- measured: "+name+" -->\n", "<!-- end -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	old, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for %q", file, name)
-	}
-	if old == table {
-		return
-	}
-	if os.Getenv("UPDATE") == "" {
-		t.Errorf("docs/drift.md says\n%s\nmeasured is\n%s\nrun UPDATE=1 go test ./services/drift -run APIServerTakes", old, table)
-		return
-	}
-	if err := os.WriteFile(file, []byte(head+begin+table+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }

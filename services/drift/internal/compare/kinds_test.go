@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/towpath-dev/towpath/services/drift/internal/compare"
+	"github.com/towpath-dev/towpath/services/drift/internal/doctable"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -269,7 +270,7 @@ func TestEveryForeignEditOfEveryBuiltInKindIsExactlyOneFinding(t *testing.T) {
 			t.Errorf("%s: %+v", class, *s)
 		}
 	}
-	documented(t, "edits of k8s.io/api's test data", b.String())
+	doctable.Check(t, "../../../../docs/drift.md", "edits of k8s.io/api's test data", b.String(), "go test ./services/drift/internal/compare")
 }
 
 func TestNoBenignPerturbationOfAnyBuiltInKindIsAFinding(t *testing.T) {
@@ -333,7 +334,7 @@ func TestNoBenignPerturbationOfAnyBuiltInKindIsAFinding(t *testing.T) {
 	for _, class := range slices.Sorted(maps.Keys(total)) {
 		fmt.Fprintf(&out, "| %s | %d | %d | %s |\n", class, total[class].tried, total[class].found, ratio(total[class].tried-total[class].found, total[class].tried))
 	}
-	documented(t, "benign changes of k8s.io/api's test data", out.String())
+	doctable.Check(t, "../../../../docs/drift.md", "benign changes of k8s.io/api's test data", out.String(), "go test ./services/drift/internal/compare")
 }
 
 var statusEntry = metav1.ManagedFieldsEntry{
@@ -474,30 +475,4 @@ func setQuantities(v reflect.Value) bool {
 		}
 	}
 	return found
-}
-
-// documented compares a measured table with the one in docs/drift.md, or with UPDATE=1 writes it there.
-func documented(t *testing.T, name, table string) {
-	t.Helper()
-	const file = "../../../../docs/drift.md"
-	begin, end := "<!-- measured: "+name+" -->\n", "<!-- end -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	old, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for %q", file, name)
-	}
-	if old == table {
-		return
-	}
-	if os.Getenv("UPDATE") == "" {
-		t.Errorf("docs/drift.md says\n%s\nmeasured is\n%s\nrun UPDATE=1 go test ./services/drift/internal/compare", old, table)
-		return
-	}
-	if err := os.WriteFile(file, []byte(head+begin+table+end+tail), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
