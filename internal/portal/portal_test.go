@@ -112,7 +112,7 @@ func TestTheFilesStayWithinTheBudget(t *testing.T) {
 }
 
 // reference matches what a page, a style sheet or a module asks the browser to load.
-var reference = regexp.MustCompile(`(?:src|href)="(/[^"#]*)"|from "(\./[^"]+)"|url\(([^)]+)\)`)
+var reference = regexp.MustCompile(`(?:src|href)="(/[^"#]*)"|(?:from |import\()"(\./[^"]+)"|url\(([^)]+)\)`)
 
 func TestEveryAssetThatIsReferencedExistsAndNoneIsForeign(t *testing.T) {
 	h := portal.Handler(openAPI)
