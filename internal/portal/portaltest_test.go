@@ -52,6 +52,7 @@ type stub struct {
 	events      []*eventsv1.WatchEventsResponse
 	planned     map[string]string // plan hash -> generation that it was made on
 	lastChange  *catalogv1.CreateDeploymentRequest
+	synced      *syncs // what a sync by hand does; nothing but the status when nil
 }
 
 // serve starts the stub with the portal in front, as towpathd composes them.
@@ -441,7 +442,7 @@ func (s *stub) GetEnvironmentStatus(_ context.Context, r *driftv1.GetEnvironment
 		return &driftv1.ObjectStatus{ApiVersion: version, Kind: kind, Name: name, Health: driftv1.Health_HEALTH_HEALTHY, Message: message}
 	}
 	return &driftv1.EnvironmentStatus{
-		Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
+		PruneHeld: s.synced.held(), Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
 		Commit: hash(e.GetActiveDeployment() + " commit"), SyncTime: ago(time.Minute), Objects: []*driftv1.ObjectStatus{
 			object("apps/v1", "Deployment", "api", "1 of 1 available"), object("apps/v1", "Deployment", "web", "1 of 1 available"), object("v1", "Service", "api", ""),
 			object("apps/v1", "Deployment", "worker", "1 of 1 available"), object("apps/v1", "StatefulSet", "shop-db", "1 of 1 available"), object("v1", "Service", "shop-db", ""),
@@ -480,7 +481,7 @@ func (s *stub) RevertFindings(_ context.Context, r *driftv1.RevertFindingsReques
 
 func (s *stub) SyncEnvironment(ctx context.Context, r *driftv1.SyncEnvironmentRequest) (*driftv1.SyncEnvironmentResponse, error) {
 	st, err := s.GetEnvironmentStatus(ctx, &driftv1.GetEnvironmentStatusRequest{Name: r.GetName() + "/status"})
-	return &driftv1.SyncEnvironmentResponse{Status: st}, err
+	return &driftv1.SyncEnvironmentResponse{Status: st, Changes: s.synced.changes(r)}, err
 }
 
 func (s *stub) WatchEvents(r *eventsv1.WatchEventsRequest, stream grpc.ServerStreamingServer[eventsv1.WatchEventsResponse]) error {

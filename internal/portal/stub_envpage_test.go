@@ -406,3 +406,37 @@ func (l *live) LoadWorkloads(_ context.Context, r *rendererv1.LoadWorkloadsReque
 	}
 	return &rendererv1.LoadWorkloadsResponse{Workloads: map[string]*structpb.Struct{"hello": {}}}, nil
 }
+
+// syncs plays a sync by hand: one object would change, one waits for its removal.
+type syncs struct {
+	mu    sync.Mutex
+	asked *driftv1.SyncEnvironmentRequest
+}
+
+var oldService = &driftv1.ObjectRef{ApiVersion: "v1", Kind: "Service", Name: "old"}
+
+func (l *syncs) held() []*driftv1.ObjectRef {
+	if l == nil {
+		return nil
+	}
+	return []*driftv1.ObjectRef{oldService}
+}
+
+func (l *syncs) changes(r *driftv1.SyncEnvironmentRequest) []*driftv1.SyncChange {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked = r
+	out := []*driftv1.SyncChange{{Object: &driftv1.ObjectRef{ApiVersion: "apps/v1", Kind: "Deployment", Name: "api"}, Action: driftv1.SyncChange_ACTION_CHANGE, Fields: []string{"spec.replicas"}}}
+	if r.GetConfirmPrune() {
+		out = append(out, &driftv1.SyncChange{Object: oldService, Action: driftv1.SyncChange_ACTION_PRUNE})
+	}
+	return out
+}
+
+// GetEnvironmentType gives development, which is synced in office hours.
+func (s *stub) GetEnvironmentType(_ context.Context, r *catalogv1.GetEnvironmentTypeRequest) (*catalogv1.EnvironmentType, error) {
+	return &catalogv1.EnvironmentType{Name: r.GetName(), AutomaticSync: true, SyncPolicy: &driftv1.SyncPolicy{Windows: []*driftv1.SyncWindow{{Id: "office", Weekly: "Mon 08:00 - Fri 16:00", TimeZone: "Europe/Berlin"}}}}, nil
+}

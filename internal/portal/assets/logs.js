@@ -6,9 +6,9 @@ const KEEP = 2000, PIECE = 200; // lines that are kept, lines of one text node
 
 export function logs(node, act) {
   const stop = new AbortController();
-  const containers = node.pod.containers || [];
+  const containers = node.pod.containers || [], main = containers.find((c) => !c.init);
   const out = h("div", { class: "log", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off" }), say = h("div", { role: "status" });
-  const which = h("select", { onchange: () => read() }, containers.map((c) => h("option", { value: c.name, selected: !c.init }, c.name + (c.init ? " (runs first)" : ""))));
+  const which = h("select", { onchange: () => read() }, containers.map((c) => h("option", { value: c.name, selected: c === main }, c.name + (c.init ? " (runs first)" : ""))));
   const previous = h("input", { type: "checkbox", onchange: () => read() });
   const halt = h("button", { type: "button", class: "asks", "aria-pressed": "false", onclick: () => (running ? end("Stopped.") : read()) }, "Stop");
   let running = null, partial, lines;

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { busy, field, h, short, value, when } from "./ui.js";
 import { addWorkload } from "./score.js";
-import { asked } from "./parts.js";
+import { asking } from "./parts.js";
 
 const pointer = (...parts) => parts.map((p) => "/" + p.replaceAll("~", "~0").replaceAll("/", "~1")).join("");
 const NAME = "[A-Za-z_][A-Za-z0-9_.\\-]*";
@@ -136,10 +136,9 @@ function variable(view, act, r) {
       : h("code", { key: "value", class: editable ? "v edit" : "v", title: editable ? "Click to change" : null, onclick: editable ? start : null }, r.value === "" ? h("span", { class: "quiet" }, "(empty)") : r.value),
       kept && !open ? h("span", { class: "next", key: "next" }, h("span", { class: "chip busy" }, "not deployed yet"), " ", kept.text === undefined ? kept.what : h("code", null, kept.text || "(empty)")) : null,
       wrong ? h("div", { class: "problem", key: "wrong" }, wrong) : null,
-      h("div", { key: "errors", keep: true }),
-      r.why && !open ? asked("why", "Where from?", r.why) : null),
+      h("div", { key: "errors", keep: true }), h("div", { key: "answer", class: "answer", keep: true })),
     h("td", null, r.from ? h("span", { class: "chip none" }, r.from) : null),
-    h("td", { class: "row-actions" }, act.mayEdit() && !open ? [
+    h("td", { class: "row-actions" }, r.why && !open ? asking("Where from?", r.why, (b) => b.closest("tr").querySelector("[data-key=answer]"), "Where from: " + r.name) : null, act.mayEdit() && !open ? [
       editable ? h("button", { type: "button", class: "plain edit", "aria-label": "Edit " + r.name, onclick: start }, "Edit") : null,
       r.drop ? h("button", { type: "button", class: "plain", "aria-label": `${r.drop[0]} ${r.name}${r.of ? " of " + r.of : ""}`, onclick: (e) => busy(e.target, box(e.target), () => act.deploy(r.drop[1].what, r.drop[1])) }, r.drop[0]) : null] : null));
 }
