@@ -178,3 +178,13 @@ func (t *tow) completeContexts(_ *cobra.Command, _ []string, prefix string) ([]s
 
 // noCompletion keeps shells from offering file names where none is meant.
 var noCompletion = cobra.NoFileCompletions
+
+// completeResources gives applications and environments: what actions are done to.
+func (t *tow) completeResources(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(prefix, "/") {
+		return t.environments().completer(t)(cmd, args, prefix)
+	}
+	apps, directive := t.applications().completer(t)(cmd, args, prefix)
+	envs, _ := t.environments().completer(t)(cmd, args, prefix)
+	return append(apps, envs...), directive
+}

@@ -88,6 +88,10 @@ func (t *tow) definitions() noun[resourceDefinition] {
 			l, err := c.definitions().ListResourceDefinitions(ctx, &catalogv1.ListResourceDefinitionsRequest{PageSize: size, PageToken: token})
 			return l.GetResourceDefinitions(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[resourceDefinition], error), error) {
+			s, err := c.definitions().WatchResourceDefinitions(ctx, &catalogv1.WatchResourceDefinitionsRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchResourceDefinitionsResponse).GetResourceDefinition)
+		},
 		listOf: func(items []resourceDefinition) proto.Message {
 			return &catalogv1.ListResourceDefinitionsResponse{ResourceDefinitions: items}
 		},

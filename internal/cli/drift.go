@@ -7,10 +7,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 type finding = *driftv1.Finding
@@ -319,7 +318,7 @@ func (t *tow) driftWatchCmd() *cobra.Command {
 				if err == nil {
 					r, err = stream.Recv()
 				}
-				if status.Code(err) == codes.OutOfRange && token != "" { // the server is another one: begin anew
+				if errs.Is(err, errs.OutOfRange) && token != "" { // the server is another one: begin anew
 					token = ""
 					stream, err = c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent})
 					continue

@@ -116,7 +116,7 @@ func (t *tow) firstDeployment(ctx context.Context, c *client, n *envCreation, e 
 	if err != nil {
 		return err
 	}
-	return t.outcome(p, d, false)
+	return t.outcome(ctx, p, d, false)
 }
 
 // begin makes of the flags what the environment begins with.
