@@ -207,7 +207,7 @@ var sampleNames = map[protoreflect.FullName]string{
 	"towpath.catalog.v1.Variable": dev + "/variables/LOG_LEVEL", "towpath.catalog.v1.Set": setName, "towpath.catalog.v1.Token": "tokens/ci",
 	"towpath.catalog.v1.RoleBinding": "roleBindings/checkout", "towpath.catalog.v1.Policy": "policies/frozen", "towpath.catalog.v1.AuditEvent": "auditEvents/1",
 	"towpath.catalog.v1.ResourceDefinition": "resourceDefinitions/postgres-rds", "towpath.catalog.v1.DefinitionVersion": "resourceDefinitions/postgres-rds/versions/1",
-	"towpath.catalog.v1.IgnoreRule": dev + "/ignoreRules/1", "towpath.catalog.v1.FindingRecord": dev + "/findingRecords/1",
+	"towpath.drift.v1.IgnoreRule": dev + "/ignoreRules/1", "towpath.catalog.v1.FindingRecord": dev + "/findingRecords/1",
 	"towpath.drift.v1.Finding": dev + "/findings/abc", "towpath.drift.v1.EnvironmentStatus": dev + "/status", "towpath.drift.v1.TargetStatus": "targets/default/status",
 }
 

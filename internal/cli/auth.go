@@ -46,8 +46,6 @@ With --as it is about somebody else, which only an admin may ask.`,
 		return rangeArgs(1, "an action such as rollback", "what it is done to")(cmd, args)
 	}
 	t.outputFlag(cmd, &f.format)
-	complete(cmd, "as", noCompletion)
-	complete(cmd, "as-group", noCompletion)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		switch {
 		case len(args) == 0 && !f.list:

@@ -167,6 +167,7 @@ func (t *tow) newRoot() *cobra.Command {
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.authCmd(), t.tokenCmd(), t.roleBindingCmd(), t.policyCmd(), t.auditCmd(), t.backupCmd(), t.restoreCmd(),
 		t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
 	root.AddCommand(helpTopics()...)
+	t.finishCompletion(root, t.completers())
 	return root
 }
 

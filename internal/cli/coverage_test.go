@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/towpath-dev/towpath/internal/auth/policy" //nolint:depguard // the list of all services; what tow links is watched by TestDependencies
+	"github.com/towpath-dev/towpath/internal/auth/policy"
 )
 
 // internalServices are those that tow does not call, and why.

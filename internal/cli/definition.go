@@ -132,7 +132,6 @@ The Helm chart or kustomize base of a definition goes along with --archive, a fo
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what is different to the version before")
 	cmd.Flags().StringVar(&requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
 	cmd.Flags().StringVar(&packed, "archive", "", "the chart or base: a folder or a .tgz (default: the file's own `archive`)")
-	complete(cmd, "message", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.definitions().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

@@ -94,9 +94,7 @@ else with nothing.`,
 	cmd.Flags().StringVar(&base, "base", "", "the set that it begins with, sets/DIGEST")
 	cmd.Flags().StringVar(&title, "display-name", "", "name for people")
 	cmd.Flags().StringVar(&request, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
-	complete(cmd, "base", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		name, err := draftName(args[0])
 		if err != nil {
@@ -210,7 +208,6 @@ away again. A change that somebody else makes at the same moment is noticed and 
 	cmd.Flags().StringArrayVar(&drop, "drop", nil, "take the draft's operation on this path away")
 	t.envFlagVar(cmd, &env, "the environment that it is for, such as shop/dev")
 	cmd.Flags().StringVar(&title, "display-name", "", "name for people")
-	complete(cmd, "drop", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.drafts().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
@@ -259,7 +256,6 @@ place it is refused with exit code 7 and the paths.`,
 		Example: "  tow draft rebase shop/next",
 	}
 	cmd.Flags().StringVar(&base, "base", "", "move to this set, sets/DIGEST")
-	complete(cmd, "base", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.drafts().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

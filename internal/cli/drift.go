@@ -97,7 +97,6 @@ autoscaler.`,
 	cmd.Flags().StringVar(&standing, "standing", "open", "which: open, ignored, delegated, all")
 	complete(cmd, "standing", cobra.FixedCompletions([]string{"open", "ignored", "delegated", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {
@@ -293,7 +292,6 @@ func (t *tow) driftWatchCmd() *cobra.Command {
 	}
 	scope.bind(t, cmd)
 	lineFormatFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if err := checkLineFormat(format); err != nil {
 			return err

@@ -140,9 +140,6 @@ func (f *historyFilter) bind(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.until, "until", "", "only those until so long ago or this time")
 	complete(cmd, "state", cobra.FixedCompletions(enumWords(catalogv1.Deployment_State_name, "STATE_"), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "kind", cobra.FixedCompletions(enumWords(catalogv1.Deployment_Kind_name, "KIND_"), cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"actor", "origin", "since", "until"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 func enumWords(names map[int32]string, prefix string) []string {

@@ -173,7 +173,6 @@ func (n noun[T]) listCmd(t *tow) *cobra.Command {
 		watchFlag(cmd, &watch)
 		cmd.Example += "\n  tow " + n.use + " list --watch"
 	}
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if watch {
 			return n.watchAll(ctx, t, format, n.watch)

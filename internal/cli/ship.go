@@ -26,7 +26,6 @@ func (s *shipment) bindEnv(t *tow, cmd *cobra.Command) {
 func (s *shipment) bindMessage(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&s.message, "message", "m", "", "why; shown in the history and in the commit")
 	cmd.Flags().StringVar(&s.requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's deployment")
-	complete(cmd, "message", noCompletion)
 }
 
 func (s *shipment) bindWait(t *tow, cmd *cobra.Command) {
@@ -40,7 +39,6 @@ func (s *shipment) bindPlan(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.planHash, "plan-hash", "", "hold to this plan: fail when anything it was made on is different now")
 	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
 	cmd.MarkFlagsMutuallyExclusive("plan", "plan-hash")
-	complete(cmd, "plan-hash", noCompletion)
 	filesFlag(cmd)
 }
 

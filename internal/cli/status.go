@@ -65,8 +65,6 @@ object a line. It survives restarts of the server.`,
 	cmd.MarkFlagsMutuallyExclusive("env", "app")
 	cmd.Flags().BoolVar(&watch, watchFlagName, false, "keep it up to date until Ctrl-C")
 	t.outputFlag(cmd, &format)
-	complete(cmd, "app", t.completeApps)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {

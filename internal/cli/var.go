@@ -27,7 +27,6 @@ func (v *variableScope) bind(t *tow, cmd *cobra.Command) {
 
 func (v *variableScope) bindApp(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&v.app, "app", "a", "", "the application, such as shop: its variables hold in all its environments")
-	complete(cmd, "app", t.completeApps)
 	cmd.MarkFlagsMutuallyExclusive("env", "app")
 }
 
@@ -104,7 +103,6 @@ func (t *tow) varListCmd() *cobra.Command {
 	v.bind(t, cmd)
 	t.outputFlag(cmd, &format)
 	watchFlag(cmd, &watch)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		parent, err := v.parent()
 		if err != nil {

@@ -82,7 +82,7 @@ func TestWaitExitCodes(t *testing.T) {
 		says string
 	}{
 		"healthy is good": {well, 0, ""},
-		"degraded is 3":   {ended(catalogv1.Deployment_STATE_DEGRADED, "sync", "Deployment/api: 0/1 ready"), 3, "deployment/api DEGRADED 0/1 ready\n" +
+		"degraded is 3": {ended(catalogv1.Deployment_STATE_DEGRADED, "sync", "Deployment/api: 0/1 ready"), 3, "deployment/api DEGRADED 0/1 ready\n" +
 			"  Pod/api-1 FailedScheduling (3 times, last 12s ago): no node has 64 GiB\n" +
 			"error: shop/dev #4 ended DEGRADED at sync: Deployment/api: 0/1 ready\n" +
 			"hint: tow get -e shop/dev deployment/api --events shows all that the cluster says; tow rollback -e shop/dev goes back to what ran before\n"},
