@@ -52,10 +52,6 @@ In a terminal it shows the plan, asks, and holds to what it has shown; without o
 	cmd.MarkFlagsMutuallyExclusive("plan", "confirm")
 	complete(cmd, "type", t.environmentTypes().completer(t))
 	complete(cmd, "repository", t.repositories().completer(t))
-	for _, flag := range []string{"message", "from-folder", "from-argocd", "from-flux", "from-namespace", "selector", "namespace"} {
-		complete(cmd, flag, noCompletion)
-	}
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		env, err := envFlag(s.env)
 		if err != nil {

@@ -55,6 +55,10 @@ func (t *tow) applications() noun[application] {
 			l, err := c.ListApplications(ctx, &catalogv1.ListApplicationsRequest{PageSize: size, PageToken: token})
 			return l.GetApplications(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[application], error), error) {
+			s, err := c.WatchApplications(ctx, &catalogv1.WatchApplicationsRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchApplicationsResponse).GetApplication)
+		},
 		listOf: func(items []application) proto.Message {
 			return &catalogv1.ListApplicationsResponse{Applications: items}
 		},

@@ -18,7 +18,6 @@ func (v *verdict) bind(t *tow, cmd *cobra.Command, message string) {
 	t.envFlagVar(cmd, &v.env, "the environment, such as shop/dev")
 	if message != "" {
 		cmd.Flags().StringVarP(&v.message, "message", "m", "", message)
-		complete(cmd, "message", noCompletion)
 	}
 	t.outputFlag(cmd, &v.format)
 	cmd.ValidArgsFunction = completeOnce(t.completeDeployments)
@@ -72,7 +71,6 @@ In a terminal it shows the deployment, asks, and holds to what it has shown; wit
 	}
 	v.bind(t, cmd, "why; shown beside the vote")
 	cmd.Flags().StringVar(&planHash, "plan-hash", "", "the plan that was looked at: fail when it is another one now")
-	complete(cmd, "plan-hash", noCompletion)
 	yesFlag(cmd, &yes)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		return t.decide(&v, args[0], func(c *client, name string) (*catalogv1.Deployment, error) {

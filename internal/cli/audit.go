@@ -60,13 +60,9 @@ func (t *tow) listAuditCmd() *cobra.Command {
 	fs.StringVar(&f.filter, "filter", "", "further terms in the API's own words")
 	fs.Int32Var(&f.limit, "limit", 50, "show at most so many; 0 for all")
 	t.outputFlag(cmd, &f.format)
-	for _, name := range []string{"actor", "action", "resource", "since", "until", "filter"} {
-		complete(cmd, name, noCompletion)
-	}
 	complete(cmd, "code", cobra.FixedCompletions([]string{
 		"OK", "PERMISSION_DENIED", "UNAUTHENTICATED", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
 	}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error { return t.listAudit(ctx, f) })
 	return cmd
 }
@@ -156,7 +152,7 @@ func (t *tow) showAuditCmd() *cobra.Command {
 		Example: "  tow audit show 00001769904000000000-abcdefghij",
 	}
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
+	cmd.ValidArgsFunction = completeOnce(t.completeAuditEvents)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
 		if err != nil {
@@ -212,7 +208,6 @@ func (t *tow) watchAuditCmd() *cobra.Command {
 		Example: "  tow audit watch -o json",
 	}
 	lineFormatFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if err := checkLineFormat(format); err != nil {
 			return err

@@ -26,7 +26,6 @@ Whoever has the file knows all of that: keep it as safe as the server's own data
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write (required)")
 	cmd.Flags().BoolVar(&force, "force", false, "replace a file that is there")
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if file == "" {
 			return usagef("no file is given; name it with -o FILE")
@@ -89,7 +88,6 @@ In a terminal it asks first; without one it needs --yes.`,
 	}
 	cmd.Flags().StringVarP(&file, "input", "i", "", "the file to read (required)")
 	yesFlag(cmd, &yes)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if file == "" {
 			return usagef("no file is given; name it with -i FILE")

@@ -36,6 +36,8 @@ type Env struct {
 	InTerminal, OutTerminal bool
 	// Width gives the width of the output's terminal in columns; 0 when it has none.
 	Width func() int
+	// Height gives its lines; 0 when it has none.
+	Height func() int
 	// ReadSecret reads a line from the terminal without showing it.
 	ReadSecret func() (string, error)
 	// Engines are what a program has for rendering beside what tow has; none in tow.
@@ -55,18 +57,22 @@ func processEnv(version string) Env {
 	return Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now, Version: version,
 		InTerminal: term.IsTerminal(int(os.Stdin.Fd())), OutTerminal: term.IsTerminal(out),
-		Width: func() int {
-			w, _, err := term.GetSize(out)
-			if err != nil {
-				return 0
-			}
-			return w
-		},
+		Width:  func() int { w, _ := terminalSize(out); return w },
+		Height: func() int { _, h := terminalSize(out); return h },
 		ReadSecret: func() (string, error) {
 			b, err := term.ReadPassword(int(os.Stdin.Fd()))
 			return string(b), err
 		},
 	}
+}
+
+// terminalSize gives columns and lines of a terminal; 0 where it is none.
+func terminalSize(fd int) (width, height int) {
+	w, h, err := term.GetSize(fd)
+	if err != nil {
+		return 0, 0
+	}
+	return w, h
 }
 
 // Run runs one command line and gives its exit code. Errors have been told on Stderr by then.
@@ -155,12 +161,13 @@ func (t *tow) newRoot() *cobra.Command {
 		&cobra.Group{ID: groupThings, Title: "Things:"}, &cobra.Group{ID: groupAccess, Title: "Access and this program:"},
 	)
 	t.add(root, groupDeploy, t.initCmd(), t.schemaCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
-		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd(), t.adoptCmd())
+		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.waitCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd(), t.adoptCmd())
 	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.getCmd(), t.logsCmd(), t.diffCmd(), t.explainFieldsCmd(), t.driftCmd(), t.foreignCmd(), t.gitCmd(), t.eventsCmd(), t.metricsCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.secretCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd(), t.guardrailCmd())
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.authCmd(), t.tokenCmd(), t.roleBindingCmd(), t.policyCmd(), t.auditCmd(), t.backupCmd(), t.restoreCmd(),
 		t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
 	root.AddCommand(helpTopics()...)
+	t.finishCompletion(root, t.completers())
 	return root
 }
 

@@ -46,7 +46,8 @@ func (t *tow) completionCmd(root *cobra.Command) *cobra.Command {
 		"  source <(tow completion bash)",
 		shell("bash", "source <(tow completion bash)", func() error { return root.GenBashCompletionV2(t.Stdout, true) }),
 		shell("zsh", `tow completion zsh > "${fpath[1]}/_tow"`, func() error { return root.GenZshCompletion(t.Stdout) }),
-		shell("fish", "tow completion fish | source", func() error { return root.GenFishCompletion(t.Stdout, true) }))
+		shell("fish", "tow completion fish | source", func() error { return root.GenFishCompletion(t.Stdout, true) }),
+		shell("powershell", "tow completion powershell | Out-String | Invoke-Expression", func() error { return root.GenPowerShellCompletionWithDesc(t.Stdout) }))
 }
 
 // ask runs a question to the server for a completion; whatever goes wrong is no completion.
@@ -154,10 +155,10 @@ func (t *tow) completeFindings(cmd *cobra.Command, args []string, _ string) ([]s
 	})
 }
 
-// completeWorkloads gives the workloads of the environment in --env.
+// completeWorkloads gives the workloads of the environment that a command line is about.
 func (t *tow) completeWorkloads(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return t.ask(cmd, func(ctx context.Context, c *client) ([]string, error) {
-		env, err := envOfFlag(cmd)
+		env, err := envOfCommand(cmd, args)
 		if err != nil {
 			return nil, err
 		}
@@ -178,3 +179,13 @@ func (t *tow) completeContexts(_ *cobra.Command, _ []string, prefix string) ([]s
 
 // noCompletion keeps shells from offering file names where none is meant.
 var noCompletion = cobra.NoFileCompletions
+
+// completeResources gives applications and environments: what actions are done to.
+func (t *tow) completeResources(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if strings.Contains(prefix, "/") {
+		return t.environments().completer(t)(cmd, args, prefix)
+	}
+	apps, directive := t.applications().completer(t)(cmd, args, prefix)
+	envs, _ := t.environments().completer(t)(cmd, args, prefix)
+	return append(apps, envs...), directive
+}

@@ -88,6 +88,10 @@ func (t *tow) definitions() noun[resourceDefinition] {
 			l, err := c.definitions().ListResourceDefinitions(ctx, &catalogv1.ListResourceDefinitionsRequest{PageSize: size, PageToken: token})
 			return l.GetResourceDefinitions(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[resourceDefinition], error), error) {
+			s, err := c.definitions().WatchResourceDefinitions(ctx, &catalogv1.WatchResourceDefinitionsRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchResourceDefinitionsResponse).GetResourceDefinition)
+		},
 		listOf: func(items []resourceDefinition) proto.Message {
 			return &catalogv1.ListResourceDefinitionsResponse{ResourceDefinitions: items}
 		},
@@ -128,7 +132,6 @@ The Helm chart or kustomize base of a definition goes along with --archive, a fo
 	cmd.Flags().StringVarP(&message, "message", "m", "", "what is different to the version before")
 	cmd.Flags().StringVar(&requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
 	cmd.Flags().StringVar(&packed, "archive", "", "the chart or base: a folder or a .tgz (default: the file's own `archive`)")
-	complete(cmd, "message", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.definitions().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

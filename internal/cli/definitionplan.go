@@ -124,7 +124,6 @@ version with its next deployment, unless it is pinned. Going back is activating 
 	}
 	cmd.Flags().BoolVar(&plan, "plan", false, "show what it would change and do nothing")
 	cmd.Flags().StringVar(&hash, "plan-hash", "", "only if the blast radius is still that of this plan")
-	complete(cmd, "plan-hash", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = t.completeVersions
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
@@ -217,10 +216,7 @@ one that is part of Towpath.`,
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
 	cmd.Flags().StringVar(&class, "class", "", "the class that is asked for (default \"default\")")
 	cmd.Flags().StringVar(&id, "id", "", "the resource's id: WORKLOAD.NAME of a workload's own")
-	complete(cmd, "class", noCompletion)
-	complete(cmd, "id", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
 		if err != nil {

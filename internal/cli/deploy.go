@@ -20,7 +20,6 @@ func (f *changeFlags) bind(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.remove, "remove", nil, "take this workload out of the environment")
 	cmd.Flags().StringArrayVar(&f.variables, "variable", nil, "set a variable of the environment too, KEY=VALUE")
 	complete(cmd, "remove", t.completeWorkloads)
-	complete(cmd, "variable", noCompletion)
 }
 
 // empty reports whether nothing is to change.
@@ -73,7 +72,6 @@ CANCELLED, 4 when --timeout was over before.
 	}
 	f.bind(t, cmd)
 	s.bind(t, cmd)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		env, err := envFlag(s.env)
 		if err != nil {

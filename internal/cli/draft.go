@@ -94,9 +94,7 @@ else with nothing.`,
 	cmd.Flags().StringVar(&base, "base", "", "the set that it begins with, sets/DIGEST")
 	cmd.Flags().StringVar(&title, "display-name", "", "name for people")
 	cmd.Flags().StringVar(&request, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
-	complete(cmd, "base", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		name, err := draftName(args[0])
 		if err != nil {
@@ -180,32 +178,19 @@ func shortOrEmpty(name string) string {
 	return short(name)
 }
 
-func (t *tow) listDraftsCmd() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use: "list [APP]", Short: "List drafts", Args: rangeArgs(0, "an application"), Aliases: []string{"ls"},
-		Long:    "Lists the drafts of one application, or of all.",
-		Example: "  tow draft list\n  tow draft list shop -o json",
+// watchDrafts follows the drafts of an application, or of all with applications/-.
+func watchDrafts(app string) follower[draft] {
+	return func(ctx context.Context, c *client, token string) (func() (listChange[draft], error), error) {
+		s, err := c.draftService().WatchDrafts(ctx, &catalogv1.WatchDraftsRequest{Parent: app, ResumeToken: token})
+		return receiver(s, err, (*catalogv1.WatchDraftsResponse).GetDraft)
 	}
-	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = t.completeApps
-	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
-		app := applications + "/-"
-		if len(args) > 0 {
-			var err error
-			if app, err = appName(args[0]); err != nil {
-				return err
-			}
-		}
-		c, err := t.api()
-		if err != nil {
-			return err
-		}
-		return t.drafts().printAll(ctx, t, format, func(ctx context.Context, size int32, token string) ([]draft, string, error) {
-			return listDraftsPage(ctx, c, app, size, token)
-		})
-	})
-	return cmd
+}
+
+func (t *tow) listDraftsCmd() *cobra.Command {
+	return listOfApp(t, t.drafts(), &cobra.Command{
+		Short: "List drafts", Long: "Lists the drafts of one application, or of all.",
+		Example: "  tow draft list\n  tow draft list shop -o json\n  tow draft list shop --watch",
+	}, listDraftsPage, watchDrafts)
 }
 
 func (t *tow) editDraftCmd() *cobra.Command {
@@ -223,7 +208,6 @@ away again. A change that somebody else makes at the same moment is noticed and 
 	cmd.Flags().StringArrayVar(&drop, "drop", nil, "take the draft's operation on this path away")
 	t.envFlagVar(cmd, &env, "the environment that it is for, such as shop/dev")
 	cmd.Flags().StringVar(&title, "display-name", "", "name for people")
-	complete(cmd, "drop", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.drafts().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
@@ -272,7 +256,6 @@ place it is refused with exit code 7 and the paths.`,
 		Example: "  tow draft rebase shop/next",
 	}
 	cmd.Flags().StringVar(&base, "base", "", "move to this set, sets/DIGEST")
-	complete(cmd, "base", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.drafts().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

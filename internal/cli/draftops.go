@@ -18,9 +18,6 @@ func (f *operationFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "write a text, PATH=TEXT; repeat it for several")
 	cmd.Flags().StringArrayVar(&f.setJSON, "set-json", nil, "write any value, PATH=JSON; a whole workload is /workloads/NAME")
 	cmd.Flags().StringArrayVar(&f.unset, "unset", nil, "remove what is at this path")
-	for _, flag := range []string{"set", "set-json", "unset"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 func (f *operationFlags) operations() ([]*rendererv1.Operation, error) {

@@ -7,10 +7,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 type finding = *driftv1.Finding
@@ -98,7 +97,6 @@ autoscaler.`,
 	cmd.Flags().StringVar(&standing, "standing", "open", "which: open, ignored, delegated, all")
 	complete(cmd, "standing", cobra.FixedCompletions([]string{"open", "ignored", "delegated", "all"}, cobra.ShellCompDirectiveNoFileComp))
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {
@@ -294,7 +292,6 @@ func (t *tow) driftWatchCmd() *cobra.Command {
 	}
 	scope.bind(t, cmd)
 	lineFormatFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if err := checkLineFormat(format); err != nil {
 			return err
@@ -319,7 +316,7 @@ func (t *tow) driftWatchCmd() *cobra.Command {
 				if err == nil {
 					r, err = stream.Recv()
 				}
-				if status.Code(err) == codes.OutOfRange && token != "" { // the server is another one: begin anew
+				if errs.Is(err, errs.OutOfRange) && token != "" { // the server is another one: begin anew
 					token = ""
 					stream, err = c.drift.WatchFindings(ctx, &driftv1.WatchFindingsRequest{Parent: parent})
 					continue

@@ -90,7 +90,6 @@ type pickedFindings struct{ env, object string }
 func (f *pickedFindings) bind(t *tow, cmd *cobra.Command) {
 	t.envFlagVar(cmd, &f.env, "the environment, such as shop/dev")
 	cmd.Flags().StringVar(&f.object, "object", "", "all findings of an object, such as Service/web")
-	complete(cmd, "object", noCompletion)
 	cmd.ValidArgsFunction = t.completeFindings
 }
 
@@ -133,8 +132,6 @@ would be written. Of a finding in Git it keeps what was changed there.`,
 	cmd.Flags().StringVar(&draft, "draft", "", "the draft's id; made up when left out")
 	cmd.Flags().StringVarP(&message, "message", "m", "", "why")
 	cmd.Flags().BoolVar(&plan, "plan", false, "say where each finding would be written, and make no draft")
-	complete(cmd, "draft", noCompletion)
-	complete(cmd, "message", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
@@ -192,12 +189,9 @@ func (f *ruleFlags) bind(cmd *cobra.Command) {
 		{&f.owner, "owner", "who answers for it, users/ada or a team; you when left out"},
 	} {
 		cmd.Flags().StringVar(s.to, s.name, "", s.usage)
-		complete(cmd, s.name, noCompletion)
 	}
 	cmd.Flags().StringVarP(&f.reason, "message", "m", "", "why")
 	cmd.Flags().DurationVar(&f.lasts, "for", 0, "how long, such as 720h; for ever when left out")
-	complete(cmd, "message", noCompletion)
-	complete(cmd, "for", noCompletion)
 }
 
 // rule gives the rule of the flags, nil where they make none.
@@ -298,7 +292,6 @@ func (t *tow) driftRulesCmd() *cobra.Command {
 	cmd.Flags().StringVar(&remove, "delete", "", "take this rule away")
 	complete(cmd, "delete", t.completeRules)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {

@@ -5,11 +5,9 @@ import (
 	"context"
 	"slices"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
+	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 // standingWord says what a finding counts as.
@@ -24,7 +22,7 @@ func standingWord(f finding) string {
 // getFinding reads a finding in the cluster, else in Git.
 func (c *client) getFinding(ctx context.Context, name string) (finding, error) {
 	f, err := c.drift.GetFinding(ctx, &driftv1.GetFindingRequest{Name: name})
-	if status.Code(err) != codes.NotFound {
+	if !errs.Is(err, errs.NotFound) {
 		return f, err
 	}
 	git, gitErr := openInGit(ctx, c, envOf(name))

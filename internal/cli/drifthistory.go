@@ -71,9 +71,6 @@ func (f *recordFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.filter, "filter", "", `terms of the API's filter, such as 'field = "spec.replicas" AND decide_actor = "users/ada"'`)
 	complete(cmd, "where", cobra.FixedCompletions([]string{"cluster", "git"}, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "decision", cobra.FixedCompletions(enumWords(catalogv1.FindingRecord_Decision_name, "DECISION_"), cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"kind", "actor", "since", "until", "filter"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 func (f *recordFlags) text(now time.Time) (string, error) {
@@ -119,9 +116,7 @@ and who decided so. Records stay when their environment goes.`,
 	scope.bind(t, cmd)
 	of.bind(cmd)
 	cmd.Flags().Int32Var(&limit, "limit", 50, "at most so many; 0 for all")
-	complete(cmd, "limit", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {

@@ -99,33 +99,21 @@ func originText(o *catalogv1.Origin) string {
 	return o.GetSource()
 }
 
+// watchEnvironments follows the environments of an application, or of all with applications/-.
+func watchEnvironments(app string) follower[environment] {
+	return func(ctx context.Context, c *client, token string) (func() (listChange[environment], error), error) {
+		s, err := c.WatchEnvironments(ctx, &catalogv1.WatchEnvironmentsRequest{Parent: app, ResumeToken: token})
+		return receiver(s, err, (*catalogv1.WatchEnvironmentsResponse).GetEnvironment)
+	}
+}
+
 func (t *tow) listEnvsCmd() *cobra.Command {
-	var format string
-	cmd := &cobra.Command{
-		Use: "list [APP]", Short: "List environments", Args: rangeArgs(0, "an application"), Aliases: []string{"ls"},
+	return listOfApp(t, t.environments(), &cobra.Command{
+		Short: "List environments",
 		Long: "Lists the environments of one application, or of all: what runs in each, who brought it and since when, when it expires,\n" +
 			"and who has locked it. `tow status` lists how they are.",
-		Example: "  tow env list\n  tow env list shop -o json",
-	}
-	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = t.completeApps
-	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
-		app := applications + "/-"
-		if len(args) > 0 {
-			var err error
-			if app, err = appName(args[0]); err != nil {
-				return err
-			}
-		}
-		c, err := t.api()
-		if err != nil {
-			return err
-		}
-		return t.environments().printAll(ctx, t, format, func(ctx context.Context, size int32, token string) ([]environment, string, error) {
-			return listEnvironmentsPage(ctx, c, app, size, token)
-		})
-	})
-	return cmd
+		Example: "  tow env list\n  tow env list shop -o json\n  tow env list --watch",
+	}, listEnvironmentsPage, watchEnvironments)
 }
 
 func (t *tow) deleteEnvCmd() *cobra.Command {

@@ -46,9 +46,6 @@ With --ttl it is deleted by itself when that time is over, see ` + "`tow env ext
 	cmd.Flags().StringVar(&n.ttl, "ttl", "", "delete it by itself after this time, such as 72h or 3d; the type's default when left out")
 	cmd.Flags().StringVar(&n.pullRequest, "pull-request", "", "URL of the pull request that it is for")
 	complete(cmd, "from", t.completeEnvs)
-	complete(cmd, "ttl", noCompletion)
-	complete(cmd, "pull-request", noCompletion)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error { return t.createEnv(ctx, &n, args[0]) })
 	return cmd
 }
@@ -116,7 +113,7 @@ func (t *tow) firstDeployment(ctx context.Context, c *client, n *envCreation, e 
 	if err != nil {
 		return err
 	}
-	return t.outcome(p, d, false)
+	return t.outcome(ctx, p, d, false)
 }
 
 // begin makes of the flags what the environment begins with.

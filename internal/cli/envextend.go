@@ -17,7 +17,6 @@ func (t *tow) extendEnvCmd() *cobra.Command {
 		Example: "  tow env extend shop/pr-7 --ttl 24h\n  tow env extend shop/pr-7 --ttl 3d",
 	}
 	cmd.Flags().StringVar(&ttl, "ttl", "", "how long it lives from now on, such as 72h or 3d")
-	complete(cmd, "ttl", noCompletion)
 	t.outputFlag(cmd, &format)
 	cmd.ValidArgsFunction = completeOnce(t.environments().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {

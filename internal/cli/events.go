@@ -65,10 +65,7 @@ and begins with new ones unless --since is given.`,
 	cmd.Flags().BoolVar(&f.follow, "follow", false, "go on with new events")
 	cmd.MarkFlagsMutuallyExclusive("env", "app")
 	lineFormatFlag(cmd, &f.format)
-	complete(cmd, "app", t.completeApps)
-	complete(cmd, "since", noCompletion)
 	complete(cmd, "type", cobra.FixedCompletions([]string{"deployment.", "drift.", "environment.", "repository."}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error { return t.showEvents(ctx, f) })
 	return cmd
 }

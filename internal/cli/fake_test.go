@@ -61,6 +61,10 @@ type fake struct {
 	findings []*driftv1.Finding
 	// watch is what WatchDeployment sends, one element for each connection; each connection ends with its last.
 	watch [][]*catalogv1.Deployment
+	// envWatch is what WatchEnvironments sends, the same way; nil ends a connection with OUT_OF_RANGE.
+	envWatch [][]*catalogv1.WatchEnvironmentsResponse
+	// health is how the environment is.
+	health driftv1.Health
 }
 
 // fakeFindingService has no records and no rules.
@@ -88,6 +92,7 @@ func startFake(t testing.TB) *fake {
 		envs:     fakeEnvironments(),
 		history:  fakeHistory(),
 		findings: fakeFindings(),
+		health:   driftv1.Health_HEALTH_DEGRADED,
 	}
 	f.serve(t, "127.0.0.1:0")
 	return f
@@ -106,6 +111,7 @@ func (f *fake) serve(t testing.TB, addr string, opts ...grpc.ServerOption) {
 	catalogv1.RegisterDraftServiceServer(f.grpc, f)
 	catalogv1.RegisterFindingServiceServer(f.grpc, fakeFindingService{})
 	driftv1.RegisterDriftServiceServer(f.grpc, f)
+	driftv1.RegisterLiveServiceServer(f.grpc, fakeLive{})
 	eventsv1.RegisterEventServiceServer(f.grpc, f)
 	done := make(chan struct{})
 	server := f.grpc
@@ -320,8 +326,11 @@ func (f *fake) GetEnvironmentStatus(_ context.Context, r *driftv1.GetEnvironment
 	if r.GetName() != dev+"/status" {
 		return nil, notThere(r.GetName())
 	}
+	f.mu.Lock()
+	health := f.health
+	f.mu.Unlock()
 	return &driftv1.EnvironmentStatus{
-		Name: r.GetName(), Sync: driftv1.SyncState_SYNC_STATE_SYNCED, Health: driftv1.Health_HEALTH_DEGRADED, Message: "Deployment/api: 0/1 ready",
+		Name: r.GetName(), Sync: driftv1.SyncState_SYNC_STATE_SYNCED, Health: health, Message: "Deployment/api: 0/1 ready",
 		Generation: 2, Commit: strings.Repeat("2", 40), Tree: strings.Repeat("b", 40), SyncTime: at(time.Hour), Findings: 2,
 		Objects: []*driftv1.ObjectStatus{
 			{ApiVersion: "apps/v1", Kind: "Deployment", Name: "api", Health: driftv1.Health_HEALTH_DEGRADED, Message: "0/1 ready"},

@@ -141,6 +141,7 @@ keep of it. --files shows the files' differences instead of the fields.`,
 	}
 	t.outputFlag(cmd, &format)
 	cmd.Flags().StringVar(&path, "path", "", "the folder, where others changed several")
+	complete(cmd, "path", t.completeForeignFolders)
 	cmd.Flags().BoolVar(&files, "files", false, "show the differences of the files")
 	cmd.ValidArgsFunction = completeOnce(t.environments().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
@@ -212,6 +213,7 @@ func (t *tow) foreignDecideCmd(verb, title, long string, decision catalogv1.Reso
 	}
 	t.outputFlag(cmd, &format)
 	cmd.Flags().StringVar(&path, "path", "", "the folder, where others changed several")
+	complete(cmd, "path", t.completeForeignFolders)
 	cmd.Flags().StringVar(&found, "found", "", "the tree that you looked at; refused where another one stands there by now")
 	if decision != catalogv1.ResolveForeignChangeRequest_DECISION_ADOPT {
 		cmd.Flags().StringVarP(&message, "message", "m", "", "why, for the commit")

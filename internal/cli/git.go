@@ -31,7 +31,6 @@ type gitPlace struct{ part, format string }
 
 func (g *gitPlace) bind(t *tow, cmd *cobra.Command, formats bool) {
 	cmd.Flags().StringVar(&g.part, "part", "", "a part of the environment that is written to a place of its own")
-	complete(cmd, "part", noCompletion)
 	g.format = "table"
 	if formats {
 		t.outputFlag(cmd, &g.format)
@@ -66,7 +65,6 @@ func (t *tow) gitLogCmd() *cobra.Command {
 	g.bind(t, cmd, true)
 	cmd.Flags().StringVar(&path, "path", "", "only commits that change something below this path of the folder")
 	cmd.Flags().Int32Var(&limit, "limit", 20, "show at most so many; 0 for all")
-	complete(cmd, "path", noCompletion)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(g.format)
 		if err != nil {

@@ -66,7 +66,6 @@ that is not bound to applications or environment types has; tow itself gives git
 		Example: "  tow repo clone-url default\n  git -c credential.helper='!tow git credential' clone $(tow repo clone-url default)",
 	}
 	cmd.Flags().StringVar(&at, "http", "", "address of the portal, such as https://towpath.example.com; found out of the server's when left out")
-	complete(cmd, "http", noCompletion)
 	cmd.ValidArgsFunction = completeOnce(t.repositories().completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		base, err := t.portalURL(at)

@@ -134,7 +134,6 @@ func (t *tow) gitDiffCmd() *cobra.Command {
 	g.bind(t, cmd, true)
 	cmd.Flags().StringVar(&path, "path", "", "only what is below this path of the folder")
 	cmd.Flags().BoolVar(&names, "names-only", false, "list the files that differ without their differences")
-	complete(cmd, "path", noCompletion)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, c, parent, commits, err := t.gitAsk(ctx, g, args[0], append(slices.Clone(args[1:]), "")[:2]...)
 		if err != nil {
@@ -168,7 +167,6 @@ func (t *tow) gitListCmd() *cobra.Command {
 	}
 	g.bind(t, cmd, true)
 	cmd.Flags().StringVar(&at, "at", "", "the commit; the branch's tip when left out")
-	complete(cmd, "at", noCompletion)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, c, parent, commits, err := t.gitAsk(ctx, g, args[0], at)
 		if err != nil {
@@ -207,7 +205,6 @@ func (t *tow) gitCatCmd() *cobra.Command {
 	}
 	g.bind(t, cmd, false)
 	cmd.Flags().StringVar(&at, "at", "", "the commit; the branch's tip when left out")
-	complete(cmd, "at", noCompletion)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		_, c, parent, commits, err := t.gitAsk(ctx, g, args[0], at)
 		if err != nil {

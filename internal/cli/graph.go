@@ -46,7 +46,6 @@ With -o dot it is a graph for Graphviz.`,
 	cmd.Flags().StringVarP(&f.format, "output", "o", "text", "output: "+strings.Join(graphFormats, ", "))
 	complete(cmd, "output", cobra.FixedCompletions(graphFormats, cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "deployment", t.completeDeployments)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		f.render.given = cmd.Flags().Changed
 		return t.graph(ctx, f)

@@ -195,7 +195,6 @@ func (t *tow) checkGuardrailsCmd() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "a file of guardrails or ValidatingAdmissionPolicies, - for standard input; repeat it for several")
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {
@@ -241,11 +240,11 @@ a deployment that guardrails refuse when one of them denies.`,
 	t.envFlagVar(cmd, &f.env, "names of application and environment (default local/dev)")
 	cmd.Flags().StringVar(&f.kind, "type", "", "the environment type, such as production")
 	cmd.Flags().StringVar(&f.operation, "kind", "CHANGE", "what guardrails see as the deployment's kind: CHANGE, ROLLBACK, PROMOTION or REMOVAL")
+	complete(cmd, "kind", cobra.FixedCompletions([]string{"CHANGE", "ROLLBACK", "PROMOTION", "REMOVAL"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringArrayVar(&f.variables, "variable", nil, "a variable of the environment, KEY=VALUE")
 	cmd.Flags().StringArrayVar(&f.definitions, "definition", nil, "a resource definition file to choose from")
 	cmd.Flags().Int32Var(&f.replicas, "replicas", 0, "replicas of workloads that name none; 0 means 1")
 	cmd.Flags().BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error { return t.testGuardrails(ctx, &f) })
 	return cmd
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -68,6 +69,7 @@ func (t *tow) historyCmd() *cobra.Command {
 	var f historyFilter
 	var format string
 	var limit int32
+	var watch bool
 	cmd := &cobra.Command{
 		Use: "history -e APP/ENV [NUMBER]", Short: "Show an environment's deployments, or one in detail", Args: rangeArgs(0, "the number of a deployment"),
 		Long: `Lists the deployments of an environment, newest first, also of one that was removed, or those of an application or of all by
@@ -77,12 +79,14 @@ and "active" stand for a number.`,
   tow history -e shop/dev 7
   tow history -e shop/dev --limit 100 -o wide
   tow history --all --state AWAITING_APPROVAL
-  tow history --app shop --actor users/ada --since 7d`,
+  tow history --app shop --actor users/ada --since 7d
+  tow history -e shop/dev --watch`,
 	}
 	of.bind(t, cmd)
 	f.bind(t, cmd)
 	cmd.Flags().Int32Var(&limit, "limit", 20, "show at most so many; 0 for all")
 	t.outputFlag(cmd, &format)
+	watchFlag(cmd, &watch)
 	cmd.ValidArgsFunction = completeOnce(t.completeDeployments)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
@@ -103,9 +107,18 @@ and "active" stand for a number.`,
 		if limit < 0 {
 			return usagef("--limit is negative; give 0 for all, or more")
 		}
+		if watch && (len(args) > 0 || filter != "") {
+			return usagef("--watch follows a whole list; `tow wait` follows one deployment, and there is no watch of a choice")
+		}
 		c, err := t.api()
 		if err != nil {
 			return err
+		}
+		if watch {
+			w := &listWatch[*catalogv1.Deployment]{
+				t: t, p: p, columns: historyColumnsOf(name), limit: int(limit), order: newestFirst, none: "no deployments yet",
+			}
+			return w.run(ctx, c, watchDeployments(name))
 		}
 		if len(args) > 0 {
 			return showDeployment(ctx, p, c, name, args[0])
@@ -127,9 +140,6 @@ func (f *historyFilter) bind(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.until, "until", "", "only those until so long ago or this time")
 	complete(cmd, "state", cobra.FixedCompletions(enumWords(catalogv1.Deployment_State_name, "STATE_"), cobra.ShellCompDirectiveNoFileComp))
 	complete(cmd, "kind", cobra.FixedCompletions(enumWords(catalogv1.Deployment_Kind_name, "KIND_"), cobra.ShellCompDirectiveNoFileComp))
-	for _, flag := range []string{"actor", "origin", "since", "until"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 func enumWords(names map[int32]string, prefix string) []string {
@@ -180,24 +190,41 @@ func (t *tow) listHistory(ctx context.Context, p *printer, c *client, req *catal
 		token = l.GetNextPageToken()
 		more = token != "" && (limit == 0 || len(all) < limit)
 	}
-	columns := historyColumns
 	many := strings.Contains(req.GetParent(), "/-")
-	switch {
-	case many:
-		columns = append([]column[*catalogv1.Deployment]{
-			{"ENVIRONMENT", false, func(_ *printer, d *catalogv1.Deployment) string { return short(envOf(d.GetName())) }},
-		}, columns...)
-	case len(all) == 0 && req.GetFilter() == "":
+	if !many && len(all) == 0 && req.GetFilter() == "" {
 		t.notef("no deployments yet; make one: tow deploy -f score.yaml -e %s", short(req.GetParent()))
 	}
 	if len(all) == 0 && (many || req.GetFilter() != "") {
 		t.notef("no deployments like that")
 	}
-	err := printList(p, &catalogv1.ListDeploymentsResponse{Deployments: all, NextPageToken: token}, all, columns)
+	err := printList(p, &catalogv1.ListDeploymentsResponse{Deployments: all, NextPageToken: token}, all, historyColumnsOf(req.GetParent()))
 	if err == nil && token != "" && p.format == "table" {
 		t.notef("there are more; show them with --limit 0")
 	}
 	return err
+}
+
+// historyColumnsOf gives the columns of a history, with the environment where it is of several.
+func historyColumnsOf(parent string) []column[*catalogv1.Deployment] {
+	if !strings.Contains(parent, "/-") {
+		return historyColumns
+	}
+	return append([]column[*catalogv1.Deployment]{
+		{"ENVIRONMENT", false, func(_ *printer, d *catalogv1.Deployment) string { return short(envOf(d.GetName())) }},
+	}, historyColumns...)
+}
+
+// watchDeployments follows the deployments of one environment or several.
+func watchDeployments(parent string) follower[*catalogv1.Deployment] {
+	return func(ctx context.Context, c *client, token string) (func() (listChange[*catalogv1.Deployment], error), error) {
+		s, err := c.WatchDeployments(ctx, &catalogv1.WatchDeploymentsRequest{Parent: parent, ResumeToken: token})
+		return receiver(s, err, (*catalogv1.WatchDeploymentsResponse).GetDeployment)
+	}
+}
+
+// newestFirst orders a history as the API does.
+func newestFirst(a, b *catalogv1.Deployment) int {
+	return cmp.Or(b.GetCreateTime().AsTime().Compare(a.GetCreateTime().AsTime()), cmp.Compare(b.GetGeneration(), a.GetGeneration()), strings.Compare(a.GetName(), b.GetName()))
 }
 
 func showDeployment(ctx context.Context, p *printer, c *client, env, arg string) error {

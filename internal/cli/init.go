@@ -83,7 +83,6 @@ func (t *tow) initCmd() *cobra.Command {
 	cmd.Flags().StringVar(&image, "image", "ghcr.io/stefanprodan/podinfo:6.7.1", "the image of the container; . for one that is given when deploying")
 	cmd.Flags().StringVar(&schema, "schema", "", "the JSON Schema that editors complete from, an address or a file (default "+schemaName+" where it is beside the file)")
 	cmd.Flags().BoolVar(&force, "force", false, "write over a file that is there")
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(_ context.Context, args []string) error {
 		name := "api"
 		if len(args) > 0 {

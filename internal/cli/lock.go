@@ -26,10 +26,7 @@ has to be taken away first.`,
 	cmd.Flags().StringVarP(&message, "message", "m", "", "why; shown to who has to wait")
 	cmd.Flags().DurationVar(&lasts, "for", 0, "how long, such as 2h; until tow unlock when left out")
 	cmd.Flags().BoolVar(&refuse, "refuse", false, "refuse deployments instead of letting them wait")
-	complete(cmd, "message", noCompletion)
-	complete(cmd, "for", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		lock := &catalogv1.Lock{Message: message, Hold: catalogv1.Hold_HOLD_QUEUE}
 		if refuse {
@@ -57,7 +54,6 @@ func (t *tow) unlockCmd() *cobra.Command {
 	}
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		return t.changeLock(env, format, func(c *client, name string) (environment, error) {
 			return c.UnlockEnvironment(ctx, &catalogv1.UnlockEnvironmentRequest{Name: name})

@@ -37,8 +37,6 @@ right of its own, because programs may write anything. A cluster that keeps no l
 	cmd.MarkFlagsMutuallyExclusive("follow", "previous")
 	complete(cmd, "workload", t.completeWorkloads)
 	complete(cmd, "container", t.completeContainers)
-	complete(cmd, "tail", noCompletion)
-	complete(cmd, "since", noCompletion)
 	cmd.ValidArgsFunction = completeOnce(t.completePods)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		name, err := envFlag(env)

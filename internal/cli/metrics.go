@@ -25,7 +25,6 @@ func (s *scope) bind(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.app, "app", "", "all environments of this application")
 	cmd.Flags().BoolVarP(&s.all, "all", "A", false, "all environments of all applications")
 	cmd.MarkFlagsMutuallyExclusive("env", "app", "all")
-	complete(cmd, "app", t.completeApps)
 }
 
 // parent gives the API's name for it.
@@ -75,10 +74,7 @@ do not count, nor does what was superseded, rejected or cancelled.`,
 	s.bind(t, cmd)
 	cmd.Flags().StringVar(&since, "since", "30d", "from so long ago (12h, 30d), or from this time on (2026-01-31)")
 	cmd.Flags().StringVar(&until, "until", "", "until so long ago or this time; now when left out")
-	complete(cmd, "since", noCompletion)
-	complete(cmd, "until", noCompletion)
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		p, err := t.printer(format)
 		if err != nil {

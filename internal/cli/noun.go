@@ -35,6 +35,8 @@ type noun[T named] struct {
 	remove       func(ctx context.Context, c *client, name string) error
 	list         func(ctx context.Context, c *client, size int32, token string) ([]T, string, error)
 	listOf       func([]T) proto.Message
+	// watch opens the API's watch of the list; nil where there is none.
+	watch follower[T]
 }
 
 // field is one flag that sets a field of a resource.
@@ -161,12 +163,20 @@ func (n noun[T]) fetch(ctx context.Context, t *tow, arg string) (T, error) {
 
 func (n noun[T]) listCmd(t *tow) *cobra.Command {
 	var format string
+	var watch bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List " + n.plural, Args: noArgs, Aliases: []string{"ls"},
 		Long: "Lists all " + n.plural + " by name.", Example: "  tow " + n.use + " list\n  tow " + n.use + " list -o json",
 	}
 	t.outputFlag(cmd, &format)
+	if n.watch != nil {
+		watchFlag(cmd, &watch)
+		cmd.Example += "\n  tow " + n.use + " list --watch"
+	}
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
+		if watch {
+			return n.watchAll(ctx, t, format, n.watch)
+		}
 		c, err := t.api()
 		if err != nil {
 			return err
@@ -176,6 +186,53 @@ func (n noun[T]) listCmd(t *tow) *cobra.Command {
 		})
 	})
 	return cmd
+}
+
+// listOfApp completes the command that lists what belongs to one application, or to all. of asks for one page, watch follows.
+func listOfApp[T named](
+	t *tow, n noun[T], cmd *cobra.Command, of func(ctx context.Context, c *client, app string, size int32, token string) ([]T, string, error),
+	watch func(app string) follower[T],
+) *cobra.Command {
+	var format string
+	var watching bool
+	cmd.Use, cmd.Args, cmd.Aliases = "list [APP]", rangeArgs(0, "an application"), []string{"ls"}
+	t.outputFlag(cmd, &format)
+	watchFlag(cmd, &watching)
+	cmd.ValidArgsFunction = t.completeApps
+	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
+		app := applications + "/-"
+		if len(args) > 0 {
+			var err error
+			if app, err = appName(args[0]); err != nil {
+				return err
+			}
+		}
+		if watching {
+			return n.watchAll(ctx, t, format, watch(app))
+		}
+		c, err := t.api()
+		if err != nil {
+			return err
+		}
+		return n.printAll(ctx, t, format, func(ctx context.Context, size int32, token string) ([]T, string, error) {
+			return of(ctx, c, app, size, token)
+		})
+	})
+	return cmd
+}
+
+// watchAll shows the list and keeps on showing what changes in it.
+func (n noun[T]) watchAll(ctx context.Context, t *tow, format string, open follower[T]) error {
+	p, err := t.printer(format)
+	if err != nil {
+		return err
+	}
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	w := &listWatch[T]{t: t, p: p, columns: n.columns, none: "no " + n.plural + " yet"}
+	return w.run(ctx, c, open)
 }
 
 func (n noun[T]) printAll(ctx context.Context, t *tow, format string, list func(context.Context, int32, string) ([]T, string, error)) error {

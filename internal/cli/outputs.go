@@ -57,7 +57,6 @@ refer to; their values never leave the cluster.`,
 	}
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev")
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		name, err := envFlag(env)
 		if err != nil {

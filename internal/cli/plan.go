@@ -31,7 +31,6 @@ The plan hash stands for all that the plan was made on; a deployment with --plan
 	filesFlag(cmd)
 	t.outputFlag(cmd, &format)
 	complete(cmd, "rollback-to", t.completeDeployments)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		parent, err := envFlag(env)
 		if err != nil {

@@ -86,19 +86,31 @@ func printTable[T any](p *printer, items []T, columns []column[T]) error {
 	if len(items) == 0 {
 		return nil
 	}
-	shown := slices.DeleteFunc(slices.Clone(columns), func(c column[T]) bool { return c.wide && p.format != "wide" })
-	rows := [][]string{make([]string, len(shown))}
-	for i, c := range shown {
-		rows[0][i] = c.title
-	}
+	rows := [][]string{titlesOf(p, columns)}
 	for _, m := range items {
-		row := make([]string, len(shown))
-		for i, c := range shown {
-			row[i] = strings.ReplaceAll(clean(c.cell(p, m)), "\n", " ")
-		}
-		rows = append(rows, row)
+		rows = append(rows, cellsOf(p, m, columns))
 	}
 	return p.rows(rows)
+}
+
+func shownColumns[T any](p *printer, columns []column[T]) []column[T] {
+	return slices.DeleteFunc(slices.Clone(columns), func(c column[T]) bool { return c.wide && p.format != "wide" })
+}
+
+func titlesOf[T any](p *printer, columns []column[T]) []string {
+	var out []string
+	for _, c := range shownColumns(p, columns) {
+		out = append(out, c.title)
+	}
+	return out
+}
+
+func cellsOf[T any](p *printer, m T, columns []column[T]) []string {
+	var out []string
+	for _, c := range shownColumns(p, columns) {
+		out = append(out, strings.ReplaceAll(clean(c.cell(p, m)), "\n", " "))
+	}
+	return out
 }
 
 // structured writes the formats that are for programs, and reports whether it was one of them.
@@ -181,24 +193,31 @@ func yamlOf(b []byte) ([]byte, error) {
 }
 
 // rows writes aligned columns, the first row as titles. It aligns before it colours: escape sequences have no width.
-func (p *printer) rows(rows [][]string) error {
+func (p *printer) rows(rows [][]string) error { return p.rowsWith(columnWidths(rows), rows, true) }
+
+func columnWidths(rows [][]string) []int {
 	widths := make([]int, len(rows[0]))
 	for _, r := range rows {
 		for i, c := range r {
 			widths[i] = max(widths[i], utf8.RuneCountInString(c))
 		}
 	}
+	return widths
+}
+
+// rowsWith writes rows in columns of the given widths; the first one may hold titles, which have no colour.
+func (p *printer) rowsWith(widths []int, rows [][]string, titles bool) error {
 	var b strings.Builder
 	for n, r := range rows {
 		var line strings.Builder
 		for i, c := range r {
 			text := c
-			if n > 0 {
+			if n > 0 || !titles {
 				text = p.painted(c)
 			}
 			line.WriteString(text)
 			if i < len(r)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c)+3))
+				line.WriteString(strings.Repeat(" ", max(widths[i]-utf8.RuneCountInString(c), 0)+3))
 			}
 		}
 		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")

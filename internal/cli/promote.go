@@ -25,7 +25,6 @@ With --workload only these are copied, with the shared resources that they use, 
 	s.bindWait(t, cmd)
 	s.bindPlan(cmd)
 	cmd.Flags().StringSliceVar(&workloads, "workload", nil, "copy this workload only; repeat it for several")
-	complete(cmd, "workload", noCompletion)
 	cmd.ValidArgsFunction = t.completeEnvs
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		from, err := sourceName(args[0])

@@ -83,7 +83,6 @@ Provisioners that run programs (cmd://) are not executed. docs/provisioners.md t
 	cmd.Flags().StringVarP(&f.message, "message", "m", "", "what is different to the versions before")
 	cmd.Flags().BoolVar(&f.activate, "activate", false, "activate each version too")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "send nothing; show what would be proposed")
-	complete(cmd, "message", noCompletion)
 	t.outputFlag(cmd, &f.format)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error { return t.importProvisioners(ctx, args, f) })
 	return cmd

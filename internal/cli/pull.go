@@ -96,9 +96,6 @@ func completePull(cmds ...*cobra.Command) {
 	for flag, words := range map[string][]string{"write-mode": writeModes, "forge": forgeKinds, "merge-method": mergeMethods} {
 		completeFlag(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp), cmds...)
 	}
-	for _, flag := range []string{"forge-url", "forge-project", "forge-credentials", "label", "reviewer", "webhook-credentials"} {
-		completeFlag(flag, noCompletion, cmds...)
-	}
 }
 
 // writeModeText is the word of a way to write.

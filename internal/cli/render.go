@@ -57,7 +57,6 @@ and ends with exit code 1 and the difference when it is not what would be writte
   tow render -f score.yaml --image registry.example.com/shop/api:1.4.2 --set service.ports.http.port=8080`,
 	}
 	f.bind(t, cmd)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		if err := f.conflicts(); err != nil {
 			return err
@@ -107,9 +106,6 @@ func (f *renderFlags) bindInput(cmd *cobra.Command) {
 	fs.BoolVar(&f.restricted, "restricted", false, "give pods the security context of the restricted Pod Security Standard")
 	fs.StringVar(&f.domain, "domain", "", "domain of host names that are made for routes (default localhost)")
 	fs.StringArrayVar(&f.labels, "label", nil, "a label on every object, KEY=VALUE")
-	for _, flag := range []string{"type", "namespace", "variable", "secret-variable", "replicas", "domain", "label"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 // conflicts refuses flags that mean nothing together.

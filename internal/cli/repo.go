@@ -72,6 +72,10 @@ func (t *tow) repositories() noun[repository] {
 			l, err := c.ListRepositories(ctx, &catalogv1.ListRepositoriesRequest{PageSize: size, PageToken: token})
 			return l.GetRepositories(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[repository], error), error) {
+			s, err := c.WatchRepositories(ctx, &catalogv1.WatchRepositoriesRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchRepositoriesResponse).GetRepository)
+		},
 		listOf: func(items []repository) proto.Message {
 			return &catalogv1.ListRepositoriesResponse{Repositories: items}
 		},

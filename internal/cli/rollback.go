@@ -31,7 +31,6 @@ In a terminal it shows the plan, asks, and holds to what it has shown; without o
 	cmd.Flags().BoolVar(&rerender, "rerender", false, "render what was meant then with the definitions and defaults of today, instead of the files of then")
 	yesFlag(cmd, &yes)
 	complete(cmd, "to", t.completeDeployments)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		env, err := envFlag(s.env)
 		if err != nil {

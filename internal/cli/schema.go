@@ -29,7 +29,6 @@ Editors with the YAML language server take it from a first line in the Score fil
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "-", "the file to write; - for standard output")
 	cmd.Flags().BoolVar(&force, "force", false, "write over a file that is there")
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(context.Context, []string) error {
 		if out == "-" {
 			t.printf("%s", score.Schema())

@@ -29,8 +29,6 @@ func (f *scoreFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.properties, "set", nil, "change a property of the Score file, path=value, such as containers.main.image=nginx:1.29")
 	cmd.Flags().StringArrayVar(&f.overrides, "overrides", nil, "a file that is merged into the Score file: null takes away; WORKLOAD=FILE where there are several")
 	cmd.Flags().StringVar(&f.image, "image", "", "the image of every container whose image is \".\"")
-	complete(cmd, "set", noCompletion)
-	complete(cmd, "image", noCompletion)
 }
 
 // read reads the Score files with all that they need from the disk, so that the server need not see this machine.

@@ -48,8 +48,6 @@ the terminal without showing it, or from standard input as it is, line breaks in
 	cmd.Flags().StringVar(&f.cert, "cert", "", "the controller's certificate, a PEM file")
 	cmd.Flags().StringVar(&f.file, "from-file", "", "a file whose whole content is the value")
 	cmd.MarkFlagsMutuallyExclusive("env", "namespace")
-	complete(cmd, "namespace", noCompletion)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		ref, err := secretReference("what is sealed,", args[0])
 		if err != nil {

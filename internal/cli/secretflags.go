@@ -19,9 +19,6 @@ func (s *secretSource) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.sealedFile, "sealed-file", "", "with --secret: a file with the value's ciphertext, - for standard input; tow secret seal makes one")
 	cmd.Flags().StringVar(&s.remote, "remote", "", "with --secret: where the secret store has the value, KEY or KEY#PROPERTY")
 	cmd.Flags().StringVar(&s.remoteVersion, "remote-version", "", "with --remote: the version of it; the newest when not given")
-	for _, flag := range []string{"secret", "remote", "remote-version"} {
-		complete(cmd, flag, noCompletion)
-	}
 }
 
 func (s *secretSource) given() bool { return s.reference != "" }

@@ -27,7 +27,6 @@ func (f *setFlags) bind(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&f.container, "container", "c", "", "the workload's container; not needed when it has one only")
 	cmd.Flags().BoolVar(&f.inSet, "in-set", false, "change the workload's document itself instead of this environment's overlay")
 	complete(cmd, "workload", t.completeWorkloads)
-	complete(cmd, "container", noCompletion)
 }
 
 func (t *tow) setCmd() *cobra.Command {
@@ -50,8 +49,6 @@ key of a Secret in the environment's namespace. tow var has an application's var
 	s.bind(t, cmd)
 	f.bind(t, cmd)
 	cmd.Flags().StringArrayVar(&f.secrets, "secret", nil, "set a variable of the environment to a key of a Secret, KEY=NAME/KEY")
-	complete(cmd, "secret", noCompletion)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		env, err := envFlag(s.env)
 		if err != nil {

@@ -9,6 +9,9 @@ import (
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 )
 
+// defaultWait is how long --wait waits unless it is told.
+const defaultWait = 5 * time.Minute
+
 // shipment is how a change is brought to an environment: deploy, set, rollback and the others differ in what they change only.
 type shipment struct {
 	env, message, planHash, requestID, output string
@@ -23,12 +26,11 @@ func (s *shipment) bindEnv(t *tow, cmd *cobra.Command) {
 func (s *shipment) bindMessage(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&s.message, "message", "m", "", "why; shown in the history and in the commit")
 	cmd.Flags().StringVar(&s.requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's deployment")
-	complete(cmd, "message", noCompletion)
 }
 
 func (s *shipment) bindWait(t *tow, cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.wait, "wait", false, "show the phases until the end; exit code 3 when it did not end well")
-	cmd.Flags().DurationVar(&s.timeout, "timeout", 5*time.Minute, "how long --wait waits; exit code 4 after that")
+	cmd.Flags().DurationVar(&s.timeout, "timeout", defaultWait, "how long --wait waits; exit code 4 after that")
 	t.outputFlag(cmd, &s.output)
 }
 
@@ -37,7 +39,6 @@ func (s *shipment) bindPlan(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.planHash, "plan-hash", "", "hold to this plan: fail when anything it was made on is different now")
 	cmd.MarkFlagsMutuallyExclusive("plan", "wait")
 	cmd.MarkFlagsMutuallyExclusive("plan", "plan-hash")
-	complete(cmd, "plan-hash", noCompletion)
 	filesFlag(cmd)
 }
 
@@ -106,5 +107,5 @@ func (t *tow) shipped(ctx context.Context, s *shipment, d *catalogv1.Deployment)
 		}
 		return nil
 	}
-	return t.outcome(p, d, forPeople)
+	return t.outcome(ctx, p, d, forPeople)
 }

@@ -27,7 +27,6 @@ copies; where this environment had an image of its own for the container, that g
 	}
 	s.bind(t, cmd)
 	cmd.Flags().StringVarP(&container, "container", "c", "", "the workload's container; not needed when it has one only")
-	complete(cmd, "container", noCompletion)
 	cmd.ValidArgsFunction = completeOnce(t.completeWorkloads)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		env, err := envFlag(s.env)

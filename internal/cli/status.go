@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
-	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
 )
 
@@ -47,48 +45,55 @@ func liveText(m environment, text string) string {
 }
 
 func (t *tow) statusCmd() *cobra.Command {
-	var env, format string
+	var env, app, format string
 	var watch bool
 	cmd := &cobra.Command{
-		Use: "status [-e APP/ENV]", Short: "Show how an environment is, or all of them", Args: noArgs,
-		Long: `Without -e it lists all environments. With -e it shows one: the deployment that runs, the newest one, how far the cluster has
-followed Git, the health of each object, and how many findings of drift are open. UNKNOWN means that it cannot be told now, never
-that all is well. --watch shows it again after every event until Ctrl-C.`,
+		Use: "status [-e APP/ENV | --app APP]", Short: "Show how an environment is, or all of them", Args: noArgs,
+		Long: `Without -e it lists all environments, or those of --app. With -e it shows one: the deployment that runs, the newest one, how far
+the cluster has followed Git, the health of each object, and how many findings of drift are open. UNKNOWN means that it cannot be
+told now, never that all is well.
+
+--watch keeps it up to date until Ctrl-C: in place at a terminal, elsewhere with a line for each change, and with -o json an
+object a line. It survives restarts of the server.`,
 		Example: `  tow status
+  tow status --app shop --watch
   tow status -e shop/dev --watch
   tow status -e shop/dev -o json`,
 	}
 	t.envFlagVar(cmd, &env, "the environment, such as shop/dev; all when left out")
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again after every change")
+	cmd.Flags().StringVar(&app, "app", "", "the environments of this application")
+	cmd.MarkFlagsMutuallyExclusive("env", "app")
+	cmd.Flags().BoolVar(&watch, watchFlagName, false, "keep it up to date until Ctrl-C")
 	t.outputFlag(cmd, &format)
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
-		if _, err := t.printer(format); err != nil {
+		p, err := t.printer(format)
+		if err != nil {
 			return err
 		}
-		name := ""
+		of := statusOf{app: applications + "/-"}
+		if app != "" {
+			of.app, err = appName(app)
+		}
 		if env != "" {
-			var err error
-			if name, err = envName(env); err != nil {
-				return err
-			}
+			of.env, err = envName(env)
 		}
-		show := func() error { return t.showStatus(ctx, format, name) }
+		if err != nil {
+			return err
+		}
 		if watch {
-			return t.watchStatus(ctx, name, show)
+			return t.watchStatus(ctx, p, of)
 		}
-		return show()
+		return t.showStatus(ctx, p, of)
 	})
 	return cmd
 }
 
-func (t *tow) showStatus(ctx context.Context, format, env string) error {
-	p, err := t.printer(format)
-	if err != nil {
-		return err
-	}
-	if env == "" {
-		envs, err := t.listEnvironments(ctx, applications+"/-")
+// statusOf says whose status: one environment's, or that of an application's, applications/- for all.
+type statusOf struct{ env, app string }
+
+func (t *tow) showStatus(ctx context.Context, p *printer, of statusOf) error {
+	if of.env == "" {
+		envs, err := t.listEnvironments(ctx, of.app)
 		if err != nil {
 			return err
 		}
@@ -97,7 +102,7 @@ func (t *tow) showStatus(ctx context.Context, format, env string) error {
 		}
 		return printList(p, &catalogv1.ListEnvironmentsResponse{Environments: envs}, envs, statusColumns)
 	}
-	s, err := t.readStatus(ctx, env)
+	s, err := t.readStatus(ctx, of.env)
 	if err != nil {
 		return err
 	}
@@ -271,73 +276,6 @@ func (s *envStatus) json() ([]byte, error) {
 		return nil, fmt.Errorf("print as JSON: %w", err)
 	}
 	return indented(bytes.TrimSpace(b.Bytes()))
-}
-
-// settle is how long to wait for more events before showing the status again: one deployment makes several at once.
-const settle = 150 * time.Millisecond
-
-// watchStatus shows the status again after every event about it. At a terminal it clears the screen and also keeps the
-// relative times fresh.
-func (t *tow) watchStatus(ctx context.Context, env string, show func() error) error {
-	c, err := t.api()
-	if err != nil {
-		return err
-	}
-	req := &eventsv1.WatchEventsRequest{}
-	if env != "" {
-		req.Application, req.Environment = splitEnv(env)
-	}
-	changed, failed := make(chan struct{}, 1), make(chan error, 1)
-	go func() {
-		failed <- t.reconnecting(ctx, func(ctx context.Context) (bool, error) {
-			stream, err := c.events.WatchEvents(ctx, req)
-			for got := false; ; got = true {
-				if err != nil {
-					return got, err
-				}
-				if _, err = stream.Recv(); err == nil {
-					select {
-					case changed <- struct{}{}:
-					default:
-					}
-				}
-			}
-		})
-	}()
-	return t.showOnChange(ctx, changed, failed, show)
-}
-
-func (t *tow) showOnChange(ctx context.Context, changed <-chan struct{}, failed <-chan error, show func() error) error {
-	var refresh <-chan time.Time
-	if t.OutTerminal {
-		ticker := time.NewTicker(5 * time.Second)
-		defer ticker.Stop()
-		refresh = ticker.C
-	}
-	for {
-		if t.OutTerminal {
-			t.printf("\x1b[H\x1b[2J")
-		}
-		if err := show(); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-failed:
-			return err
-		case <-refresh:
-		case <-changed:
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(settle):
-			}
-			if !t.OutTerminal {
-				t.printf("\n")
-			}
-		}
-	}
 }
 
 // splitEnv gives the ids of application and environment.

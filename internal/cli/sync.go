@@ -35,7 +35,6 @@ nothing is removed then and no hook is run. A sync that would remove more than t
 	cmd.Flags().StringSliceVar(&f.workloads, "workload", nil, "only the objects of this workload; repeat it for several")
 	cmd.Flags().StringSliceVar(&f.objects, "object", nil, "only this object, KIND/NAME, with its apiVersion before it or @NAMESPACE behind it where needed; repeat it for several")
 	cmd.Flags().BoolVar(&f.confirmPrune, "confirm-prune", false, "remove also what is held back")
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error { return t.sync(ctx, &f) })
 	return cmd
 }

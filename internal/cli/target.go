@@ -65,6 +65,10 @@ func (t *tow) targets() noun[target] {
 			l, err := c.ListTargets(ctx, &catalogv1.ListTargetsRequest{PageSize: size, PageToken: token})
 			return l.GetTargets(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[target], error), error) {
+			s, err := c.WatchTargets(ctx, &catalogv1.WatchTargetsRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchTargetsResponse).GetTarget)
+		},
 		listOf: func(items []target) proto.Message { return &catalogv1.ListTargetsResponse{Targets: items} },
 	}
 }

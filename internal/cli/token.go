@@ -53,7 +53,6 @@ be shown again.`,
 	cmd.Flags().DurationVar(&f.expires, "expires", 0, "how long it is valid, such as 720h; for ever when left out")
 	t.outputFlag(cmd, &f.format)
 	complete(cmd, "role", cobra.FixedCompletions(roleNames, cobra.ShellCompDirectiveNoFileComp))
-	cmd.ValidArgsFunction = noCompletion
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error { return t.createToken(ctx, args[0], f) })
 	return cmd
 }

@@ -61,6 +61,10 @@ func (t *tow) environmentTypes() noun[environmentType] {
 			l, err := c.ListEnvironmentTypes(ctx, &catalogv1.ListEnvironmentTypesRequest{PageSize: size, PageToken: token})
 			return l.GetEnvironmentTypes(), l.GetNextPageToken(), err
 		},
+		watch: func(ctx context.Context, c *client, token string) (func() (listChange[environmentType], error), error) {
+			s, err := c.WatchEnvironmentTypes(ctx, &catalogv1.WatchEnvironmentTypesRequest{ResumeToken: token})
+			return receiver(s, err, (*catalogv1.WatchEnvironmentTypesResponse).GetEnvironmentType)
+		},
 		listOf: func(items []environmentType) proto.Message {
 			return &catalogv1.ListEnvironmentTypesResponse{EnvironmentTypes: items}
 		},

@@ -27,7 +27,6 @@ func (v *variableScope) bind(t *tow, cmd *cobra.Command) {
 
 func (v *variableScope) bindApp(t *tow, cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&v.app, "app", "a", "", "the application, such as shop: its variables hold in all its environments")
-	complete(cmd, "app", t.completeApps)
 	cmd.MarkFlagsMutuallyExclusive("env", "app")
 }
 
@@ -95,13 +94,15 @@ variables change by a deployment; an application's change at once and reach each
 func (t *tow) varListCmd() *cobra.Command {
 	var v variableScope
 	var format string
+	var watch bool
 	cmd := &cobra.Command{
 		Use: "list -e APP/ENV", Short: "List variables", Args: noArgs, Aliases: []string{"ls"},
 		Long:    "Lists the variables of an application, or all that hold in an environment: its own and those of its application.",
-		Example: "  tow var list -e shop/dev\n  tow var list -a shop -o json",
+		Example: "  tow var list -e shop/dev\n  tow var list -a shop -o json\n  tow var list -e shop/dev --watch",
 	}
 	v.bind(t, cmd)
 	t.outputFlag(cmd, &format)
+	watchFlag(cmd, &watch)
 	cmd.RunE = t.run(func(ctx context.Context, _ []string) error {
 		parent, err := v.parent()
 		if err != nil {
@@ -114,6 +115,11 @@ func (t *tow) varListCmd() *cobra.Command {
 		c, err := t.api()
 		if err != nil {
 			return err
+		}
+		if watch {
+			// What is removed is named by its key alone: an application's variable may show again from behind an environment's.
+			w := &listWatch[variable]{t: t, p: p, columns: variableColumns, none: "no variables yet", key: func(m variable) string { return last(m.GetName()) }}
+			return w.run(ctx, c, watchVariables(parent))
 		}
 		items, err := pages(ctx, func(ctx context.Context, size int32, token string) ([]variable, string, error) {
 			l, err := c.variables().ListVariables(ctx, &catalogv1.ListVariablesRequest{Parent: parent, PageSize: size, PageToken: token})
@@ -128,6 +134,14 @@ func (t *tow) varListCmd() *cobra.Command {
 		return printList(p, &catalogv1.ListVariablesResponse{Variables: items}, items, variableColumns)
 	})
 	return cmd
+}
+
+// watchVariables follows the variables of an application or environment.
+func watchVariables(parent string) follower[variable] {
+	return func(ctx context.Context, c *client, token string) (func() (listChange[variable], error), error) {
+		s, err := c.variables().WatchVariables(ctx, &catalogv1.WatchVariablesRequest{Parent: parent, ResumeToken: token})
+		return receiver(s, err, (*catalogv1.WatchVariablesResponse).GetVariable)
+	}
 }
 
 func (v *variableScope) flag() string {

@@ -64,9 +64,6 @@ secrets is external-secrets, --remote says where the store has the value; where 
 	secret.bind(cmd)
 	cmd.Flags().StringVar(&description, "description", "", "what the variable is for")
 	cmd.Flags().StringVar(&etag, "etag", "", "change only what has this etag")
-	for _, flag := range []string{"description", "etag"} {
-		complete(cmd, flag, noCompletion)
-	}
 	cmd.ValidArgsFunction = completeOnce(t.completeVariables(&f.variableScope))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		key, value, given := strings.Cut(args[0], "=")
@@ -127,7 +124,7 @@ func (t *tow) varRestoreCmd() *cobra.Command {
 	}
 	f.bindChange(t, cmd)
 	cmd.Flags().Int64Var(&version, "version", 0, "the version, as tow var versions lists them")
-	complete(cmd, "version", noCompletion)
+	complete(cmd, "version", t.completeVariableVersions(&f.variableScope))
 	cmd.ValidArgsFunction = completeOnce(t.completeVariables(&f.variableScope))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		name, err := f.name(args[0])

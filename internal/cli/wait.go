@@ -14,8 +14,8 @@ import (
 
 // follow shows a deployment's phases, each with its time, until it ends, and gives it as it ended. A connection that breaks
 // on the way is made again: the deployment goes on without us.
-func (t *tow) follow(ctx context.Context, d *catalogv1.Deployment, timeout time.Duration, out io.Writer) (*catalogv1.Deployment, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (t *tow) follow(parent context.Context, d *catalogv1.Deployment, timeout time.Duration, out io.Writer) (*catalogv1.Deployment, error) {
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	updates := make(chan *catalogv1.Deployment)
 	failed := make(chan error, 1)
@@ -32,6 +32,9 @@ func (t *tow) follow(ctx context.Context, d *catalogv1.Deployment, timeout time.
 			v.show(d)
 		case err := <-failed:
 			v.clear()
+			if parent.Err() != nil { // Ctrl-C ends the waiting and nothing else
+				t.notef("%s", interrupted(d))
+			}
 			return nil, lost(ctx, d, timeout, err)
 		case <-tick.C:
 			v.redraw(d)
@@ -42,9 +45,16 @@ func (t *tow) follow(ctx context.Context, d *catalogv1.Deployment, timeout time.
 	return d, nil
 }
 
+// interrupted says that a deployment goes on after Ctrl-C, how to follow it, and how to stop it.
+func interrupted(d *catalogv1.Deployment) string {
+	env, number := short(envOf(d.GetName())), last(d.GetName())
+	return fmt.Sprintf("interrupted: %s is %s and goes on without us\n  tow wait -e %s %s     follows it again\n  tow cancel -e %s %s   withdraws it while it is not in Git",
+		short(d.GetName()), stateName(d.GetState()), env, number, env, number)
+}
+
 // lost says why a deployment is not followed any more, and how to find it again.
 func lost(ctx context.Context, d *catalogv1.Deployment, timeout time.Duration, err error) error {
-	hint := "tow history -e " + short(envOf(d.GetName())) + " " + last(d.GetName()) + " shows how far it is"
+	hint := "tow wait -e " + short(envOf(d.GetName())) + " " + last(d.GetName()) + " follows it again"
 	if errs.Is(err, errs.Timeout) || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errs.New(errs.Timeout, errorsv1.Reason_REASON_TIMEOUT, "%s is still %s after %s; it goes on without us",
 			short(d.GetName()), stateName(d.GetState()), timeout).With("tow_hint", hint)
@@ -149,11 +159,12 @@ func (v *phaseView) redraw(d *catalogv1.Deployment) {
 		return
 	}
 	now := d.GetPhases()[len(d.GetPhases())-1]
-	line := fmt.Sprintf("%s %s", stateName(d.GetState()), took(max(v.t.Now().Sub(now.GetStartTime().AsTime()), 0)))
+	since := func(at time.Time) string { return took(max(v.t.Now().Sub(at), 0)) }
+	line := fmt.Sprintf("%s %s  (%s in all)", stateName(d.GetState()), since(now.GetStartTime().AsTime()), since(d.GetCreateTime().AsTime()))
 	if d.GetWaitingReason() != "" {
 		line += "  waits: " + clean(d.GetWaitingReason())
 	}
-	if w := v.t.Width(); w > 1 {
+	if w := v.t.width(); w > 1 {
 		line = clip(line, w-1)
 	}
 	fmt.Fprintf(v.out, "\r\x1b[K%s", line)
@@ -166,7 +177,7 @@ func (v *phaseView) clear() {
 }
 
 // outcome tells how a deployment ended; one that did not end well is an error with an exit code of its own.
-func (t *tow) outcome(p *printer, d *catalogv1.Deployment, forPeople bool) error {
+func (t *tow) outcome(ctx context.Context, p *printer, d *catalogv1.Deployment, forPeople bool) error {
 	total := took(d.GetEndTime().AsTime().Sub(d.GetCreateTime().AsTime()))
 	if forPeople {
 		err := p.fields(
@@ -178,7 +189,9 @@ func (t *tow) outcome(p *printer, d *catalogv1.Deployment, forPeople bool) error
 	if d.GetState() == catalogv1.Deployment_STATE_HEALTHY {
 		return nil
 	}
-	return &exitCodeError{exitNotWell, errors.New(whyNotWell(d))}
+	object := t.tellTrouble(ctx, p, d)
+	why := errs.New(errs.Precondition, errorsv1.Reason_REASON_UNSPECIFIED, "%s", whyNotWell(d)).With("tow_hint", whatNext(d, object))
+	return &exitCodeError{exitNotWell, why}
 }
 
 func whyNotWell(d *catalogv1.Deployment) string {
@@ -192,6 +205,9 @@ func whyNotWell(d *catalogv1.Deployment) string {
 	if f := d.GetError(); f != nil {
 		if f.GetStage() != "" {
 			msg += " at " + f.GetStage()
+		}
+		if f.GetReason() != "" {
+			msg += " (" + f.GetReason() + ")"
 		}
 		msg += ": " + f.GetMessage()
 		if f.GetRemedy() != "" {

@@ -82,9 +82,12 @@ func TestWaitExitCodes(t *testing.T) {
 		says string
 	}{
 		"healthy is good": {well, 0, ""},
-		"degraded is 3":   {ended(catalogv1.Deployment_STATE_DEGRADED, "sync", "Deployment/api: 0/1 ready"), 3, "error: shop/dev #4 ended DEGRADED at sync: Deployment/api: 0/1 ready\n"},
-		"failed is 3":     {ended(catalogv1.Deployment_STATE_FAILED, "commit", "the branch is protected"), 3, "error: shop/dev #4 ended FAILED at commit: the branch is protected\n"},
-		"superseded is 3": {ended(catalogv1.Deployment_STATE_SUPERSEDED, "", ""), 3, "error: shop/dev #4 ended SUPERSEDED: a later deployment took its place\n"},
+		"degraded is 3": {ended(catalogv1.Deployment_STATE_DEGRADED, "sync", "Deployment/api: 0/1 ready"), 3, "deployment/api DEGRADED 0/1 ready\n" +
+			"  Pod/api-1 FailedScheduling (3 times, last 12s ago): no node has 64 GiB\n" +
+			"error: shop/dev #4 ended DEGRADED at sync: Deployment/api: 0/1 ready\n" +
+			"hint: tow get -e shop/dev deployment/api --events shows all that the cluster says; tow rollback -e shop/dev goes back to what ran before\n"},
+		"failed is 3":     {ended(catalogv1.Deployment_STATE_FAILED, "commit", "the branch is protected"), 3, "error: shop/dev #4 ended FAILED at commit: the branch is protected\nhint: tow history -e shop/dev 4 shows all of it\n"},
+		"superseded is 3": {ended(catalogv1.Deployment_STATE_SUPERSEDED, "", ""), 3, "error: shop/dev #4 ended SUPERSEDED: a later deployment took its place\nhint: tow wait -e shop/dev follows the one that took its place\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := startFake(t)
@@ -100,7 +103,7 @@ func TestWaitTimesOut(t *testing.T) {
 	f := startFake(t)
 	f.watch = [][]*catalogv1.Deployment{{step(catalogv1.Deployment_STATE_SYNCING, 3*ms, 12*ms, 45*ms)}}
 	r := run(t, f, append(wait, "--timeout", "150ms")).want(t, 4)
-	if !strings.Contains(r.stderr, "shop/dev #4 is still SYNCING after 150ms") || !strings.Contains(r.stderr, "hint: tow history -e shop/dev 4") {
+	if !strings.Contains(r.stderr, "shop/dev #4 is still SYNCING after 150ms") || !strings.Contains(r.stderr, "hint: tow wait -e shop/dev 4") {
 		t.Errorf("it says %q", r.stderr)
 	}
 }
@@ -168,7 +171,7 @@ func TestWaitGivesUp(t *testing.T) {
 	f.watch = [][]*catalogv1.Deployment{{waiting("x")}, {}}
 	f.fail("WatchDeployment", append([]error{nil}, slicesRepeat(unavailable(), 100)...)...)
 	r := run(t, f, wait, setenv("TOW_RETRY", "20ms")).want(t, 8)
-	if !strings.Contains(r.stderr, "error: the store does not answer\nhint: the deployment goes on without us; tow history -e shop/dev 4") {
+	if !strings.Contains(r.stderr, "error: the store does not answer\nhint: the deployment goes on without us; tow wait -e shop/dev 4 follows it again") {
 		t.Errorf("it says %q", r.stderr)
 	}
 }
@@ -282,19 +285,6 @@ func await(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in time: %s", what)
 		}
 	}
-}
-
-// The status is shown at once, and again after events.
-func TestStatusWatch(t *testing.T) {
-	f := startFake(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	done := make(chan result)
-	var out output
-	go func() { done <- runContext(ctx, t, f, strings.Fields("status -e shop/dev --watch"), stdoutTo(&out)) }()
-	await(t, "it is shown a second time", func() bool { return strings.Count(out.String(), "Environment   shop/dev") >= 2 })
-	cancel()
-	(<-done).want(t, 130)
 }
 
 func TestDriftWatchShowsNews(t *testing.T) {

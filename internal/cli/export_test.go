@@ -1,0 +1,6 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// NewRoot gives the tree of commands to tests that walk it.
+func NewRoot(env Env) *cobra.Command { return (&tow{Env: env}).newRoot() }
