@@ -3,6 +3,7 @@ package docstest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -75,9 +76,17 @@ next:
 // key is what a digest is known by: tables show the first digits only.
 func key(digest string) string { return strings.TrimPrefix(digest, "sha256:")[:7] }
 
+var phase = regexp.MustCompile(`^\s*(PENDING|PROVISIONING|RENDERING|COMMITTING|SYNCING) +[0-9.]+m?s$`)
+
+// withoutPhases leaves out the phases of a deployment: which of them are seen depends on how fast they go by.
+func withoutPhases(lines []string) []string {
+	return slices.DeleteFunc(slices.Clone(lines), phase.MatchString)
+}
+
 // Compare tells how an answer differs from what a page shows, with nothing for one that does not. A digest that was shown before
 // must be the one of then.
 func Compare(shown, real []string, same Same) error {
+	shown, real = withoutPhases(shown), withoutPhases(real)
 	type line struct {
 		re      *regexp.Regexp // nil leaves lines out
 		digests []string

@@ -124,6 +124,40 @@ func (b *Block) Steps() ([]Step, error) {
 	return out, nil
 }
 
+// Table is a table whose commands are typed, one after the other: the comment before it says so, and may hold what is to be there first.
+//
+//	<!-- typed, but not: tow logs (reason)
+//	commands that the table presumes, which its reader has no need of
+//	-->
+type Table struct {
+	// Line is that of the comment.
+	Line  int
+	First string
+	Spans []Span
+	// Not begins the one command that cannot be typed, Why is the reason.
+	Not, Why string
+}
+
+// Tables gives the tables of a page whose commands that begin with the program are typed.
+func Tables(text, program string) []Table {
+	var out []Table
+	for _, at := range regexp.MustCompile(`(?s)<!-- typed(?:, but not: ([^(\n]+) \(([^)\n]+)\))?\n(.*?)-->\n+((?:\|[^\n]*\n)+)`).FindAllStringSubmatchIndex(text, -1) {
+		t := Table{Line: 1 + strings.Count(text[:at[0]], "\n"), First: text[at[6]:at[7]]}
+		if at[2] >= 0 {
+			t.Not, t.Why = text[at[2]:at[3]], text[at[4]:at[5]]
+		}
+		above := strings.Count(text[:at[8]], "\n")
+		for _, s := range Spans(text[at[8]:at[9]], program) {
+			s.Line += above
+			if t.Not == "" || !strings.HasPrefix(s.Command, t.Not) {
+				t.Spans = append(t.Spans, s)
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 	comment  = regexp.MustCompile(`(?s)<!--.*?-->`)

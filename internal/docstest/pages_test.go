@@ -71,6 +71,12 @@ func TestPages(t *testing.T) {
 				}
 			}
 			ty.settle()
+			for _, table := range Tables(string(text), "tow") {
+				if !t.Failed() {
+					ty.table(page, table)
+				}
+			}
+			ty.spans(page, Spans(string(text), "tow", "towpathd"))
 			ty.rewrite(page, string(text))
 		})
 	}
@@ -88,6 +94,15 @@ func TestUntyped(t *testing.T) {
 				t.Errorf("%s: no-test wants a reason", At(b.File, b.Line))
 			}
 			all = append(all, fmt.Sprintf("%s: %s", At(b.File, b.Line), b.Attrs["no-test"]))
+		}
+	}
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(filepath.Join(repository(t), page))
+		must(t, err)
+		for _, table := range Tables(string(text), "tow") {
+			if table.Not != "" {
+				all = append(all, fmt.Sprintf("%s: %s: %s", At(page, table.Line), table.Not, table.Why))
+			}
 		}
 	}
 	t.Logf("%d blocks are not typed:\n%s", len(all), strings.Join(all, "\n"))
@@ -245,6 +260,33 @@ func (ty *typist) console(b *Block) {
 		}
 		if err != nil {
 			ty.differs(b, step, answer, err)
+		}
+	}
+}
+
+// table types the commands of a table. Each must succeed; that is all that a table says of them.
+func (ty *typist) table(page string, table Table) {
+	ty.t.Helper()
+	if out, line, code := ty.w.run(table.First); code != 0 {
+		ty.t.Fatalf("%s: exit code %d\n%s", At(page, table.Line+max(line, 1)), code, strings.Join(out, "\n"))
+	}
+	for _, s := range table.Spans {
+		if out, _, code := ty.w.run(s.Command); code != 0 {
+			ty.t.Errorf("%s: exit code %d of: %s\n%s", At(page, s.Line), code, s.Command, strings.Join(out, "\n"))
+		}
+	}
+}
+
+// spans looks whether commands in the text of a page exist, with their flags: they are typed with --help at their end.
+func (ty *typist) spans(page string, spans []Span) {
+	ty.t.Helper()
+	for _, s := range spans {
+		command, _, _ := strings.Cut(s.Command, " > ")
+		command, _, _ = strings.Cut(command, " | ")
+		command = strings.NewReplacer("…", "", "...", "", "'", "", `"`, "", "(", "", ")", "", "<", "", ">", "", "$", "", ";", "", "&", "").Replace(command)
+		out, _, code := ty.w.run(command + " --help")
+		if said := strings.Join(out, "\n"); code != 0 || !strings.Contains(said, "Usage:") || strings.HasPrefix(said, "tow is ") {
+			ty.t.Errorf("%s: there is no %s\n%s", At(page, s.Line), s.Command, said)
 		}
 	}
 }
