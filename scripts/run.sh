@@ -62,8 +62,7 @@ if ! bin/tow env get shop/dev >/dev/null 2>&1; then
 	say "deploying the example, examples/shop, to shop/dev"
 	bin/tow app create shop --owner teams/shop >/dev/null
 	bin/tow env create shop/dev --type development >/dev/null
-	bin/tow deploy -e shop/dev --message "the example" --variable CURRENCY=EUR --wait \
-		-f examples/shop/api.score.yaml -f examples/shop/web.score.yaml -f examples/shop/worker.score.yaml
+	bin/tow deploy -e shop/dev --message "the example" --variable CURRENCY=EUR --wait -f examples/shop
 fi
 
 cat <<TEXT

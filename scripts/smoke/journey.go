@@ -127,7 +127,7 @@ func refuseBadInput(ctx context.Context, w *world) error {
 func deployExample(ctx context.Context, w *world) error {
 	var d deployment
 	err := w.towJSON(ctx, &d, "deploy", "-e", "shop/dev", "-m", "the example", "--variable", "CURRENCY=EUR", "--wait",
-		"-f", "examples/shop/api.score.yaml", "-f", "examples/shop/web.score.yaml", "-f", "examples/shop/worker.score.yaml")
+		"-f", "examples/shop")
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func oneCommit(ctx context.Context, w *world) error {
 }
 
 func objectsAvailable(ctx context.Context, w *world) error {
-	for _, object := range []string{"deployment/api", "deployment/web", "deployment/worker", "statefulset/postgres-shop-db"} {
+	for _, object := range []string{"deployment/api", "deployment/web", "deployment/worker", "statefulset/postgres-shop-db", "statefulset/amqp-shop-jobs"} {
 		if _, err := w.kubectl(ctx, "rollout", "status", object, "--timeout=20s"); err != nil {
 			return err
 		}

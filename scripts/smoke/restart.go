@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -89,7 +90,7 @@ func deleteEnvironment(ctx context.Context, w *world) error {
 
 // nothingLeft looks at all kinds that the example has. Pods take a moment to end after what owned them is gone.
 func (w *world) nothingLeft(ctx context.Context) error {
-	out, err := w.kubectl(ctx, "get", "deployment,statefulset,replicaset,pod,service,ingress,secret,configmap,"+keptOnPurpose, "-o", "json")
+	out, err := w.kubectl(ctx, "get", "deployment,statefulset,cronjob,replicaset,pod,service,ingress,secret,configmap,"+keptOnPurpose, "-o", "json")
 	if err != nil {
 		return err
 	}
@@ -107,8 +108,8 @@ func (w *world) nothingLeft(ctx context.Context) error {
 		if o.Kind == "ConfigMap" && o.Metadata.Name == "kube-root-ca.crt" || strings.EqualFold(o.Kind, keptOnPurpose) {
 			continue
 		}
-		// The volume's data cannot be opened without the password that was generated for it.
-		if o.Kind == "Secret" && o.Metadata.Name == "postgres-shop-db" {
+		// The volumes' data cannot be opened without the passwords that were generated for them.
+		if o.Kind == "Secret" && slices.Contains([]string{"postgres-shop-db", "amqp-shop-jobs", "s3-report-reports"}, o.Metadata.Name) {
 			continue
 		}
 		return fmt.Errorf("%s/%s is still there", o.Kind, o.Metadata.Name)

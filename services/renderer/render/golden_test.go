@@ -39,7 +39,7 @@ func TestGolden(t *testing.T) {
 // The example application is a case too, so that it never rots.
 func TestGoldenShop(t *testing.T) {
 	files, err := filepath.Glob("../../../examples/shop/*.score.yaml")
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("the example's Score files: %v %v", files, err)
 	}
 	compare(t, "testdata/shop.golden", &rendererv1.RenderInput{
