@@ -54,6 +54,7 @@ type stub struct {
 	lastChange  *catalogv1.CreateDeploymentRequest
 	seen        []map[string]*catalogv1.Environment // how the environments were, by resume token
 	noStreams   bool
+	listError   error
 }
 
 // serve starts the stub with the portal in front, as towpathd composes them.
