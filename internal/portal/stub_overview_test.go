@@ -35,6 +35,9 @@ func (s *stub) shown(e *catalogv1.Environment, view catalogv1.EnvironmentView) *
 func (s *stub) ListEnvironments(_ context.Context, r *catalogv1.ListEnvironmentsRequest) (*catalogv1.ListEnvironmentsResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.listError != nil {
+		return nil, s.listError
+	}
 	from, _ := strconv.Atoi(r.GetPageToken())
 	to := min(len(s.envs), from+int(r.GetPageSize()))
 	if r.GetPageSize() == 0 {
