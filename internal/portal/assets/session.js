@@ -37,6 +37,15 @@ export async function whoami() {
   return me;
 }
 
+// The colours are those that the person's system prefers, until they choose others here.
+const root = document.documentElement;
+root.dataset.look = localStorage.getItem("look") || "";
+const dark = () => (root.dataset.look || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+function otherLook() {
+  localStorage.setItem("look", root.dataset.look = dark() ? "light" : "dark");
+  header();
+}
+
 // header shows who is signed in: the name, and behind it roles, groups and the way out.
 function header() {
   const fact = (name, ...value) => h("div", null, h("dt", null, name), h("dd", null, ...value));
@@ -49,9 +58,12 @@ function header() {
           fact("Signed in as", h("code", null, me.subject)),
           fact("May", me.grants.map(role).join(", ") || word(me.role, "ROLE_").replace("unspecified", "") || "nothing yet: ask an administrator for a role"),
           me.groups.length ? fact("Groups", me.groups.join(", ")) : null),
-        h("button", { type: "button", onclick: signOut }, "Sign out")))
+        h("div", { class: "tools" },
+          h("button", { type: "button", class: "asks", onclick: otherLook }, dark() ? "Light colours" : "Dark colours"),
+          h("button", { type: "button", onclick: signOut }, "Sign out"))))
     : null);
 }
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", header);
 document.addEventListener("click", (e) => { for (const d of document.querySelectorAll(".me[open]")) if (!d.contains(e.target)) d.open = false; });
 
 async function signOut() {
