@@ -31,6 +31,8 @@ export const me = { subject: "", role: "", name: "", groups: [], grants: [] };
 export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
+  const main = document.getElementById("main");
+  if (!main.querySelector(":not(noscript)")) main.replaceChildren(h("p", { class: "quiet" }, "Reading…"));
   const who = await get("/v1/whoami");
   Object.assign(me, { subject: who.subject, role: who.role, name: who.displayName || short(who.subject), groups: who.groups || [], grants: who.grants || [] });
   header();
