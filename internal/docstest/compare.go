@@ -10,11 +10,14 @@ import (
 // Same holds what a page has shown so far of things that must stay the same within it, such as a commit that is named twice.
 type Same map[string]string
 
+// podName are the random ends of names that Kubernetes makes up. Its letters have no vowels, so that no word is one of them.
+var podName = regexp.MustCompile(`^-[bcdfghjklmnpqrstvwxz2456789]{5,10}\b`)
+
 // varying is what may differ between two runs, tried in this order at each place.
 var varying = []struct {
 	shown *regexp.Regexp
 	real  string
-	same  bool
+	same  bool // the same digest is the same one wherever a page shows it
 }{
 	{regexp.MustCompile(`^tow_[A-Za-z0-9_-]{16,}`), `tow_[A-Za-z0-9_-]{16,}`, false},
 	{regexp.MustCompile(`^sha256:[0-9a-f]{8,64}`), `sha256:[0-9a-f]{8,64}`, true},
@@ -50,6 +53,11 @@ next:
 			before, rest = ' ', rest[spaces:]
 			continue
 		}
+		if m := podName.FindString(rest); m != "" && strings.ContainsAny(m, "2456789") {
+			b.WriteString(`-[bcdfghjklmnpqrstvwxz2456789]{5,10}`)
+			before, rest = m[len(m)-1], rest[len(m):]
+			continue
+		}
 		if !word.MatchString(string(before)) {
 			for _, v := range varying {
 				m := v.shown.FindString(rest)
@@ -76,7 +84,7 @@ next:
 // key is what a digest is known by: tables show the first digits only.
 func key(digest string) string { return strings.TrimPrefix(digest, "sha256:")[:7] }
 
-var phase = regexp.MustCompile(`^\s*(PENDING|PROVISIONING|RENDERING|COMMITTING|SYNCING) +[0-9.]+m?s$`)
+var phase = regexp.MustCompile(`^\s*(PENDING|PROVISIONING|RENDERING|COMMITTING|SYNCING) +([0-9.]+m?s|waits: .*)$`)
 
 // withoutPhases leaves out the phases of a deployment: which of them are seen depends on how fast they go by.
 func withoutPhases(lines []string) []string {

@@ -12,6 +12,9 @@
 //	```sh serve                 servers that run until the page ends
 //	```sh no-test="REASON"      cannot be run here, and why; the number of these is in the test
 //
+// A comment "<!-- instead" has what is typed in the place of a block that cannot be, such as the installation of what is installed
+// otherwise here. A comment "<!-- typed" before a table has its commands typed, each to succeed.
+//
 // In an answer, times, durations, digests, identifiers and widths of columns may differ. A digest that a page shows twice must be the
 // same twice.
 //

@@ -52,6 +52,10 @@ func Blocks(file, text string) ([]Block, error) {
 	for i, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimLeft(line, " ")
 		if open == nil {
+			if strings.TrimSpace(line) == "<!-- instead" {
+				open, fence = &Block{File: file, Line: i + 1, Lang: "sh", Attrs: map[string]string{}}, "-->"
+				continue
+			}
 			if fence = fenceOf(trimmed); fence == "" {
 				continue
 			}

@@ -72,11 +72,14 @@ func newWorld(t *testing.T, page string) *world {
 	for _, link := range []string{"examples", "scripts"} {
 		must(t, os.CopyFS(filepath.Join(w.dir, link), os.DirFS(filepath.Join(root, link))))
 	}
+	for _, link := range []string{"go.mod", "go.sum", "gen"} { // for examples in Go
+		must(t, os.Symlink(filepath.Join(root, link), filepath.Join(w.dir, link)))
+	}
 	bin := filepath.Join(w.dir, "bin")
 	must(t, os.Mkdir(bin, 0o700))
 	self, err := os.Executable()
 	must(t, err)
-	for _, own := range []string{"tow", "towpathd", "nats", "nats-server"} {
+	for _, own := range []string{"tow", "towpathd", "nats-server"} {
 		must(t, os.Symlink(self, filepath.Join(bin, own)))
 	}
 	for _, built := range []string{"devcluster", "kubectl", "etcd", "gitea"} {
@@ -91,7 +94,7 @@ func newWorld(t *testing.T, page string) *world {
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + w.dir, "TERM=dumb", "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "KUBERC=off", "KUBECACHEDIR=" + filepath.Join(w.dir, ".kube-cache"),
-		"GOPATH=" + goEnv(t, "GOPATH"), "GOCACHE=" + goEnv(t, "GOCACHE"), "GOFLAGS=-mod=mod", "GOPROXY=off", "TOWPATH_SOURCE=" + root,
+		"GOPATH=" + goEnv(t, "GOPATH"), "GOCACHE=" + goEnv(t, "GOCACHE"), "GOFLAGS=-mod=readonly", "GOWORK=off", "GOPROXY=off", "TOWPATH_SOURCE=" + root,
 	}
 	t.Cleanup(w.end)
 	return w
