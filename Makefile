@@ -50,8 +50,18 @@ bin/kustomize-controller: tools/flux/go.mod tools/flux/go.sum
 	@echo "building Flux's kustomize-controller (the first time takes 3 minutes on 2 cores)"
 	@GOWORK=off go -C tools/flux build -ldflags '-s -w' -o ../../bin/kustomize-controller github.com/fluxcd/kustomize-controller
 
+# axe-core looks at every page of the portal in the tests. A new version is a new version here, with the integrity that
+# `npm view axe-core@VERSION dist.integrity` tells.
+AXE_VERSION   := 4.14.1
+AXE_INTEGRITY := sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==
+AXE           := .build/axe-core/axe-$(AXE_VERSION).min.js
+
+axe: $(AXE) ## Fetch what looks at the portal's accessibility in its tests
+$(AXE): scripts/axe.sh
+	@scripts/axe.sh $(AXE_VERSION) $(AXE_INTEGRITY) $@
+
 ##@ Prove it
-test: build bin/devcluster bin/kubectl bin/etcd bin/gitea ## Run all tests, with the race detector where there is a C compiler
+test: build bin/devcluster bin/kubectl bin/etcd bin/gitea $(AXE) ## Run all tests, with the race detector where there is a C compiler
 	@scripts/test.sh "$(RACE)"
 
 e2e-argocd: bin/argocd bin/devcluster bin/kubectl ## A person's journey with the real Argo CD: deploy, drift, sync, rollback, delete
@@ -122,6 +132,9 @@ docs: build ## Generate the CLI and API reference, docs/benchmarks.md and the ta
 docs-bench:
 	@go run ./bench docs
 
+images: $(AXE) ## Take the pictures of docs/images anew, by the same tests that compare them
+	UPDATE=1 go test -count=1 -run TestInABrowserThePictures ./internal/portal
+
 fmt: bin/buf ## Format Go and protos
 	gofmt -w $$(git ls-files --cached --others --exclude-standard '*.go' ':!gen')
 	bin/buf format -w proto
@@ -148,4 +161,4 @@ help: ## This list
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z%-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 
-.PHONY: run smoke build test e2e-argocd e2e-flux chaos-git chaos-drift check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help
+.PHONY: run smoke build axe images test e2e-argocd e2e-flux chaos-git chaos-drift check check-proto check-generated check-docs check-modules bench proto docs docs-bench fmt licenses tools clean help

@@ -8,6 +8,9 @@ missing=() skip=()
 if ! command -v chromium >/dev/null; then
 	missing+=("the portal in a real browser: no chromium (install it from your distribution)")
 	skip=(-skip '^TestInABrowser')
+elif [ -z "$(ls .build/axe-core/axe-*.min.js 2>/dev/null)" ]; then
+	missing+=("the portal's accessibility: no axe-core, for want of npm (install npm from your distribution, then make axe)")
+	skip=(-skip '^TestInABrowserAxe')
 fi
 if ! [ -x "$(git --exec-path)/git-http-backend" ]; then
 	echo "this git has no git-http-backend, which the tests of Git over HTTP need: install all of git" >&2

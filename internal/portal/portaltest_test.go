@@ -26,7 +26,6 @@ import (
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
-	"github.com/towpath-dev/towpath/internal/auth/policy"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/gateway"
 	"github.com/towpath-dev/towpath/internal/portal"
@@ -41,7 +40,8 @@ type stub struct {
 	driftv1.UnimplementedDriftServiceServer
 	eventsv1.UnimplementedEventServiceServer
 
-	phase time.Duration // how long a deployment stays in each state
+	phase  time.Duration                                                // how long a deployment stays in each state
+	people func(ctx context.Context, token string) (auth.Caller, error) // who else may come in; nobody when nil
 
 	mu          sync.Mutex
 	apps        []*catalogv1.Application
@@ -54,28 +54,14 @@ type stub struct {
 	lastChange  *catalogv1.CreateDeploymentRequest
 }
 
-const (
-	adminToken  = "tow_admin"
-	viewerToken = "tow_viewer"
-	shopDev     = "applications/shop/environments/dev"
-)
-
-// Authenticate knows two callers.
-func (s *stub) Authenticate(_ context.Context, token string) (auth.Caller, error) {
-	switch token {
-	case adminToken:
-		return auth.Caller{Subject: "tokens/admin", Role: auth.Admin}, nil
-	case viewerToken:
-		return auth.Caller{Subject: "tokens/looker", Role: auth.Viewer}, nil
-	default:
-		return auth.Caller{}, errs.New(errs.Unauthenticated, errorsv1.Reason_REASON_UNAUTHENTICATED, "the token is not valid")
-	}
-}
-
 // serve starts the stub with the portal in front, as towpathd composes them.
 func serve(t *testing.T, s *stub) *httptest.Server {
 	t.Helper()
-	server, err := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Authenticator: s, Authorizer: policy.Static()})
+	decide, err := stubPolicies(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := rpc.NewServer(rpc.ServerConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Authenticator: s, Authorizer: decide})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +71,9 @@ func serve(t *testing.T, s *stub) *httptest.Server {
 	catalogv1.RegisterGitServiceServer(server, gits{})
 	driftv1.RegisterDriftServiceServer(server, s)
 	eventsv1.RegisterEventServiceServer(server, s)
+	for _, register := range stubServices {
+		register(server, s)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); server.Serve(ctx, nil) }()
@@ -249,11 +238,6 @@ func (s *stub) env(name string) (*catalogv1.Environment, error) {
 		}
 	}
 	return nil, notFound(name)
-}
-
-func (s *stub) WhoAmI(ctx context.Context, _ *catalogv1.WhoAmIRequest) (*catalogv1.WhoAmIResponse, error) {
-	c, _ := auth.CallerFrom(ctx)
-	return &catalogv1.WhoAmIResponse{Subject: c.Subject, Role: catalogv1.Token_Role(catalogv1.Token_Role_value["ROLE_"+strings.ToUpper(c.Role.String())])}, nil
 }
 
 func (s *stub) ListApplications(context.Context, *catalogv1.ListApplicationsRequest) (*catalogv1.ListApplicationsResponse, error) {

@@ -25,7 +25,7 @@ export function events({ main, signal, params }) {
         h("div", { class: "tools" },
           h("input", { type: "search", value: filter, placeholder: "Filter…", "aria-label": "Filter events", oninput: (e) => { filter = e.target.value; draw(); } }),
           h("select", { "aria-label": "Type of event", onchange: (e) => { type = e.target.value; draw(); } }, TYPES.map(([v, t]) => h("option", { value: v }, t))),
-          h("button", { type: "button", "aria-pressed": String(paused), onclick: () => { paused = !paused; draw(); } }, "Pause"))),
+          h("button", { type: "button", class: "asks", "aria-pressed": String(paused), onclick: () => { paused = !paused; draw(); } }, "Pause"))),
       error && error.reason !== "LOST" ? problem(error) : null,
       h("p", { class: "quiet", role: "status" }, paused ? "Paused; events are kept meanwhile." : `Those of the last 15 minutes and new ones as they happen. ${shown.length} of ${list.length}${shown.length > SHOW ? ", the newest " + SHOW + " shown" : ""}.`),
       !list.length && opened ? h("p", { class: "quiet" }, "Nothing happened. Deploy something, or change an object with kubectl, and it shows here.") : null,

@@ -39,7 +39,7 @@ export function git({ main, signal, name, params }) {
     };
     const draw = () => frame(title, [link(here + "?files=1", "Files"), link(envHref(name) + "/history", "History")],
       commits.length ? table() : older ? null : empty("Nothing is in Git yet", h("p", null, "The first deployment makes the first commit.")),
-      older ? h("p", null, h("button", { type: "button", key: "older", onclick: (e) => busy(e.target, null, more) }, "Older")) : null);
+      older ? h("p", null, h("button", { type: "button", class: "asks", key: "older", onclick: (e) => busy(e.target, null, more) }, "Older")) : null);
     const table = () => h("div", { class: "scroll" }, h("table", { class: "cards" },
       h("caption", { class: "sr" }, "Commits"),
       h("thead", null, h("tr", null, ["Commit", "When", "Deployment", "By", "Message"].map((t) => h("th", { scope: "col" }, t)))),

@@ -61,7 +61,7 @@ export function history({ main, signal, name }) {
       loaded && !list.length ? empty("Nothing was deployed here yet", h("p", null, h("a", { href: envHref(name) }, "To the environment"))) : null,
       !loaded && !error ? h("p", { class: "quiet" }, "Reading…") : null,
       h("ol", { class: "history" }, list.map((d) => item(d))),
-      older ? h("p", null, h("button", { type: "button", key: "older", onclick: (e) => busy(e.target, null, more) }, "Older")) : null);
+      older ? h("p", null, h("button", { type: "button", class: "asks", key: "older", onclick: (e) => busy(e.target, null, more) }, "Older")) : null);
   }
 
   function item(d) {
