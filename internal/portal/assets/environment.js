@@ -121,6 +121,9 @@ function head(id, env, act) {
     h("div", { class: "tools" },
       h("a", { class: "button", href: envHref(act.name) + "/history" }, "History"),
       h("a", { class: "button", href: envHref(act.name) + "/git" }, "Git"),
+      env ? h("a", { class: "button", href: envHref(act.name) + "/graph" }, "Graph") : null,
+      env?.activeDeployment ? h("a", { class: "button", href: envHref(act.name) + "/promote" }, "Promote") : null,
+      usable ? h("a", { class: "button", href: "#/new?from=" + encodeURIComponent(id) }, "Clone") : null,
       h("a", { class: "button", href: "#/events?filter=" + encodeURIComponent(id) }, "Events"),
       usable && Number(env.generation) ? h("button", { type: "button", onclick: (e) => busy(e.target, null, async () => {
         await post(`/v1/${act.name}:sync`, {}, { timeout: 60000 });
