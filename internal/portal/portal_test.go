@@ -98,7 +98,7 @@ func TestAnAddressThatIsNotThereIsNotFound(t *testing.T) {
 }
 
 func TestTheFilesStayWithinTheBudget(t *testing.T) {
-	const budget = 120 << 10
+	const budget = 200_000
 	total := 0
 	for name, body := range assetFiles(t) {
 		total += len(body)

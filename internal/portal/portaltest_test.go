@@ -52,6 +52,7 @@ type stub struct {
 	events      []*eventsv1.WatchEventsResponse
 	planned     map[string]string // plan hash -> generation that it was made on
 	lastChange  *catalogv1.CreateDeploymentRequest
+	synced      *syncs // what a sync by hand does; nothing but the status when nil
 }
 
 // serve starts the stub with the portal in front, as towpathd composes them.
@@ -112,6 +113,7 @@ func newShop(t *testing.T) *stub {
 		"api": score(t, "ghcr.io/example/api:1.4.2", map[string]any{"LOG_LEVEL": "info", "CURRENCY": "${resources.env.CURRENCY}", "DATABASE_URL": "postgres://${resources.db.username}:${resources.db.password}@${resources.db.host}:${resources.db.port}/${resources.db.name}"}),
 		"web": score(t, "ghcr.io/example/web:2.0.0", map[string]any{"API_URL": "http://${resources.api.hostname}:8080"}),
 	}}
+	shopMore(t, set)
 	s.sets[set.Name] = set
 	intent := &catalogv1.Intent{Set: set.Name, Variables: map[string]string{"CURRENCY": "EUR"}}
 	for i, name := range []string{"dev", "production"} {
@@ -329,7 +331,7 @@ func (s *stub) PlanDeployment(_ context.Context, r *catalogv1.PlanDeploymentRequ
 	if r.GetRollbackTo() != "" {
 		p.Summary = []string{"back to " + r.GetRollbackTo()}
 	}
-	return p, nil
+	return p, s.enrich(p, r)
 }
 
 // deploy accepts a deployment and lets it go on by itself.
@@ -370,6 +372,7 @@ func (s *stub) CreateDeployment(ctx context.Context, r *catalogv1.CreateDeployme
 			e.Intent.Overlay = slices.DeleteFunc(e.Intent.Overlay, func(o *rendererv1.Operation) bool { return o.GetPath() == op.GetPath() })
 			e.Intent.Overlay = append(e.Intent.Overlay, op)
 		}
+		s.apply(e, r.GetChange())
 		return nil
 	})
 }
@@ -448,9 +451,10 @@ func (s *stub) GetEnvironmentStatus(_ context.Context, r *driftv1.GetEnvironment
 		return &driftv1.ObjectStatus{ApiVersion: version, Kind: kind, Name: name, Health: driftv1.Health_HEALTH_HEALTHY, Message: message}
 	}
 	return &driftv1.EnvironmentStatus{
-		Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
+		PruneHeld: s.synced.held(), Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
 		Commit: hash(e.GetActiveDeployment() + " commit"), SyncTime: ago(time.Minute), Objects: []*driftv1.ObjectStatus{
 			object("apps/v1", "Deployment", "api", "1 of 1 available"), object("apps/v1", "Deployment", "web", "1 of 1 available"), object("v1", "Service", "api", ""),
+			object("apps/v1", "Deployment", "worker", "1 of 1 available"), object("apps/v1", "StatefulSet", "shop-db", "1 of 1 available"), object("v1", "Service", "shop-db", ""),
 		},
 	}, nil
 }
@@ -486,7 +490,7 @@ func (s *stub) RevertFindings(_ context.Context, r *driftv1.RevertFindingsReques
 
 func (s *stub) SyncEnvironment(ctx context.Context, r *driftv1.SyncEnvironmentRequest) (*driftv1.SyncEnvironmentResponse, error) {
 	st, err := s.GetEnvironmentStatus(ctx, &driftv1.GetEnvironmentStatusRequest{Name: r.GetName() + "/status"})
-	return &driftv1.SyncEnvironmentResponse{Status: st}, err
+	return &driftv1.SyncEnvironmentResponse{Status: st, Changes: s.synced.changes(r)}, err
 }
 
 func (s *stub) WatchEvents(r *eventsv1.WatchEventsRequest, stream grpc.ServerStreamingServer[eventsv1.WatchEventsResponse]) error {

@@ -6,19 +6,15 @@ export const n = (count, one, many) => `${count} ${Number(count) === 1 ? one : m
 
 // asked is a button that fetches something when it is pressed and shows it below; pressed again it hides it.
 export function asked(key, label, load) {
-  const box = h("div", { class: "answer" });
-  const ask = h("button", { type: "button", class: "asks plain", "aria-expanded": "false", onclick: () => {
-    if (ask.ariaExpanded === "true") {
-      ask.ariaExpanded = "false";
-      return box.replaceChildren();
-    }
-    return busy(ask, box, async () => {
-      box.replaceChildren(await load(() => { ask.ariaExpanded = "false"; ask.click(); }));
-      ask.ariaExpanded = "true";
-    });
-  } }, label);
-  return h("div", { class: "asked", key, keep: true }, ask, box);
+  return h("div", { class: "asked", key, keep: true }, asking(label, load, (b) => b.nextSibling), h("div", { class: "answer" }));
 }
+
+// asking is the button alone; where(button) is the box of its answer.
+export const asking = (label, load, where, name) => h("button", { type: "button", class: "asks plain", "aria-label": name, onclick: (e) => {
+  const ask = e.target, box = where(ask);
+  if (box.firstChild) return box.replaceChildren();
+  return busy(ask, box, async () => box.replaceChildren(await load(() => { box.replaceChildren(); ask.click(); })));
+} }, label);
 
 // until is a choice of how long something holds; value() gives it in seconds, 0 for without an end.
 export function until(label, choices, hint) {
