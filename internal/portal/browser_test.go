@@ -184,7 +184,14 @@ func (p *page) visit(hash string) {
 func (p *page) signIn(token string) {
 	p.t.Helper()
 	p.fill("input[name=token]", token+kb.Enter)
-	p.wait("signed in", `document.getElementById("who").innerText.includes("Sign out")`)
+	p.wait("signed in", `document.querySelector("#who .me")`)
+}
+
+func (p *page) signOut() {
+	p.t.Helper()
+	p.js(`document.querySelector("#who summary").click()`)
+	p.press("Sign out")
+	p.see("Sign in")
 }
 
 func (p *page) shot(name string) {
@@ -314,8 +321,7 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.see("deployment.state")
 	p.shot("events")
 
-	p.press("Sign out")
-	p.see("Sign in")
+	p.signOut()
 	p.clean()
 }
 

@@ -42,6 +42,8 @@ type stub struct {
 
 	phase  time.Duration                                                // how long a deployment stays in each state
 	people func(ctx context.Context, token string) (auth.Caller, error) // who else may come in; nobody when nil
+	gate   *portal.Gate                                                 // how people sign in; by token alone when nil
+	front  func(http.Handler) http.Handler                              // what stands before it all, such as a slow network; nothing when nil
 
 	mu          sync.Mutex
 	apps        []*catalogv1.Application
@@ -88,8 +90,16 @@ func serve(t *testing.T, s *stub) *httptest.Server {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", rest)
-	mux.Handle("/", portal.Handler(openapi.JSON))
-	web := httptest.NewServer(portal.WithSession(mux))
+	gate := s.gate
+	if gate == nil {
+		gate = portal.New(portal.Config{})
+	}
+	mux.Handle("/", gate.Handler(openapi.JSON))
+	handler := gate.WithSession(mux)
+	if s.front != nil {
+		handler = s.front(handler)
+	}
+	web := httptest.NewServer(handler)
 	t.Cleanup(func() {
 		web.CloseClientConnections()
 		web.Close()
