@@ -54,7 +54,9 @@ type stub struct {
 	events      []*eventsv1.WatchEventsResponse
 	planned     map[string]string // plan hash -> generation that it was made on
 	lastChange  *catalogv1.CreateDeploymentRequest
-	synced      *syncs // what a sync by hand does; nothing but the status when nil
+	synced      *syncs                              // what a sync by hand does; nothing but the status when nil
+	seen        []map[string]*catalogv1.Environment // how the environments were, by resume token
+	noStreams   bool
 }
 
 // serve starts the stub with the portal in front, as towpathd composes them.
@@ -272,16 +274,6 @@ func (s *stub) CreateApplication(_ context.Context, r *catalogv1.CreateApplicati
 
 func (s *stub) ListEnvironmentTypes(context.Context, *catalogv1.ListEnvironmentTypesRequest) (*catalogv1.ListEnvironmentTypesResponse, error) {
 	return &catalogv1.ListEnvironmentTypesResponse{EnvironmentTypes: []*catalogv1.EnvironmentType{{Name: "environmentTypes/development"}, {Name: "environmentTypes/production"}}}, nil
-}
-
-func (s *stub) ListEnvironments(context.Context, *catalogv1.ListEnvironmentsRequest) (*catalogv1.ListEnvironmentsResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := &catalogv1.ListEnvironmentsResponse{}
-	for _, e := range s.envs {
-		out.Environments = append(out.Environments, proto.CloneOf(e))
-	}
-	return out, nil
 }
 
 func (s *stub) GetEnvironment(_ context.Context, r *catalogv1.GetEnvironmentRequest) (*catalogv1.Environment, error) {

@@ -97,7 +97,7 @@ func (s catalogServer) RejectDeployment(ctx context.Context, r *catalogv1.Reject
 			d.WaitingReason = ""
 			rules.Reject(d, now)
 		}
-		if err := s.moved(tx, row, reject); err != nil {
+		if err := s.moved(ctx, tx, row, reject); err != nil {
 			return err
 		}
 		return s.settleIntent(ctx, tx, c.env, row.Msg, reject)
@@ -153,7 +153,7 @@ func (s *Service) approve(ctx context.Context, c current, row store.Row[*catalog
 			rules.Proceed(d, now)
 		}
 	}
-	if err := s.moved(tx, row, cast); err != nil {
+	if err := s.moved(ctx, tx, row, cast); err != nil {
 		return err
 	}
 	d := proto.CloneOf(row.Msg)
@@ -235,7 +235,7 @@ func (s *Service) voidPlan(ctx context.Context, c current, row store.Row[*catalo
 	if err := putBase(&tx, row.ID, c.row.Msg.GetIntent()); err != nil {
 		return err
 	}
-	err := s.moved(&tx, row, func(d *catalogv1.Deployment) {
+	err := s.moved(ctx, &tx, row, func(d *catalogv1.Deployment) {
 		d.Intent, d.Summary = next.state.Intent, next.summary
 		rules.Replan(d, p.parts.Hash(), moved)
 		s.holdTo(d, p)

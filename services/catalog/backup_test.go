@@ -65,7 +65,9 @@ func (w *world) everything() []proto.Message {
 	add(w.api.ListEnvironmentTypes(ctx, &catalogv1.ListEnvironmentTypesRequest{}))
 	add(w.api.ListTargets(ctx, &catalogv1.ListTargetsRequest{}))
 	add(w.api.ListRepositories(ctx, &catalogv1.ListRepositoriesRequest{}))
-	add(w.api.ListEnvironments(ctx, &catalogv1.ListEnvironmentsRequest{Parent: "applications/-"}))
+	envs, err := w.api.ListEnvironments(ctx, &catalogv1.ListEnvironmentsRequest{Parent: "applications/-"})
+	envs.ResumeToken = "" // of this store alone
+	add(envs, err)
 	for _, d := range w.history("applications/shop/environments/dev", 100) {
 		out = append(out, d)
 	}

@@ -53,7 +53,7 @@ func (s catalogServer) CancelDeployment(ctx context.Context, r *catalogv1.Cancel
 			}
 			d.WaitingReason = "cancelled by " + by + "; the committer has it and answers whether it is in Git already"
 		}
-		return errors.Join(s.moved(tx, row, cancel), s.settleIntent(ctx, tx, env, d, cancel))
+		return errors.Join(s.moved(ctx, tx, row, cancel), s.settleIntent(ctx, tx, env, d, cancel))
 	})
 }
 
@@ -79,13 +79,13 @@ func (s *Service) refuseBuiltUpon(ctx context.Context, env rules.Env, d *catalog
 // CommentDeployment adds a comment.
 func (s catalogServer) CommentDeployment(ctx context.Context, r *catalogv1.CommentDeploymentRequest) (*catalogv1.Deployment, error) {
 	by := actor(ctx)
-	return s.alter(ctx, r.GetName(), func(_ context.Context, _ rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
+	return s.alter(ctx, r.GetName(), func(ctx context.Context, _ rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
 		if len(row.Msg.GetComments()) >= maxComments {
 			return errs.New(errs.Precondition, errorsv1.Reason_REASON_TOO_LARGE,
 				"%s has %d comments already, which is the most; put the rest where your team writes", row.Msg.GetName(), maxComments).With("limit", "comments")
 		}
 		now := timestamppb.New(s.now())
-		return s.moved(tx, row, func(d *catalogv1.Deployment) {
+		return s.moved(ctx, tx, row, func(d *catalogv1.Deployment) {
 			d.Comments = append(d.Comments, &catalogv1.Comment{Actor: by, Text: r.GetText(), Time: now})
 		})
 	})

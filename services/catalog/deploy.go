@@ -281,7 +281,7 @@ func (s *Service) commitDeployment(ctx context.Context, o order, c current, next
 	if err := c.bear(&tx, e); err != nil {
 		return err
 	}
-	if err := putTimes(&tx, id, d); err != nil {
+	if err := errors.Join(putTimes(&tx, id, d), putLatest(&tx, o.env, d)); err != nil {
 		return err
 	}
 	if err := errors.Join(environments.Update(&tx, c.row.ID, c.row.Rev, e), deployments.Create(&tx, id, d)); err != nil {

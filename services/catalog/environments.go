@@ -73,6 +73,9 @@ func (s *Service) shown(ctx context.Context, env rules.Env, row store.Row[*catal
 	if err != nil {
 		return nil, err
 	}
+	if out.Latest, err = s.latestShown(ctx, env, out); err != nil {
+		return nil, err
+	}
 	return s.newLayoutView().show(ctx, env, withReport(out, live.Msg, s.now())), nil
 }
 
@@ -95,15 +98,16 @@ func (s *Service) live(ctx context.Context, env rules.Env) (store.Row[*catalogv1
 	return row, err
 }
 
-// reported reads what is reported of environments that stand one after the other: in one scan, as both tables have the same order.
-func (s *Service) reported(ctx context.Context, rows []store.Row[*catalogv1.Environment]) (map[string]*catalogv1.Environment, error) {
-	out := make(map[string]*catalogv1.Environment, len(rows))
+// beside reads the rows of another table that belong to environments that stand one after the other: in one scan, as both tables
+// have the same order.
+func beside[T proto.Message](ctx context.Context, s *Service, table store.Table[T], rows []store.Row[*catalogv1.Environment]) (map[string]T, error) {
+	out := make(map[string]T, len(rows))
 	if len(rows) == 0 {
 		return out, nil
 	}
-	first, last := liveEnvironments.Key(rows[0].ID), liveEnvironments.Key(rows[len(rows)-1].ID)
+	first, last := table.Key(rows[0].ID), table.Key(rows[len(rows)-1].ID)
 	before := first[:len(first)-1] + string(rune(first[len(first)-1]-1)) + "~" // no id has a byte behind "~"
-	r := store.ScanRange{Prefix: liveEnvironments.Prefix(), After: before, Limit: len(rows) + 1}
+	r := store.ScanRange{Prefix: table.Prefix(), After: before, Limit: len(rows) + 1}
 	for {
 		page, err := s.cfg.KV.Scan(ctx, r)
 		if err != nil {
@@ -113,7 +117,7 @@ func (s *Service) reported(ctx context.Context, rows []store.Row[*catalogv1.Envi
 			if e.Key > last {
 				return out, nil
 			}
-			row, err := liveEnvironments.Decode(e)
+			row, err := table.Decode(e)
 			if err != nil {
 				return nil, err
 			}
@@ -140,19 +144,44 @@ func (s catalogServer) ListEnvironments(ctx context.Context, r *catalogv1.ListEn
 	if size == 0 {
 		size = 100
 	}
+	token := ""
+	if r.GetPageToken() == "" { // before anything is read: what changes from here on is told by the watch
+		var err error
+		if token, err = s.watchFromNow(ctx, r.GetParent()); err != nil {
+			return nil, err
+		}
+	}
 	rows, next, err := environments.List(ctx, s.cfg.KV, store.List{Under: under, PageSize: size, PageToken: r.GetPageToken()}, nil)
 	if err != nil {
 		return nil, err
 	}
-	out := &catalogv1.ListEnvironmentsResponse{NextPageToken: next}
-	reported, err := s.reported(ctx, rows)
+	all, err := s.listed(ctx, rows, r.GetView())
+	return &catalogv1.ListEnvironmentsResponse{Environments: all, NextPageToken: next, ResumeToken: token}, err
+}
+
+// listed gives environments that stand one after the other as lists show them.
+func (s *Service) listed(ctx context.Context, rows []store.Row[*catalogv1.Environment], view catalogv1.EnvironmentView) ([]*catalogv1.Environment, error) {
+	reported, err := beside(ctx, s, liveEnvironments, rows)
 	if err != nil {
 		return nil, err
 	}
-	view := s.newLayoutView()
+	news, err := beside(ctx, s, newest, rows)
+	if err != nil {
+		return nil, err
+	}
+	layouts := s.newLayoutView()
+	out := make([]*catalogv1.Environment, 0, len(rows))
 	for _, row := range rows {
-		row.Msg.Etag = store.Etag(row.Rev)
-		out.Environments = append(out.Environments, view.show(ctx, envOfKey(row.ID), withReport(row.Msg, reported[row.ID], s.now())))
+		e, env := row.Msg, envOfKey(row.ID)
+		e.Etag = store.Etag(row.Rev)
+		if e.Latest, err = s.latest(ctx, env, e, news[row.ID]); err != nil {
+			return nil, err
+		}
+		e = inView(withReport(e, reported[row.ID], s.now()), view)
+		if view != catalogv1.EnvironmentView_ENVIRONMENT_VIEW_BASIC {
+			e = layouts.show(ctx, env, e)
+		}
+		out = append(out, e)
 	}
 	return out, nil
 }

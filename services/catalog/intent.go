@@ -57,7 +57,7 @@ func (s *Service) goAhead(ctx context.Context, tx *store.Tx, env rules.Env, e *c
 		if err != nil {
 			return err
 		}
-		if err := s.moved(tx, row, func(d *catalogv1.Deployment) { rules.Overtake(d, at) }); err != nil {
+		if err := s.moved(ctx, tx, row, func(d *catalogv1.Deployment) { rules.Overtake(d, at) }); err != nil {
 			return err
 		}
 		if row.Msg.GetKind() == catalogv1.Deployment_KIND_MOVE {

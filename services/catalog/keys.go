@@ -56,7 +56,10 @@ var (
 	// liveEnvironments has what is reported of an environment: live, active_deployment, and in update_time the time of the
 	// report that live.findings is from. Id as environments.
 	liveEnvironments = store.NewTable[*catalogv1.Environment]("live/")
-	sets             = store.NewTable[*catalogv1.Set]("sets/")
+	// newest has what lists show of each environment's newest deployment: a row of its own, because deploying must not wait for
+	// what a cluster reports. Id as environments.
+	newest = store.NewTable[*catalogv1.Latest]("newest/")
+	sets   = store.NewTable[*catalogv1.Set]("sets/")
 	// deployments has the id {application}/{environment}/{generation, 20 digits}: history in order, read from its end. Rows
 	// stay when their environment goes, and a new environment of that name goes on with the next generation.
 	deployments = store.NewTable[*catalogv1.Deployment]("deployments/")

@@ -185,7 +185,7 @@ func (s *Service) onRemoved(ctx context.Context, e *eventsv1.EnvironmentRemoved,
 	var by string
 	err := s.onRow(ctx, e.GetDeployment(), func(of rules.Env, row store.Row[*catalogv1.Deployment], tx *store.Tx) error {
 		env, by = of, row.Msg.GetActor()
-		if err := s.moved(tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
+		if err := s.moved(ctx, tx, row, func(d *catalogv1.Deployment) { rules.Removed(d, at, e.GetRetained()...) }); err != nil {
 			return err
 		}
 		gone := proto.CloneOf(row.Msg)
@@ -214,6 +214,7 @@ func (s *Service) forgetEnvironment(ctx context.Context, tx *store.Tx, env rules
 		return nil
 	}
 	environments.Delete(tx, c.row.ID, c.row.Rev)
+	forgetLatest(tx, c.row.ID)
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	reindex(tx, c.row.ID, c.row.Msg, nil)
 	disown(tx, c.site, c.row.Msg.GetNamespace())

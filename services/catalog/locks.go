@@ -60,7 +60,7 @@ func (s *Service) wake(ctx context.Context, tx *store.Tx, env rules.Env) error {
 		if err != nil {
 			return err
 		}
-		err = s.moved(tx, row, func(d *catalogv1.Deployment) {
+		err = s.moved(ctx, tx, row, func(d *catalogv1.Deployment) {
 			if d.GetState() == catalogv1.Deployment_STATE_PENDING && d.GetCancellation() == nil {
 				d.WaitingReason = ""
 			}

@@ -144,7 +144,7 @@ func (s *Service) moveDeployment(ctx context.Context, env rules.Env, generation 
 		}
 		found = true
 		var tx store.Tx
-		if err := s.moved(&tx, row, move); err != nil || len(tx.Ops) == 0 {
+		if err := s.moved(ctx, &tx, row, move); err != nil || len(tx.Ops) == 0 {
 			return err
 		}
 		if err := s.settleIntent(ctx, &tx, env, row.Msg, move); err != nil {
@@ -157,7 +157,7 @@ func (s *Service) moveDeployment(ctx context.Context, env rules.Env, generation 
 }
 
 // moved adds a row's change to the transaction, nothing when it does not change.
-func (s *Service) moved(tx *store.Tx, row store.Row[*catalogv1.Deployment], move func(*catalogv1.Deployment)) error {
+func (s *Service) moved(ctx context.Context, tx *store.Tx, row store.Row[*catalogv1.Deployment], move func(*catalogv1.Deployment)) error {
 	next := proto.CloneOf(row.Msg)
 	move(next)
 	if proto.Equal(next, row.Msg) {
@@ -172,6 +172,9 @@ func (s *Service) moved(tx *store.Tx, row store.Row[*catalogv1.Deployment], move
 	}
 	if row.Msg.GetState() == catalogv1.Deployment_STATE_AWAITING_APPROVAL && next.GetState() != row.Msg.GetState() {
 		tx.Delete(awaitingPrefix + row.ID)
+	}
+	if err := s.followLatest(ctx, tx, next); err != nil {
+		return err
 	}
 	return deployments.Update(tx, row.ID, row.Rev, next)
 }
@@ -192,7 +195,7 @@ func (s *Service) onSynced(ctx context.Context, e *eventsv1.EnvironmentSynced, a
 				rules.Succeed(d, next)
 			}
 		}
-		if err := s.moved(tx, row, move); err != nil {
+		if err := s.moved(ctx, tx, row, move); err != nil {
 			return err
 		}
 		if row.Msg.GetKind() == catalogv1.Deployment_KIND_MOVE { // its commit may be told later
@@ -253,7 +256,7 @@ func (s *Service) overtake(ctx context.Context, tx *store.Tx, env rules.Env, gen
 		if err != nil {
 			return err
 		}
-		err = s.moved(tx, row, func(d *catalogv1.Deployment) {
+		err = s.moved(ctx, tx, row, func(d *catalogv1.Deployment) {
 			if !rules.IsFinal(d.GetState()) || d.GetState() == catalogv1.Deployment_STATE_SUPERSEDED {
 				rules.Overtake(d, at)
 			}

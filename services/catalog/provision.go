@@ -96,7 +96,7 @@ func (s *Service) provisioned(ctx context.Context, c current, row store.Row[*cat
 // movedOn writes the deployment, and with an intent also the environment, which is meant to be that.
 func (s *Service) movedOn(ctx context.Context, c current, row store.Row[*catalogv1.Deployment], intent *catalogv1.Intent, move func(*catalogv1.Deployment)) error {
 	var tx store.Tx
-	if err := s.moved(&tx, row, move); err != nil || len(tx.Ops) == 0 {
+	if err := s.moved(ctx, &tx, row, move); err != nil || len(tx.Ops) == 0 {
 		return err
 	}
 	tx.If(store.IfRev(environments.Key(c.row.ID), c.row.Rev)) // a newer deployment makes this one pointless

@@ -108,7 +108,7 @@ func (o *outbox) book(ctx context.Context) error {
 func (o *outbox) bookSome(ctx context.Context, some []booking) error {
 	var tx store.Tx
 	for i := range some {
-		if err := o.addBooking(&tx, some[i]); err != nil {
+		if err := o.addBooking(ctx, &tx, some[i]); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (o *outbox) bookSome(ctx context.Context, some []booking) error {
 	return o.step(ctx, b.lane)
 }
 
-func (o *outbox) addBooking(tx *store.Tx, b booking) error {
+func (o *outbox) addBooking(ctx context.Context, tx *store.Tx, b booking) error {
 	value, err := json.Marshal(b.as)
 	if err != nil {
 		return fmt.Errorf("encode %q: %w", sentPrefix, err)
@@ -154,7 +154,7 @@ func (o *outbox) addBooking(tx *store.Tx, b booking) error {
 	if b.row.Msg.GetWaitingReason() == "" {
 		return nil
 	}
-	return o.moved(tx, b.row, func(d *catalogv1.Deployment) { d.WaitingReason = "" })
+	return o.moved(ctx, tx, b.row, func(d *catalogv1.Deployment) { d.WaitingReason = "" })
 }
 
 func (o *outbox) postCommand(b booking) {

@@ -212,6 +212,7 @@ func (s *Service) removeUnused(ctx context.Context, o order, c current, d *catal
 		return err
 	}
 	environments.Delete(&tx, c.row.ID, c.row.Rev)
+	forgetLatest(&tx, c.row.ID)
 	tx.Delete(liveEnvironments.Key(c.row.ID)).Delete(sentPrefix + c.row.ID).Delete(findingPrefix + c.row.ID)
 	reindex(&tx, c.row.ID, c.row.Msg, nil)
 	disown(&tx, c.site, c.row.Msg.GetNamespace())

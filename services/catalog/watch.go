@@ -50,7 +50,7 @@ type logged struct {
 // run sends the list to a stream until its context ends or the log no longer reaches back (errs.OutOfRange): then whoever
 // watches begins anew.
 func (w watched[T]) run(ctx context.Context, s *Service, token string, send func(sighting[T]) error) error {
-	identity := w.name + "\x00" + w.under
+	identity := w.identity()
 	at, err := rules.ParseResumeToken(identity, token, len(w.logs))
 	if err != nil {
 		return err
@@ -73,6 +73,15 @@ func (w watched[T]) run(ctx context.Context, s *Service, token string, send func
 		at[c.log] = max(at[c.log], c.rev-1)
 		return w.show(ctx, c.id, rules.ResumeToken(identity, at), send)
 	})
+}
+
+// identity tells this list's resume tokens from those of others.
+func (w watched[T]) identity() string { return w.name + "\x00" + w.under }
+
+// fromNow gives the token with which a watch tells what changes from now on.
+func (w watched[T]) fromNow(ctx context.Context, s *Service) (string, error) {
+	rev, err := store.Revision(ctx, s.cfg.KV)
+	return rules.ResumeToken(w.identity(), slices.Repeat([]int64{rev}, len(w.logs))), err
 }
 
 // list sends what is there. It has no tokens: until all is sent there is no place to go on from.
@@ -176,7 +185,7 @@ func named[T resource](name string) T {
 // watchEnvironments is the list of environments of one application, or of all.
 func (s *Service) watchEnvironments(parent string) (watched[*catalogv1.Environment], error) {
 	w := watched[*catalogv1.Environment]{
-		name: "environments", logs: []string{environments.Prefix(), liveEnvironments.Prefix()},
+		name: "environments", logs: []string{environments.Prefix(), liveEnvironments.Prefix(), newest.Prefix()},
 		get: func(ctx context.Context, id string) (*catalogv1.Environment, error) {
 			env := envOfKey(id)
 			row, err := s.environment(ctx, env)
@@ -195,6 +204,15 @@ func (s *Service) watchEnvironments(parent string) (watched[*catalogv1.Environme
 		w.under = app + "/"
 	}
 	return w, nil
+}
+
+// watchFromNow gives the token with which WatchEnvironments tells what changes from now on.
+func (s *Service) watchFromNow(ctx context.Context, parent string) (string, error) {
+	w, err := s.watchEnvironments(parent)
+	if err != nil {
+		return "", err
+	}
+	return w.fromNow(ctx, s)
 }
 
 // envOfKey is the reverse of envKey.

@@ -41,7 +41,7 @@ func (s catalogServer) WatchEnvironments(r *catalogv1.WatchEnvironmentsRequest, 
 		return err
 	}
 	return w.run(stream.Context(), s.Service, r.GetResumeToken(), func(x sighting[*catalogv1.Environment]) error {
-		return stream.Send(&catalogv1.WatchEnvironmentsResponse{Environment: x.item, Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
+		return stream.Send(&catalogv1.WatchEnvironmentsResponse{Environment: inView(x.item, r.GetView()), Removed: x.removed, CaughtUp: x.caughtUp, ResumeToken: x.token})
 	})
 }
 

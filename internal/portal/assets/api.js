@@ -184,6 +184,71 @@ export async function all(path, field, signal, params = {}) {
   return out;
 }
 
+// mirror keeps rows, a Map by name, as a list that can be watched is on the server: reads the list's pages, then follows its watch
+// from where the first page began. A watch that does not hold is taken up again where it ended; after a few that broke off at once,
+// as behind a proxy that does not stream, the list is read every five seconds. on(names, error, done) is called after each change,
+// with null for names when all may have changed; done tells whether the whole list is there. state may be kept by the page for the
+// next time: {token} tells where to go on with the rows of then. Nothing is asked while the page is hidden.
+export async function mirror({ at, field, item, params, first = 1000 }, rows, state, signal, on) {
+  for (let broken = 0; !signal.aborted;) {
+    const began = Date.now();
+    try {
+      if (!state.token) await readPages();
+      else on(null, null, true);
+      await follow();
+      if (Date.now() - began > 5000) broken = 0;
+    } catch (err) {
+      if (signal.aborted) return;
+      if (err.name === "AbortError") continue; // hidden, or the server is back
+      if (err.status >= 400 && err.status < 500) state.token = ""; // the log does not reach back so far: all anew
+      if (err.status !== 0 || !rows.size) on(null, err, state.token !== "");
+    }
+    if (++broken > 2) state.token = "";
+    await sleep(Math.min(250 * 2 ** broken, 5000), signal);
+  }
+
+  async function readPages() {
+    const seen = new Set();
+    let token = "", pageToken = "";
+    do {
+      const path = at + query({ ...params, pageSize: pageToken ? 1000 : first, pageToken });
+      const page = await (!pageToken && state.early || get(path, signal));
+      state.early = null;
+      token ||= page.resumeToken;
+      for (const row of page[field] || []) { rows.set(row.name, row); seen.add(row.name); }
+      pageToken = page.nextPageToken;
+      if (pageToken) on(null, null, false);
+    } while (pageToken);
+    for (const name of [...rows.keys()]) if (!seen.has(name)) rows.delete(name);
+    state.token = token;
+    on(null, null, true);
+  }
+
+  async function follow() {
+    while (document.hidden && !signal.aborted) await sleep(500, signal);
+    const stop = new AbortController();
+    const hide = () => document.hidden && stop.abort();
+    const back = (lost) => lost || stop.abort(); // what was open before the server was lost may never say a word again
+    document.addEventListener("visibilitychange", hide, { signal: stop.signal });
+    listeners.add(back);
+    // A connection that is dead, but not closed, is only found by asking.
+    const beat = setInterval(() => get("/v1/whoami", stop.signal).catch(() => {}), 8000);
+    try {
+      for await (const m of stream(at + ":watch" + query({ ...params, resumeToken: state.token }), AbortSignal.any([signal, stop.signal]))) {
+        const { name } = m[item];
+        if (m.removed) rows.delete(name);
+        else rows.set(name, m[item]);
+        state.token = m.resumeToken;
+        on([name], null, true);
+      }
+    } finally {
+      clearInterval(beat);
+      listeners.delete(back);
+      stop.abort();
+    }
+  }
+}
+
 // newRequestID is an idempotency key. crypto.randomUUID is not there over plain HTTP.
 export function newRequestID() {
   return "portal-" + [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");

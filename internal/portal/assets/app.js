@@ -3,7 +3,7 @@
 import { dialog, h, problem, render } from "./ui.js";
 import { sleep, whenSignedOut } from "./api.js";
 import { forget, learn, may, signIn, watchLink, whoami } from "./session.js";
-import { applications } from "./applications.js";
+import { applications, warm } from "./applications.js";
 
 // lazy is a page whose module comes when it is first shown: the first page waits for its own alone.
 const later = [];
@@ -82,6 +82,7 @@ function show() {
   const signal = leave.signal;
   const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
   navigation(path);
+  learn(signal, "").then(() => signal.aborted || navigation(path), () => {});
   main.replaceChildren();
   for (const [pattern, page, title] of routes) {
     const m = pattern.exec(path);
@@ -119,6 +120,7 @@ async function broken(err, signal) {
 async function start(reason) {
   leave.abort();
   render(nav);
+  if (/^(#\/?(\?|$)|$)/.test(location.hash)) warm();
   try {
     await Promise.all([whoami(), learn(null, "")]);
   } catch (err) {

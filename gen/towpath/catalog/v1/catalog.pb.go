@@ -26,6 +26,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// EnvironmentView is how much of an environment is told.
+type EnvironmentView int32
+
+const (
+	// Everything.
+	EnvironmentView_ENVIRONMENT_VIEW_UNSPECIFIED EnvironmentView = 0
+	// What a list shows: without intent, definition_pins, place and layout_place.
+	EnvironmentView_ENVIRONMENT_VIEW_BASIC EnvironmentView = 1
+	// Everything.
+	EnvironmentView_ENVIRONMENT_VIEW_FULL EnvironmentView = 2
+)
+
+// Enum value maps for EnvironmentView.
+var (
+	EnvironmentView_name = map[int32]string{
+		0: "ENVIRONMENT_VIEW_UNSPECIFIED",
+		1: "ENVIRONMENT_VIEW_BASIC",
+		2: "ENVIRONMENT_VIEW_FULL",
+	}
+	EnvironmentView_value = map[string]int32{
+		"ENVIRONMENT_VIEW_UNSPECIFIED": 0,
+		"ENVIRONMENT_VIEW_BASIC":       1,
+		"ENVIRONMENT_VIEW_FULL":        2,
+	}
+)
+
+func (x EnvironmentView) Enum() *EnvironmentView {
+	p := new(EnvironmentView)
+	*p = x
+	return p
+}
+
+func (x EnvironmentView) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EnvironmentView) Descriptor() protoreflect.EnumDescriptor {
+	return file_towpath_catalog_v1_catalog_proto_enumTypes[0].Descriptor()
+}
+
+func (EnvironmentView) Type() protoreflect.EnumType {
+	return &file_towpath_catalog_v1_catalog_proto_enumTypes[0]
+}
+
+func (x EnvironmentView) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EnvironmentView.Descriptor instead.
+func (EnvironmentView) EnumDescriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_catalog_proto_rawDescGZIP(), []int{0}
+}
+
 // GetSetRequest names a set.
 type GetSetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1565,7 +1618,7 @@ func (x *GetEnvironmentRequest) GetName() string {
 	return ""
 }
 
-// ListEnvironmentsRequest asks for environments.
+// ListEnvironmentsRequest asks for one page of environments.
 type ListEnvironmentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most so many, 100 when 0.
@@ -1573,7 +1626,9 @@ type ListEnvironmentsRequest struct {
 	// Continue a listing.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// applications/{application}; applications/- for all.
-	Parent        string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	// How much of each.
+	View          EnvironmentView `protobuf:"varint,5,opt,name=view,proto3,enum=towpath.catalog.v1.EnvironmentView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1629,6 +1684,13 @@ func (x *ListEnvironmentsRequest) GetParent() string {
 	return ""
 }
 
+func (x *ListEnvironmentsRequest) GetView() EnvironmentView {
+	if x != nil {
+		return x.View
+	}
+	return EnvironmentView_ENVIRONMENT_VIEW_UNSPECIFIED
+}
+
 // ListEnvironmentsResponse is one page of environments.
 type ListEnvironmentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1636,6 +1698,8 @@ type ListEnvironmentsResponse struct {
 	Environments []*Environment `protobuf:"bytes,1,rep,name=environments,proto3" json:"environments,omitempty"`
 	// For the next page; empty at the end.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// WatchEnvironments goes on from here: with the first page's, whoever has read all pages misses no change. Only with the first page.
+	ResumeToken   string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1680,6 +1744,13 @@ func (x *ListEnvironmentsResponse) GetEnvironments() []*Environment {
 func (x *ListEnvironmentsResponse) GetNextPageToken() string {
 	if x != nil {
 		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListEnvironmentsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
 	}
 	return ""
 }
@@ -2473,7 +2544,9 @@ type WatchEnvironmentsRequest struct {
 	// back to it: then begin anew.
 	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
 	// Whose; "-" stands for any.
-	Parent        string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Parent string `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	// How much of each.
+	View          EnvironmentView `protobuf:"varint,3,opt,name=view,proto3,enum=towpath.catalog.v1.EnvironmentView" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2520,6 +2593,13 @@ func (x *WatchEnvironmentsRequest) GetParent() string {
 		return x.Parent
 	}
 	return ""
+}
+
+func (x *WatchEnvironmentsRequest) GetView() EnvironmentView {
+	if x != nil {
+		return x.View
+	}
+	return EnvironmentView_ENVIRONMENT_VIEW_UNSPECIFIED
 }
 
 // WatchEnvironmentsResponse is one environment as it is, or the end of the first listing.
@@ -2837,16 +2917,18 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"\fpull_request\x18\n" +
 	" \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\vpullRequest\"^\n" +
 	"\x15GetEnvironmentRequest\x12E\n" +
-	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\"\x99\x01\n" +
+	"\x04name\x18\x01 \x01(\tB1\xe0A\x02\xbaH+r)2'^applications/[^/]+/environments/[^/]+$R\x04name\"\xdc\x01\n" +
 	"\x17ListEnvironmentsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x126\n" +
-	"\x06parent\x18\x04 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\"\x87\x01\n" +
+	"\x06parent\x18\x04 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\x12A\n" +
+	"\x04view\x18\x05 \x01(\x0e2#.towpath.catalog.v1.EnvironmentViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\"\xaa\x01\n" +
 	"\x18ListEnvironmentsResponse\x12C\n" +
 	"\fenvironments\x18\x01 \x03(\v2\x1f.towpath.catalog.v1.EnvironmentR\fenvironments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12!\n" +
+	"\fresume_token\x18\x03 \x01(\tR\vresumeToken\"\xa5\x01\n" +
 	"\x18UpdateEnvironmentRequest\x12L\n" +
 	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentB\t\xe0A\x02\xbaH\x03\xc8\x01\x01R\venvironment\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
@@ -2896,10 +2978,11 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"repository\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
 	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
-	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"\x7f\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"\xc2\x01\n" +
 	"\x18WatchEnvironmentsRequest\x12+\n" +
 	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\vresumeToken\x126\n" +
-	"\x06parent\x18\x02 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\"\xb8\x01\n" +
+	"\x06parent\x18\x02 \x01(\tB\x1e\xe0A\x02\xbaH\x18r\x162\x14^applications/[^/]+$R\x06parent\x12A\n" +
+	"\x04view\x18\x03 \x01(\x0e2#.towpath.catalog.v1.EnvironmentViewB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04view\"\xb8\x01\n" +
 	"\x19WatchEnvironmentsResponse\x12A\n" +
 	"\venvironment\x18\x01 \x01(\v2\x1f.towpath.catalog.v1.EnvironmentR\venvironment\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
@@ -2914,7 +2997,11 @@ const file_towpath_catalog_v1_catalog_proto_rawDesc = "" +
 	"deployment\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\bR\aremoved\x12\x1b\n" +
 	"\tcaught_up\x18\x03 \x01(\bR\bcaughtUp\x12!\n" +
-	"\fresume_token\x18\x04 \x01(\tR\vresumeToken2\xd7:\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken*j\n" +
+	"\x0fEnvironmentView\x12 \n" +
+	"\x1cENVIRONMENT_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16ENVIRONMENT_VIEW_BASIC\x10\x01\x12\x19\n" +
+	"\x15ENVIRONMENT_VIEW_FULL\x10\x022\xd7:\n" +
 	"\x0eCatalogService\x12\x89\x01\n" +
 	"\x11CreateApplication\x12,.towpath.catalog.v1.CreateApplicationRequest\x1a\x1f.towpath.catalog.v1.Application\"%\x82\xd3\xe4\x93\x02\x1f:\vapplication\"\x10/v1/applications\x12\x7f\n" +
 	"\x0eGetApplication\x12).towpath.catalog.v1.GetApplicationRequest\x1a\x1f.towpath.catalog.v1.Application\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{name=applications/*}\x12\x87\x01\n" +
@@ -2982,222 +3069,226 @@ func file_towpath_catalog_v1_catalog_proto_rawDescGZIP() []byte {
 	return file_towpath_catalog_v1_catalog_proto_rawDescData
 }
 
+var file_towpath_catalog_v1_catalog_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_towpath_catalog_v1_catalog_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_towpath_catalog_v1_catalog_proto_goTypes = []any{
-	(*GetSetRequest)(nil),                 // 0: towpath.catalog.v1.GetSetRequest
-	(*CreateApplicationRequest)(nil),      // 1: towpath.catalog.v1.CreateApplicationRequest
-	(*GetApplicationRequest)(nil),         // 2: towpath.catalog.v1.GetApplicationRequest
-	(*ListApplicationsRequest)(nil),       // 3: towpath.catalog.v1.ListApplicationsRequest
-	(*ListApplicationsResponse)(nil),      // 4: towpath.catalog.v1.ListApplicationsResponse
-	(*UpdateApplicationRequest)(nil),      // 5: towpath.catalog.v1.UpdateApplicationRequest
-	(*DeleteApplicationRequest)(nil),      // 6: towpath.catalog.v1.DeleteApplicationRequest
-	(*CreateEnvironmentTypeRequest)(nil),  // 7: towpath.catalog.v1.CreateEnvironmentTypeRequest
-	(*GetEnvironmentTypeRequest)(nil),     // 8: towpath.catalog.v1.GetEnvironmentTypeRequest
-	(*ListEnvironmentTypesRequest)(nil),   // 9: towpath.catalog.v1.ListEnvironmentTypesRequest
-	(*ListEnvironmentTypesResponse)(nil),  // 10: towpath.catalog.v1.ListEnvironmentTypesResponse
-	(*UpdateEnvironmentTypeRequest)(nil),  // 11: towpath.catalog.v1.UpdateEnvironmentTypeRequest
-	(*DeleteEnvironmentTypeRequest)(nil),  // 12: towpath.catalog.v1.DeleteEnvironmentTypeRequest
-	(*CreateTargetRequest)(nil),           // 13: towpath.catalog.v1.CreateTargetRequest
-	(*GetTargetRequest)(nil),              // 14: towpath.catalog.v1.GetTargetRequest
-	(*ListTargetsRequest)(nil),            // 15: towpath.catalog.v1.ListTargetsRequest
-	(*ListTargetsResponse)(nil),           // 16: towpath.catalog.v1.ListTargetsResponse
-	(*UpdateTargetRequest)(nil),           // 17: towpath.catalog.v1.UpdateTargetRequest
-	(*DeleteTargetRequest)(nil),           // 18: towpath.catalog.v1.DeleteTargetRequest
-	(*CreateRepositoryRequest)(nil),       // 19: towpath.catalog.v1.CreateRepositoryRequest
-	(*GetRepositoryRequest)(nil),          // 20: towpath.catalog.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),       // 21: towpath.catalog.v1.ListRepositoriesRequest
-	(*ListRepositoriesResponse)(nil),      // 22: towpath.catalog.v1.ListRepositoriesResponse
-	(*UpdateRepositoryRequest)(nil),       // 23: towpath.catalog.v1.UpdateRepositoryRequest
-	(*DeleteRepositoryRequest)(nil),       // 24: towpath.catalog.v1.DeleteRepositoryRequest
-	(*CreateEnvironmentRequest)(nil),      // 25: towpath.catalog.v1.CreateEnvironmentRequest
-	(*GetEnvironmentRequest)(nil),         // 26: towpath.catalog.v1.GetEnvironmentRequest
-	(*ListEnvironmentsRequest)(nil),       // 27: towpath.catalog.v1.ListEnvironmentsRequest
-	(*ListEnvironmentsResponse)(nil),      // 28: towpath.catalog.v1.ListEnvironmentsResponse
-	(*UpdateEnvironmentRequest)(nil),      // 29: towpath.catalog.v1.UpdateEnvironmentRequest
-	(*DeleteEnvironmentRequest)(nil),      // 30: towpath.catalog.v1.DeleteEnvironmentRequest
-	(*LockEnvironmentRequest)(nil),        // 31: towpath.catalog.v1.LockEnvironmentRequest
-	(*UnlockEnvironmentRequest)(nil),      // 32: towpath.catalog.v1.UnlockEnvironmentRequest
-	(*ExtendEnvironmentRequest)(nil),      // 33: towpath.catalog.v1.ExtendEnvironmentRequest
-	(*WatchApplicationsRequest)(nil),      // 34: towpath.catalog.v1.WatchApplicationsRequest
-	(*WatchApplicationsResponse)(nil),     // 35: towpath.catalog.v1.WatchApplicationsResponse
-	(*WatchEnvironmentTypesRequest)(nil),  // 36: towpath.catalog.v1.WatchEnvironmentTypesRequest
-	(*WatchEnvironmentTypesResponse)(nil), // 37: towpath.catalog.v1.WatchEnvironmentTypesResponse
-	(*WatchTargetsRequest)(nil),           // 38: towpath.catalog.v1.WatchTargetsRequest
-	(*WatchTargetsResponse)(nil),          // 39: towpath.catalog.v1.WatchTargetsResponse
-	(*WatchRepositoriesRequest)(nil),      // 40: towpath.catalog.v1.WatchRepositoriesRequest
-	(*WatchRepositoriesResponse)(nil),     // 41: towpath.catalog.v1.WatchRepositoriesResponse
-	(*WatchEnvironmentsRequest)(nil),      // 42: towpath.catalog.v1.WatchEnvironmentsRequest
-	(*WatchEnvironmentsResponse)(nil),     // 43: towpath.catalog.v1.WatchEnvironmentsResponse
-	(*WatchDeploymentsRequest)(nil),       // 44: towpath.catalog.v1.WatchDeploymentsRequest
-	(*WatchDeploymentsResponse)(nil),      // 45: towpath.catalog.v1.WatchDeploymentsResponse
-	(*Application)(nil),                   // 46: towpath.catalog.v1.Application
-	(*fieldmaskpb.FieldMask)(nil),         // 47: google.protobuf.FieldMask
-	(*EnvironmentType)(nil),               // 48: towpath.catalog.v1.EnvironmentType
-	(*Target)(nil),                        // 49: towpath.catalog.v1.Target
-	(*Repository)(nil),                    // 50: towpath.catalog.v1.Repository
-	(*Environment)(nil),                   // 51: towpath.catalog.v1.Environment
-	(*Change)(nil),                        // 52: towpath.catalog.v1.Change
-	(*durationpb.Duration)(nil),           // 53: google.protobuf.Duration
-	(*Lock)(nil),                          // 54: towpath.catalog.v1.Lock
-	(*Deployment)(nil),                    // 55: towpath.catalog.v1.Deployment
-	(*CreateDeploymentRequest)(nil),       // 56: towpath.catalog.v1.CreateDeploymentRequest
-	(*PlanDeploymentRequest)(nil),         // 57: towpath.catalog.v1.PlanDeploymentRequest
-	(*RollbackRequest)(nil),               // 58: towpath.catalog.v1.RollbackRequest
-	(*PromoteRequest)(nil),                // 59: towpath.catalog.v1.PromoteRequest
-	(*SetImageRequest)(nil),               // 60: towpath.catalog.v1.SetImageRequest
-	(*ScaleWorkloadRequest)(nil),          // 61: towpath.catalog.v1.ScaleWorkloadRequest
-	(*ApproveDeploymentRequest)(nil),      // 62: towpath.catalog.v1.ApproveDeploymentRequest
-	(*RejectDeploymentRequest)(nil),       // 63: towpath.catalog.v1.RejectDeploymentRequest
-	(*CancelDeploymentRequest)(nil),       // 64: towpath.catalog.v1.CancelDeploymentRequest
-	(*RetryDeploymentRequest)(nil),        // 65: towpath.catalog.v1.RetryDeploymentRequest
-	(*CommentDeploymentRequest)(nil),      // 66: towpath.catalog.v1.CommentDeploymentRequest
-	(*GetDeliveryMetricsRequest)(nil),     // 67: towpath.catalog.v1.GetDeliveryMetricsRequest
-	(*GetDeploymentRequest)(nil),          // 68: towpath.catalog.v1.GetDeploymentRequest
-	(*ListDeploymentsRequest)(nil),        // 69: towpath.catalog.v1.ListDeploymentsRequest
-	(*WatchDeploymentRequest)(nil),        // 70: towpath.catalog.v1.WatchDeploymentRequest
-	(*emptypb.Empty)(nil),                 // 71: google.protobuf.Empty
-	(*Set)(nil),                           // 72: towpath.catalog.v1.Set
-	(*Plan)(nil),                          // 73: towpath.catalog.v1.Plan
-	(*DeliveryMetrics)(nil),               // 74: towpath.catalog.v1.DeliveryMetrics
-	(*ListDeploymentsResponse)(nil),       // 75: towpath.catalog.v1.ListDeploymentsResponse
-	(*WatchDeploymentResponse)(nil),       // 76: towpath.catalog.v1.WatchDeploymentResponse
+	(EnvironmentView)(0),                  // 0: towpath.catalog.v1.EnvironmentView
+	(*GetSetRequest)(nil),                 // 1: towpath.catalog.v1.GetSetRequest
+	(*CreateApplicationRequest)(nil),      // 2: towpath.catalog.v1.CreateApplicationRequest
+	(*GetApplicationRequest)(nil),         // 3: towpath.catalog.v1.GetApplicationRequest
+	(*ListApplicationsRequest)(nil),       // 4: towpath.catalog.v1.ListApplicationsRequest
+	(*ListApplicationsResponse)(nil),      // 5: towpath.catalog.v1.ListApplicationsResponse
+	(*UpdateApplicationRequest)(nil),      // 6: towpath.catalog.v1.UpdateApplicationRequest
+	(*DeleteApplicationRequest)(nil),      // 7: towpath.catalog.v1.DeleteApplicationRequest
+	(*CreateEnvironmentTypeRequest)(nil),  // 8: towpath.catalog.v1.CreateEnvironmentTypeRequest
+	(*GetEnvironmentTypeRequest)(nil),     // 9: towpath.catalog.v1.GetEnvironmentTypeRequest
+	(*ListEnvironmentTypesRequest)(nil),   // 10: towpath.catalog.v1.ListEnvironmentTypesRequest
+	(*ListEnvironmentTypesResponse)(nil),  // 11: towpath.catalog.v1.ListEnvironmentTypesResponse
+	(*UpdateEnvironmentTypeRequest)(nil),  // 12: towpath.catalog.v1.UpdateEnvironmentTypeRequest
+	(*DeleteEnvironmentTypeRequest)(nil),  // 13: towpath.catalog.v1.DeleteEnvironmentTypeRequest
+	(*CreateTargetRequest)(nil),           // 14: towpath.catalog.v1.CreateTargetRequest
+	(*GetTargetRequest)(nil),              // 15: towpath.catalog.v1.GetTargetRequest
+	(*ListTargetsRequest)(nil),            // 16: towpath.catalog.v1.ListTargetsRequest
+	(*ListTargetsResponse)(nil),           // 17: towpath.catalog.v1.ListTargetsResponse
+	(*UpdateTargetRequest)(nil),           // 18: towpath.catalog.v1.UpdateTargetRequest
+	(*DeleteTargetRequest)(nil),           // 19: towpath.catalog.v1.DeleteTargetRequest
+	(*CreateRepositoryRequest)(nil),       // 20: towpath.catalog.v1.CreateRepositoryRequest
+	(*GetRepositoryRequest)(nil),          // 21: towpath.catalog.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),       // 22: towpath.catalog.v1.ListRepositoriesRequest
+	(*ListRepositoriesResponse)(nil),      // 23: towpath.catalog.v1.ListRepositoriesResponse
+	(*UpdateRepositoryRequest)(nil),       // 24: towpath.catalog.v1.UpdateRepositoryRequest
+	(*DeleteRepositoryRequest)(nil),       // 25: towpath.catalog.v1.DeleteRepositoryRequest
+	(*CreateEnvironmentRequest)(nil),      // 26: towpath.catalog.v1.CreateEnvironmentRequest
+	(*GetEnvironmentRequest)(nil),         // 27: towpath.catalog.v1.GetEnvironmentRequest
+	(*ListEnvironmentsRequest)(nil),       // 28: towpath.catalog.v1.ListEnvironmentsRequest
+	(*ListEnvironmentsResponse)(nil),      // 29: towpath.catalog.v1.ListEnvironmentsResponse
+	(*UpdateEnvironmentRequest)(nil),      // 30: towpath.catalog.v1.UpdateEnvironmentRequest
+	(*DeleteEnvironmentRequest)(nil),      // 31: towpath.catalog.v1.DeleteEnvironmentRequest
+	(*LockEnvironmentRequest)(nil),        // 32: towpath.catalog.v1.LockEnvironmentRequest
+	(*UnlockEnvironmentRequest)(nil),      // 33: towpath.catalog.v1.UnlockEnvironmentRequest
+	(*ExtendEnvironmentRequest)(nil),      // 34: towpath.catalog.v1.ExtendEnvironmentRequest
+	(*WatchApplicationsRequest)(nil),      // 35: towpath.catalog.v1.WatchApplicationsRequest
+	(*WatchApplicationsResponse)(nil),     // 36: towpath.catalog.v1.WatchApplicationsResponse
+	(*WatchEnvironmentTypesRequest)(nil),  // 37: towpath.catalog.v1.WatchEnvironmentTypesRequest
+	(*WatchEnvironmentTypesResponse)(nil), // 38: towpath.catalog.v1.WatchEnvironmentTypesResponse
+	(*WatchTargetsRequest)(nil),           // 39: towpath.catalog.v1.WatchTargetsRequest
+	(*WatchTargetsResponse)(nil),          // 40: towpath.catalog.v1.WatchTargetsResponse
+	(*WatchRepositoriesRequest)(nil),      // 41: towpath.catalog.v1.WatchRepositoriesRequest
+	(*WatchRepositoriesResponse)(nil),     // 42: towpath.catalog.v1.WatchRepositoriesResponse
+	(*WatchEnvironmentsRequest)(nil),      // 43: towpath.catalog.v1.WatchEnvironmentsRequest
+	(*WatchEnvironmentsResponse)(nil),     // 44: towpath.catalog.v1.WatchEnvironmentsResponse
+	(*WatchDeploymentsRequest)(nil),       // 45: towpath.catalog.v1.WatchDeploymentsRequest
+	(*WatchDeploymentsResponse)(nil),      // 46: towpath.catalog.v1.WatchDeploymentsResponse
+	(*Application)(nil),                   // 47: towpath.catalog.v1.Application
+	(*fieldmaskpb.FieldMask)(nil),         // 48: google.protobuf.FieldMask
+	(*EnvironmentType)(nil),               // 49: towpath.catalog.v1.EnvironmentType
+	(*Target)(nil),                        // 50: towpath.catalog.v1.Target
+	(*Repository)(nil),                    // 51: towpath.catalog.v1.Repository
+	(*Environment)(nil),                   // 52: towpath.catalog.v1.Environment
+	(*Change)(nil),                        // 53: towpath.catalog.v1.Change
+	(*durationpb.Duration)(nil),           // 54: google.protobuf.Duration
+	(*Lock)(nil),                          // 55: towpath.catalog.v1.Lock
+	(*Deployment)(nil),                    // 56: towpath.catalog.v1.Deployment
+	(*CreateDeploymentRequest)(nil),       // 57: towpath.catalog.v1.CreateDeploymentRequest
+	(*PlanDeploymentRequest)(nil),         // 58: towpath.catalog.v1.PlanDeploymentRequest
+	(*RollbackRequest)(nil),               // 59: towpath.catalog.v1.RollbackRequest
+	(*PromoteRequest)(nil),                // 60: towpath.catalog.v1.PromoteRequest
+	(*SetImageRequest)(nil),               // 61: towpath.catalog.v1.SetImageRequest
+	(*ScaleWorkloadRequest)(nil),          // 62: towpath.catalog.v1.ScaleWorkloadRequest
+	(*ApproveDeploymentRequest)(nil),      // 63: towpath.catalog.v1.ApproveDeploymentRequest
+	(*RejectDeploymentRequest)(nil),       // 64: towpath.catalog.v1.RejectDeploymentRequest
+	(*CancelDeploymentRequest)(nil),       // 65: towpath.catalog.v1.CancelDeploymentRequest
+	(*RetryDeploymentRequest)(nil),        // 66: towpath.catalog.v1.RetryDeploymentRequest
+	(*CommentDeploymentRequest)(nil),      // 67: towpath.catalog.v1.CommentDeploymentRequest
+	(*GetDeliveryMetricsRequest)(nil),     // 68: towpath.catalog.v1.GetDeliveryMetricsRequest
+	(*GetDeploymentRequest)(nil),          // 69: towpath.catalog.v1.GetDeploymentRequest
+	(*ListDeploymentsRequest)(nil),        // 70: towpath.catalog.v1.ListDeploymentsRequest
+	(*WatchDeploymentRequest)(nil),        // 71: towpath.catalog.v1.WatchDeploymentRequest
+	(*emptypb.Empty)(nil),                 // 72: google.protobuf.Empty
+	(*Set)(nil),                           // 73: towpath.catalog.v1.Set
+	(*Plan)(nil),                          // 74: towpath.catalog.v1.Plan
+	(*DeliveryMetrics)(nil),               // 75: towpath.catalog.v1.DeliveryMetrics
+	(*ListDeploymentsResponse)(nil),       // 76: towpath.catalog.v1.ListDeploymentsResponse
+	(*WatchDeploymentResponse)(nil),       // 77: towpath.catalog.v1.WatchDeploymentResponse
 }
 var file_towpath_catalog_v1_catalog_proto_depIdxs = []int32{
-	46, // 0: towpath.catalog.v1.CreateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
-	46, // 1: towpath.catalog.v1.ListApplicationsResponse.applications:type_name -> towpath.catalog.v1.Application
-	46, // 2: towpath.catalog.v1.UpdateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
-	47, // 3: towpath.catalog.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	48, // 4: towpath.catalog.v1.CreateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
-	48, // 5: towpath.catalog.v1.ListEnvironmentTypesResponse.environment_types:type_name -> towpath.catalog.v1.EnvironmentType
-	48, // 6: towpath.catalog.v1.UpdateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
-	47, // 7: towpath.catalog.v1.UpdateEnvironmentTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
-	49, // 8: towpath.catalog.v1.CreateTargetRequest.target:type_name -> towpath.catalog.v1.Target
-	49, // 9: towpath.catalog.v1.ListTargetsResponse.targets:type_name -> towpath.catalog.v1.Target
-	49, // 10: towpath.catalog.v1.UpdateTargetRequest.target:type_name -> towpath.catalog.v1.Target
-	47, // 11: towpath.catalog.v1.UpdateTargetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	50, // 12: towpath.catalog.v1.CreateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
-	50, // 13: towpath.catalog.v1.ListRepositoriesResponse.repositories:type_name -> towpath.catalog.v1.Repository
-	50, // 14: towpath.catalog.v1.UpdateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
-	47, // 15: towpath.catalog.v1.UpdateRepositoryRequest.update_mask:type_name -> google.protobuf.FieldMask
-	51, // 16: towpath.catalog.v1.CreateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
-	52, // 17: towpath.catalog.v1.CreateEnvironmentRequest.change:type_name -> towpath.catalog.v1.Change
-	53, // 18: towpath.catalog.v1.CreateEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 19: towpath.catalog.v1.ListEnvironmentsResponse.environments:type_name -> towpath.catalog.v1.Environment
-	51, // 20: towpath.catalog.v1.UpdateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
-	47, // 21: towpath.catalog.v1.UpdateEnvironmentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	54, // 22: towpath.catalog.v1.LockEnvironmentRequest.lock:type_name -> towpath.catalog.v1.Lock
-	53, // 23: towpath.catalog.v1.ExtendEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
-	46, // 24: towpath.catalog.v1.WatchApplicationsResponse.application:type_name -> towpath.catalog.v1.Application
-	48, // 25: towpath.catalog.v1.WatchEnvironmentTypesResponse.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
-	49, // 26: towpath.catalog.v1.WatchTargetsResponse.target:type_name -> towpath.catalog.v1.Target
-	50, // 27: towpath.catalog.v1.WatchRepositoriesResponse.repository:type_name -> towpath.catalog.v1.Repository
-	51, // 28: towpath.catalog.v1.WatchEnvironmentsResponse.environment:type_name -> towpath.catalog.v1.Environment
-	55, // 29: towpath.catalog.v1.WatchDeploymentsResponse.deployment:type_name -> towpath.catalog.v1.Deployment
-	1,  // 30: towpath.catalog.v1.CatalogService.CreateApplication:input_type -> towpath.catalog.v1.CreateApplicationRequest
-	2,  // 31: towpath.catalog.v1.CatalogService.GetApplication:input_type -> towpath.catalog.v1.GetApplicationRequest
-	3,  // 32: towpath.catalog.v1.CatalogService.ListApplications:input_type -> towpath.catalog.v1.ListApplicationsRequest
-	5,  // 33: towpath.catalog.v1.CatalogService.UpdateApplication:input_type -> towpath.catalog.v1.UpdateApplicationRequest
-	6,  // 34: towpath.catalog.v1.CatalogService.DeleteApplication:input_type -> towpath.catalog.v1.DeleteApplicationRequest
-	7,  // 35: towpath.catalog.v1.CatalogService.CreateEnvironmentType:input_type -> towpath.catalog.v1.CreateEnvironmentTypeRequest
-	8,  // 36: towpath.catalog.v1.CatalogService.GetEnvironmentType:input_type -> towpath.catalog.v1.GetEnvironmentTypeRequest
-	9,  // 37: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:input_type -> towpath.catalog.v1.ListEnvironmentTypesRequest
-	11, // 38: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:input_type -> towpath.catalog.v1.UpdateEnvironmentTypeRequest
-	12, // 39: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:input_type -> towpath.catalog.v1.DeleteEnvironmentTypeRequest
-	13, // 40: towpath.catalog.v1.CatalogService.CreateTarget:input_type -> towpath.catalog.v1.CreateTargetRequest
-	14, // 41: towpath.catalog.v1.CatalogService.GetTarget:input_type -> towpath.catalog.v1.GetTargetRequest
-	15, // 42: towpath.catalog.v1.CatalogService.ListTargets:input_type -> towpath.catalog.v1.ListTargetsRequest
-	17, // 43: towpath.catalog.v1.CatalogService.UpdateTarget:input_type -> towpath.catalog.v1.UpdateTargetRequest
-	18, // 44: towpath.catalog.v1.CatalogService.DeleteTarget:input_type -> towpath.catalog.v1.DeleteTargetRequest
-	19, // 45: towpath.catalog.v1.CatalogService.CreateRepository:input_type -> towpath.catalog.v1.CreateRepositoryRequest
-	20, // 46: towpath.catalog.v1.CatalogService.GetRepository:input_type -> towpath.catalog.v1.GetRepositoryRequest
-	21, // 47: towpath.catalog.v1.CatalogService.ListRepositories:input_type -> towpath.catalog.v1.ListRepositoriesRequest
-	23, // 48: towpath.catalog.v1.CatalogService.UpdateRepository:input_type -> towpath.catalog.v1.UpdateRepositoryRequest
-	24, // 49: towpath.catalog.v1.CatalogService.DeleteRepository:input_type -> towpath.catalog.v1.DeleteRepositoryRequest
-	25, // 50: towpath.catalog.v1.CatalogService.CreateEnvironment:input_type -> towpath.catalog.v1.CreateEnvironmentRequest
-	26, // 51: towpath.catalog.v1.CatalogService.GetEnvironment:input_type -> towpath.catalog.v1.GetEnvironmentRequest
-	27, // 52: towpath.catalog.v1.CatalogService.ListEnvironments:input_type -> towpath.catalog.v1.ListEnvironmentsRequest
-	29, // 53: towpath.catalog.v1.CatalogService.UpdateEnvironment:input_type -> towpath.catalog.v1.UpdateEnvironmentRequest
-	30, // 54: towpath.catalog.v1.CatalogService.DeleteEnvironment:input_type -> towpath.catalog.v1.DeleteEnvironmentRequest
-	0,  // 55: towpath.catalog.v1.CatalogService.GetSet:input_type -> towpath.catalog.v1.GetSetRequest
-	56, // 56: towpath.catalog.v1.CatalogService.CreateDeployment:input_type -> towpath.catalog.v1.CreateDeploymentRequest
-	57, // 57: towpath.catalog.v1.CatalogService.PlanDeployment:input_type -> towpath.catalog.v1.PlanDeploymentRequest
-	58, // 58: towpath.catalog.v1.CatalogService.Rollback:input_type -> towpath.catalog.v1.RollbackRequest
-	59, // 59: towpath.catalog.v1.CatalogService.Promote:input_type -> towpath.catalog.v1.PromoteRequest
-	60, // 60: towpath.catalog.v1.CatalogService.SetImage:input_type -> towpath.catalog.v1.SetImageRequest
-	61, // 61: towpath.catalog.v1.CatalogService.ScaleWorkload:input_type -> towpath.catalog.v1.ScaleWorkloadRequest
-	62, // 62: towpath.catalog.v1.CatalogService.ApproveDeployment:input_type -> towpath.catalog.v1.ApproveDeploymentRequest
-	63, // 63: towpath.catalog.v1.CatalogService.RejectDeployment:input_type -> towpath.catalog.v1.RejectDeploymentRequest
-	64, // 64: towpath.catalog.v1.CatalogService.CancelDeployment:input_type -> towpath.catalog.v1.CancelDeploymentRequest
-	65, // 65: towpath.catalog.v1.CatalogService.RetryDeployment:input_type -> towpath.catalog.v1.RetryDeploymentRequest
-	66, // 66: towpath.catalog.v1.CatalogService.CommentDeployment:input_type -> towpath.catalog.v1.CommentDeploymentRequest
-	31, // 67: towpath.catalog.v1.CatalogService.LockEnvironment:input_type -> towpath.catalog.v1.LockEnvironmentRequest
-	32, // 68: towpath.catalog.v1.CatalogService.UnlockEnvironment:input_type -> towpath.catalog.v1.UnlockEnvironmentRequest
-	33, // 69: towpath.catalog.v1.CatalogService.ExtendEnvironment:input_type -> towpath.catalog.v1.ExtendEnvironmentRequest
-	67, // 70: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:input_type -> towpath.catalog.v1.GetDeliveryMetricsRequest
-	68, // 71: towpath.catalog.v1.CatalogService.GetDeployment:input_type -> towpath.catalog.v1.GetDeploymentRequest
-	69, // 72: towpath.catalog.v1.CatalogService.ListDeployments:input_type -> towpath.catalog.v1.ListDeploymentsRequest
-	70, // 73: towpath.catalog.v1.CatalogService.WatchDeployment:input_type -> towpath.catalog.v1.WatchDeploymentRequest
-	34, // 74: towpath.catalog.v1.CatalogService.WatchApplications:input_type -> towpath.catalog.v1.WatchApplicationsRequest
-	36, // 75: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:input_type -> towpath.catalog.v1.WatchEnvironmentTypesRequest
-	38, // 76: towpath.catalog.v1.CatalogService.WatchTargets:input_type -> towpath.catalog.v1.WatchTargetsRequest
-	40, // 77: towpath.catalog.v1.CatalogService.WatchRepositories:input_type -> towpath.catalog.v1.WatchRepositoriesRequest
-	42, // 78: towpath.catalog.v1.CatalogService.WatchEnvironments:input_type -> towpath.catalog.v1.WatchEnvironmentsRequest
-	44, // 79: towpath.catalog.v1.CatalogService.WatchDeployments:input_type -> towpath.catalog.v1.WatchDeploymentsRequest
-	46, // 80: towpath.catalog.v1.CatalogService.CreateApplication:output_type -> towpath.catalog.v1.Application
-	46, // 81: towpath.catalog.v1.CatalogService.GetApplication:output_type -> towpath.catalog.v1.Application
-	4,  // 82: towpath.catalog.v1.CatalogService.ListApplications:output_type -> towpath.catalog.v1.ListApplicationsResponse
-	46, // 83: towpath.catalog.v1.CatalogService.UpdateApplication:output_type -> towpath.catalog.v1.Application
-	71, // 84: towpath.catalog.v1.CatalogService.DeleteApplication:output_type -> google.protobuf.Empty
-	48, // 85: towpath.catalog.v1.CatalogService.CreateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	48, // 86: towpath.catalog.v1.CatalogService.GetEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	10, // 87: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:output_type -> towpath.catalog.v1.ListEnvironmentTypesResponse
-	48, // 88: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
-	71, // 89: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:output_type -> google.protobuf.Empty
-	49, // 90: towpath.catalog.v1.CatalogService.CreateTarget:output_type -> towpath.catalog.v1.Target
-	49, // 91: towpath.catalog.v1.CatalogService.GetTarget:output_type -> towpath.catalog.v1.Target
-	16, // 92: towpath.catalog.v1.CatalogService.ListTargets:output_type -> towpath.catalog.v1.ListTargetsResponse
-	49, // 93: towpath.catalog.v1.CatalogService.UpdateTarget:output_type -> towpath.catalog.v1.Target
-	71, // 94: towpath.catalog.v1.CatalogService.DeleteTarget:output_type -> google.protobuf.Empty
-	50, // 95: towpath.catalog.v1.CatalogService.CreateRepository:output_type -> towpath.catalog.v1.Repository
-	50, // 96: towpath.catalog.v1.CatalogService.GetRepository:output_type -> towpath.catalog.v1.Repository
-	22, // 97: towpath.catalog.v1.CatalogService.ListRepositories:output_type -> towpath.catalog.v1.ListRepositoriesResponse
-	50, // 98: towpath.catalog.v1.CatalogService.UpdateRepository:output_type -> towpath.catalog.v1.Repository
-	71, // 99: towpath.catalog.v1.CatalogService.DeleteRepository:output_type -> google.protobuf.Empty
-	51, // 100: towpath.catalog.v1.CatalogService.CreateEnvironment:output_type -> towpath.catalog.v1.Environment
-	51, // 101: towpath.catalog.v1.CatalogService.GetEnvironment:output_type -> towpath.catalog.v1.Environment
-	28, // 102: towpath.catalog.v1.CatalogService.ListEnvironments:output_type -> towpath.catalog.v1.ListEnvironmentsResponse
-	51, // 103: towpath.catalog.v1.CatalogService.UpdateEnvironment:output_type -> towpath.catalog.v1.Environment
-	55, // 104: towpath.catalog.v1.CatalogService.DeleteEnvironment:output_type -> towpath.catalog.v1.Deployment
-	72, // 105: towpath.catalog.v1.CatalogService.GetSet:output_type -> towpath.catalog.v1.Set
-	55, // 106: towpath.catalog.v1.CatalogService.CreateDeployment:output_type -> towpath.catalog.v1.Deployment
-	73, // 107: towpath.catalog.v1.CatalogService.PlanDeployment:output_type -> towpath.catalog.v1.Plan
-	55, // 108: towpath.catalog.v1.CatalogService.Rollback:output_type -> towpath.catalog.v1.Deployment
-	55, // 109: towpath.catalog.v1.CatalogService.Promote:output_type -> towpath.catalog.v1.Deployment
-	55, // 110: towpath.catalog.v1.CatalogService.SetImage:output_type -> towpath.catalog.v1.Deployment
-	55, // 111: towpath.catalog.v1.CatalogService.ScaleWorkload:output_type -> towpath.catalog.v1.Deployment
-	55, // 112: towpath.catalog.v1.CatalogService.ApproveDeployment:output_type -> towpath.catalog.v1.Deployment
-	55, // 113: towpath.catalog.v1.CatalogService.RejectDeployment:output_type -> towpath.catalog.v1.Deployment
-	55, // 114: towpath.catalog.v1.CatalogService.CancelDeployment:output_type -> towpath.catalog.v1.Deployment
-	55, // 115: towpath.catalog.v1.CatalogService.RetryDeployment:output_type -> towpath.catalog.v1.Deployment
-	55, // 116: towpath.catalog.v1.CatalogService.CommentDeployment:output_type -> towpath.catalog.v1.Deployment
-	51, // 117: towpath.catalog.v1.CatalogService.LockEnvironment:output_type -> towpath.catalog.v1.Environment
-	51, // 118: towpath.catalog.v1.CatalogService.UnlockEnvironment:output_type -> towpath.catalog.v1.Environment
-	51, // 119: towpath.catalog.v1.CatalogService.ExtendEnvironment:output_type -> towpath.catalog.v1.Environment
-	74, // 120: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:output_type -> towpath.catalog.v1.DeliveryMetrics
-	55, // 121: towpath.catalog.v1.CatalogService.GetDeployment:output_type -> towpath.catalog.v1.Deployment
-	75, // 122: towpath.catalog.v1.CatalogService.ListDeployments:output_type -> towpath.catalog.v1.ListDeploymentsResponse
-	76, // 123: towpath.catalog.v1.CatalogService.WatchDeployment:output_type -> towpath.catalog.v1.WatchDeploymentResponse
-	35, // 124: towpath.catalog.v1.CatalogService.WatchApplications:output_type -> towpath.catalog.v1.WatchApplicationsResponse
-	37, // 125: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:output_type -> towpath.catalog.v1.WatchEnvironmentTypesResponse
-	39, // 126: towpath.catalog.v1.CatalogService.WatchTargets:output_type -> towpath.catalog.v1.WatchTargetsResponse
-	41, // 127: towpath.catalog.v1.CatalogService.WatchRepositories:output_type -> towpath.catalog.v1.WatchRepositoriesResponse
-	43, // 128: towpath.catalog.v1.CatalogService.WatchEnvironments:output_type -> towpath.catalog.v1.WatchEnvironmentsResponse
-	45, // 129: towpath.catalog.v1.CatalogService.WatchDeployments:output_type -> towpath.catalog.v1.WatchDeploymentsResponse
-	80, // [80:130] is the sub-list for method output_type
-	30, // [30:80] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	47, // 0: towpath.catalog.v1.CreateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
+	47, // 1: towpath.catalog.v1.ListApplicationsResponse.applications:type_name -> towpath.catalog.v1.Application
+	47, // 2: towpath.catalog.v1.UpdateApplicationRequest.application:type_name -> towpath.catalog.v1.Application
+	48, // 3: towpath.catalog.v1.UpdateApplicationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	49, // 4: towpath.catalog.v1.CreateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	49, // 5: towpath.catalog.v1.ListEnvironmentTypesResponse.environment_types:type_name -> towpath.catalog.v1.EnvironmentType
+	49, // 6: towpath.catalog.v1.UpdateEnvironmentTypeRequest.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	48, // 7: towpath.catalog.v1.UpdateEnvironmentTypeRequest.update_mask:type_name -> google.protobuf.FieldMask
+	50, // 8: towpath.catalog.v1.CreateTargetRequest.target:type_name -> towpath.catalog.v1.Target
+	50, // 9: towpath.catalog.v1.ListTargetsResponse.targets:type_name -> towpath.catalog.v1.Target
+	50, // 10: towpath.catalog.v1.UpdateTargetRequest.target:type_name -> towpath.catalog.v1.Target
+	48, // 11: towpath.catalog.v1.UpdateTargetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	51, // 12: towpath.catalog.v1.CreateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
+	51, // 13: towpath.catalog.v1.ListRepositoriesResponse.repositories:type_name -> towpath.catalog.v1.Repository
+	51, // 14: towpath.catalog.v1.UpdateRepositoryRequest.repository:type_name -> towpath.catalog.v1.Repository
+	48, // 15: towpath.catalog.v1.UpdateRepositoryRequest.update_mask:type_name -> google.protobuf.FieldMask
+	52, // 16: towpath.catalog.v1.CreateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
+	53, // 17: towpath.catalog.v1.CreateEnvironmentRequest.change:type_name -> towpath.catalog.v1.Change
+	54, // 18: towpath.catalog.v1.CreateEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
+	0,  // 19: towpath.catalog.v1.ListEnvironmentsRequest.view:type_name -> towpath.catalog.v1.EnvironmentView
+	52, // 20: towpath.catalog.v1.ListEnvironmentsResponse.environments:type_name -> towpath.catalog.v1.Environment
+	52, // 21: towpath.catalog.v1.UpdateEnvironmentRequest.environment:type_name -> towpath.catalog.v1.Environment
+	48, // 22: towpath.catalog.v1.UpdateEnvironmentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	55, // 23: towpath.catalog.v1.LockEnvironmentRequest.lock:type_name -> towpath.catalog.v1.Lock
+	54, // 24: towpath.catalog.v1.ExtendEnvironmentRequest.ttl:type_name -> google.protobuf.Duration
+	47, // 25: towpath.catalog.v1.WatchApplicationsResponse.application:type_name -> towpath.catalog.v1.Application
+	49, // 26: towpath.catalog.v1.WatchEnvironmentTypesResponse.environment_type:type_name -> towpath.catalog.v1.EnvironmentType
+	50, // 27: towpath.catalog.v1.WatchTargetsResponse.target:type_name -> towpath.catalog.v1.Target
+	51, // 28: towpath.catalog.v1.WatchRepositoriesResponse.repository:type_name -> towpath.catalog.v1.Repository
+	0,  // 29: towpath.catalog.v1.WatchEnvironmentsRequest.view:type_name -> towpath.catalog.v1.EnvironmentView
+	52, // 30: towpath.catalog.v1.WatchEnvironmentsResponse.environment:type_name -> towpath.catalog.v1.Environment
+	56, // 31: towpath.catalog.v1.WatchDeploymentsResponse.deployment:type_name -> towpath.catalog.v1.Deployment
+	2,  // 32: towpath.catalog.v1.CatalogService.CreateApplication:input_type -> towpath.catalog.v1.CreateApplicationRequest
+	3,  // 33: towpath.catalog.v1.CatalogService.GetApplication:input_type -> towpath.catalog.v1.GetApplicationRequest
+	4,  // 34: towpath.catalog.v1.CatalogService.ListApplications:input_type -> towpath.catalog.v1.ListApplicationsRequest
+	6,  // 35: towpath.catalog.v1.CatalogService.UpdateApplication:input_type -> towpath.catalog.v1.UpdateApplicationRequest
+	7,  // 36: towpath.catalog.v1.CatalogService.DeleteApplication:input_type -> towpath.catalog.v1.DeleteApplicationRequest
+	8,  // 37: towpath.catalog.v1.CatalogService.CreateEnvironmentType:input_type -> towpath.catalog.v1.CreateEnvironmentTypeRequest
+	9,  // 38: towpath.catalog.v1.CatalogService.GetEnvironmentType:input_type -> towpath.catalog.v1.GetEnvironmentTypeRequest
+	10, // 39: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:input_type -> towpath.catalog.v1.ListEnvironmentTypesRequest
+	12, // 40: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:input_type -> towpath.catalog.v1.UpdateEnvironmentTypeRequest
+	13, // 41: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:input_type -> towpath.catalog.v1.DeleteEnvironmentTypeRequest
+	14, // 42: towpath.catalog.v1.CatalogService.CreateTarget:input_type -> towpath.catalog.v1.CreateTargetRequest
+	15, // 43: towpath.catalog.v1.CatalogService.GetTarget:input_type -> towpath.catalog.v1.GetTargetRequest
+	16, // 44: towpath.catalog.v1.CatalogService.ListTargets:input_type -> towpath.catalog.v1.ListTargetsRequest
+	18, // 45: towpath.catalog.v1.CatalogService.UpdateTarget:input_type -> towpath.catalog.v1.UpdateTargetRequest
+	19, // 46: towpath.catalog.v1.CatalogService.DeleteTarget:input_type -> towpath.catalog.v1.DeleteTargetRequest
+	20, // 47: towpath.catalog.v1.CatalogService.CreateRepository:input_type -> towpath.catalog.v1.CreateRepositoryRequest
+	21, // 48: towpath.catalog.v1.CatalogService.GetRepository:input_type -> towpath.catalog.v1.GetRepositoryRequest
+	22, // 49: towpath.catalog.v1.CatalogService.ListRepositories:input_type -> towpath.catalog.v1.ListRepositoriesRequest
+	24, // 50: towpath.catalog.v1.CatalogService.UpdateRepository:input_type -> towpath.catalog.v1.UpdateRepositoryRequest
+	25, // 51: towpath.catalog.v1.CatalogService.DeleteRepository:input_type -> towpath.catalog.v1.DeleteRepositoryRequest
+	26, // 52: towpath.catalog.v1.CatalogService.CreateEnvironment:input_type -> towpath.catalog.v1.CreateEnvironmentRequest
+	27, // 53: towpath.catalog.v1.CatalogService.GetEnvironment:input_type -> towpath.catalog.v1.GetEnvironmentRequest
+	28, // 54: towpath.catalog.v1.CatalogService.ListEnvironments:input_type -> towpath.catalog.v1.ListEnvironmentsRequest
+	30, // 55: towpath.catalog.v1.CatalogService.UpdateEnvironment:input_type -> towpath.catalog.v1.UpdateEnvironmentRequest
+	31, // 56: towpath.catalog.v1.CatalogService.DeleteEnvironment:input_type -> towpath.catalog.v1.DeleteEnvironmentRequest
+	1,  // 57: towpath.catalog.v1.CatalogService.GetSet:input_type -> towpath.catalog.v1.GetSetRequest
+	57, // 58: towpath.catalog.v1.CatalogService.CreateDeployment:input_type -> towpath.catalog.v1.CreateDeploymentRequest
+	58, // 59: towpath.catalog.v1.CatalogService.PlanDeployment:input_type -> towpath.catalog.v1.PlanDeploymentRequest
+	59, // 60: towpath.catalog.v1.CatalogService.Rollback:input_type -> towpath.catalog.v1.RollbackRequest
+	60, // 61: towpath.catalog.v1.CatalogService.Promote:input_type -> towpath.catalog.v1.PromoteRequest
+	61, // 62: towpath.catalog.v1.CatalogService.SetImage:input_type -> towpath.catalog.v1.SetImageRequest
+	62, // 63: towpath.catalog.v1.CatalogService.ScaleWorkload:input_type -> towpath.catalog.v1.ScaleWorkloadRequest
+	63, // 64: towpath.catalog.v1.CatalogService.ApproveDeployment:input_type -> towpath.catalog.v1.ApproveDeploymentRequest
+	64, // 65: towpath.catalog.v1.CatalogService.RejectDeployment:input_type -> towpath.catalog.v1.RejectDeploymentRequest
+	65, // 66: towpath.catalog.v1.CatalogService.CancelDeployment:input_type -> towpath.catalog.v1.CancelDeploymentRequest
+	66, // 67: towpath.catalog.v1.CatalogService.RetryDeployment:input_type -> towpath.catalog.v1.RetryDeploymentRequest
+	67, // 68: towpath.catalog.v1.CatalogService.CommentDeployment:input_type -> towpath.catalog.v1.CommentDeploymentRequest
+	32, // 69: towpath.catalog.v1.CatalogService.LockEnvironment:input_type -> towpath.catalog.v1.LockEnvironmentRequest
+	33, // 70: towpath.catalog.v1.CatalogService.UnlockEnvironment:input_type -> towpath.catalog.v1.UnlockEnvironmentRequest
+	34, // 71: towpath.catalog.v1.CatalogService.ExtendEnvironment:input_type -> towpath.catalog.v1.ExtendEnvironmentRequest
+	68, // 72: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:input_type -> towpath.catalog.v1.GetDeliveryMetricsRequest
+	69, // 73: towpath.catalog.v1.CatalogService.GetDeployment:input_type -> towpath.catalog.v1.GetDeploymentRequest
+	70, // 74: towpath.catalog.v1.CatalogService.ListDeployments:input_type -> towpath.catalog.v1.ListDeploymentsRequest
+	71, // 75: towpath.catalog.v1.CatalogService.WatchDeployment:input_type -> towpath.catalog.v1.WatchDeploymentRequest
+	35, // 76: towpath.catalog.v1.CatalogService.WatchApplications:input_type -> towpath.catalog.v1.WatchApplicationsRequest
+	37, // 77: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:input_type -> towpath.catalog.v1.WatchEnvironmentTypesRequest
+	39, // 78: towpath.catalog.v1.CatalogService.WatchTargets:input_type -> towpath.catalog.v1.WatchTargetsRequest
+	41, // 79: towpath.catalog.v1.CatalogService.WatchRepositories:input_type -> towpath.catalog.v1.WatchRepositoriesRequest
+	43, // 80: towpath.catalog.v1.CatalogService.WatchEnvironments:input_type -> towpath.catalog.v1.WatchEnvironmentsRequest
+	45, // 81: towpath.catalog.v1.CatalogService.WatchDeployments:input_type -> towpath.catalog.v1.WatchDeploymentsRequest
+	47, // 82: towpath.catalog.v1.CatalogService.CreateApplication:output_type -> towpath.catalog.v1.Application
+	47, // 83: towpath.catalog.v1.CatalogService.GetApplication:output_type -> towpath.catalog.v1.Application
+	5,  // 84: towpath.catalog.v1.CatalogService.ListApplications:output_type -> towpath.catalog.v1.ListApplicationsResponse
+	47, // 85: towpath.catalog.v1.CatalogService.UpdateApplication:output_type -> towpath.catalog.v1.Application
+	72, // 86: towpath.catalog.v1.CatalogService.DeleteApplication:output_type -> google.protobuf.Empty
+	49, // 87: towpath.catalog.v1.CatalogService.CreateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	49, // 88: towpath.catalog.v1.CatalogService.GetEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	11, // 89: towpath.catalog.v1.CatalogService.ListEnvironmentTypes:output_type -> towpath.catalog.v1.ListEnvironmentTypesResponse
+	49, // 90: towpath.catalog.v1.CatalogService.UpdateEnvironmentType:output_type -> towpath.catalog.v1.EnvironmentType
+	72, // 91: towpath.catalog.v1.CatalogService.DeleteEnvironmentType:output_type -> google.protobuf.Empty
+	50, // 92: towpath.catalog.v1.CatalogService.CreateTarget:output_type -> towpath.catalog.v1.Target
+	50, // 93: towpath.catalog.v1.CatalogService.GetTarget:output_type -> towpath.catalog.v1.Target
+	17, // 94: towpath.catalog.v1.CatalogService.ListTargets:output_type -> towpath.catalog.v1.ListTargetsResponse
+	50, // 95: towpath.catalog.v1.CatalogService.UpdateTarget:output_type -> towpath.catalog.v1.Target
+	72, // 96: towpath.catalog.v1.CatalogService.DeleteTarget:output_type -> google.protobuf.Empty
+	51, // 97: towpath.catalog.v1.CatalogService.CreateRepository:output_type -> towpath.catalog.v1.Repository
+	51, // 98: towpath.catalog.v1.CatalogService.GetRepository:output_type -> towpath.catalog.v1.Repository
+	23, // 99: towpath.catalog.v1.CatalogService.ListRepositories:output_type -> towpath.catalog.v1.ListRepositoriesResponse
+	51, // 100: towpath.catalog.v1.CatalogService.UpdateRepository:output_type -> towpath.catalog.v1.Repository
+	72, // 101: towpath.catalog.v1.CatalogService.DeleteRepository:output_type -> google.protobuf.Empty
+	52, // 102: towpath.catalog.v1.CatalogService.CreateEnvironment:output_type -> towpath.catalog.v1.Environment
+	52, // 103: towpath.catalog.v1.CatalogService.GetEnvironment:output_type -> towpath.catalog.v1.Environment
+	29, // 104: towpath.catalog.v1.CatalogService.ListEnvironments:output_type -> towpath.catalog.v1.ListEnvironmentsResponse
+	52, // 105: towpath.catalog.v1.CatalogService.UpdateEnvironment:output_type -> towpath.catalog.v1.Environment
+	56, // 106: towpath.catalog.v1.CatalogService.DeleteEnvironment:output_type -> towpath.catalog.v1.Deployment
+	73, // 107: towpath.catalog.v1.CatalogService.GetSet:output_type -> towpath.catalog.v1.Set
+	56, // 108: towpath.catalog.v1.CatalogService.CreateDeployment:output_type -> towpath.catalog.v1.Deployment
+	74, // 109: towpath.catalog.v1.CatalogService.PlanDeployment:output_type -> towpath.catalog.v1.Plan
+	56, // 110: towpath.catalog.v1.CatalogService.Rollback:output_type -> towpath.catalog.v1.Deployment
+	56, // 111: towpath.catalog.v1.CatalogService.Promote:output_type -> towpath.catalog.v1.Deployment
+	56, // 112: towpath.catalog.v1.CatalogService.SetImage:output_type -> towpath.catalog.v1.Deployment
+	56, // 113: towpath.catalog.v1.CatalogService.ScaleWorkload:output_type -> towpath.catalog.v1.Deployment
+	56, // 114: towpath.catalog.v1.CatalogService.ApproveDeployment:output_type -> towpath.catalog.v1.Deployment
+	56, // 115: towpath.catalog.v1.CatalogService.RejectDeployment:output_type -> towpath.catalog.v1.Deployment
+	56, // 116: towpath.catalog.v1.CatalogService.CancelDeployment:output_type -> towpath.catalog.v1.Deployment
+	56, // 117: towpath.catalog.v1.CatalogService.RetryDeployment:output_type -> towpath.catalog.v1.Deployment
+	56, // 118: towpath.catalog.v1.CatalogService.CommentDeployment:output_type -> towpath.catalog.v1.Deployment
+	52, // 119: towpath.catalog.v1.CatalogService.LockEnvironment:output_type -> towpath.catalog.v1.Environment
+	52, // 120: towpath.catalog.v1.CatalogService.UnlockEnvironment:output_type -> towpath.catalog.v1.Environment
+	52, // 121: towpath.catalog.v1.CatalogService.ExtendEnvironment:output_type -> towpath.catalog.v1.Environment
+	75, // 122: towpath.catalog.v1.CatalogService.GetDeliveryMetrics:output_type -> towpath.catalog.v1.DeliveryMetrics
+	56, // 123: towpath.catalog.v1.CatalogService.GetDeployment:output_type -> towpath.catalog.v1.Deployment
+	76, // 124: towpath.catalog.v1.CatalogService.ListDeployments:output_type -> towpath.catalog.v1.ListDeploymentsResponse
+	77, // 125: towpath.catalog.v1.CatalogService.WatchDeployment:output_type -> towpath.catalog.v1.WatchDeploymentResponse
+	36, // 126: towpath.catalog.v1.CatalogService.WatchApplications:output_type -> towpath.catalog.v1.WatchApplicationsResponse
+	38, // 127: towpath.catalog.v1.CatalogService.WatchEnvironmentTypes:output_type -> towpath.catalog.v1.WatchEnvironmentTypesResponse
+	40, // 128: towpath.catalog.v1.CatalogService.WatchTargets:output_type -> towpath.catalog.v1.WatchTargetsResponse
+	42, // 129: towpath.catalog.v1.CatalogService.WatchRepositories:output_type -> towpath.catalog.v1.WatchRepositoriesResponse
+	44, // 130: towpath.catalog.v1.CatalogService.WatchEnvironments:output_type -> towpath.catalog.v1.WatchEnvironmentsResponse
+	46, // 131: towpath.catalog.v1.CatalogService.WatchDeployments:output_type -> towpath.catalog.v1.WatchDeploymentsResponse
+	82, // [82:132] is the sub-list for method output_type
+	32, // [32:82] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_catalog_proto_init() }
@@ -3212,13 +3303,14 @@ func file_towpath_catalog_v1_catalog_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_catalog_proto_rawDesc), len(file_towpath_catalog_v1_catalog_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_towpath_catalog_v1_catalog_proto_goTypes,
 		DependencyIndexes: file_towpath_catalog_v1_catalog_proto_depIdxs,
+		EnumInfos:         file_towpath_catalog_v1_catalog_proto_enumTypes,
 		MessageInfos:      file_towpath_catalog_v1_catalog_proto_msgTypes,
 	}.Build()
 	File_towpath_catalog_v1_catalog_proto = out.File

@@ -375,7 +375,7 @@ func (x Token_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Token_Role.Descriptor instead.
 func (Token_Role) EnumDescriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{18, 0}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // Application is a team's application.
@@ -1801,6 +1801,8 @@ type Environment struct {
 	HeldByRollback string `protobuf:"bytes,24,opt,name=held_by_rollback,json=heldByRollback,proto3" json:"held_by_rollback,omitempty"`
 	// It was adopted, and nothing is removed from the cluster until somebody confirms it.
 	PruneHeld bool `protobuf:"varint,25,opt,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
+	// How far the newest deployment is, for lists. Unset before the first.
+	Latest *Latest `protobuf:"bytes,26,opt,name=latest,proto3" json:"latest,omitempty"`
 	// Current revision of what people set.
 	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When it was made.
@@ -1990,6 +1992,13 @@ func (x *Environment) GetPruneHeld() bool {
 	return false
 }
 
+func (x *Environment) GetLatest() *Latest {
+	if x != nil {
+		return x.Latest
+	}
+	return nil
+}
+
 func (x *Environment) GetEtag() string {
 	if x != nil {
 		return x.Etag
@@ -2164,6 +2173,106 @@ func (x *Running) GetVersion() string {
 	return ""
 }
 
+// Latest is what a list shows of the newest deployment, which may be what runs, on its way, or have ended otherwise.
+type Latest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The deployment.
+	Deployment string `protobuf:"bytes,1,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Name of its Deployment.State, such as STATE_AWAITING_APPROVAL.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Name of its Deployment.Kind, such as KIND_ROLLBACK.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Who asked for it.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, as its author said.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// When it was accepted.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Why it does not go on, or why it failed; at most 300 characters of it.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Latest) Reset() {
+	*x = Latest{}
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Latest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Latest) ProtoMessage() {}
+
+func (x *Latest) ProtoReflect() protoreflect.Message {
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Latest.ProtoReflect.Descriptor instead.
+func (*Latest) Descriptor() ([]byte, []int) {
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Latest) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *Latest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Latest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Latest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Latest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Latest) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Latest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Intent is all that makes an environment what it is; a deployment pins one.
 type Intent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2193,7 +2302,7 @@ type Intent struct {
 
 func (x *Intent) Reset() {
 	*x = Intent{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2314,7 @@ func (x *Intent) String() string {
 func (*Intent) ProtoMessage() {}
 
 func (x *Intent) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[15]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2327,7 @@ func (x *Intent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Intent.ProtoReflect.Descriptor instead.
 func (*Intent) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Intent) GetSet() string {
@@ -2312,7 +2421,7 @@ type Live struct {
 
 func (x *Live) Reset() {
 	*x = Live{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2433,7 @@ func (x *Live) String() string {
 func (*Live) ProtoMessage() {}
 
 func (x *Live) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[16]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2446,7 @@ func (x *Live) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Live.ProtoReflect.Descriptor instead.
 func (*Live) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Live) GetSync() v12.SyncState {
@@ -2400,7 +2509,7 @@ type Set struct {
 
 func (x *Set) Reset() {
 	*x = Set{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2521,7 @@ func (x *Set) String() string {
 func (*Set) ProtoMessage() {}
 
 func (x *Set) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[17]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2534,7 @@ func (x *Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Set.ProtoReflect.Descriptor instead.
 func (*Set) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Set) GetName() string {
@@ -2481,7 +2590,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2602,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[18]
+	mi := &file_towpath_catalog_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2615,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_towpath_catalog_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Token) GetName() string {
@@ -2743,7 +2852,7 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"STATE_TOLD\x10\x01\x12\x0e\n" +
 	"\n" +
 	"STATE_HELD\x10\x02\x12\x11\n" +
-	"\rSTATE_DECIDED\x10\x03\"\x83\f\n" +
+	"\rSTATE_DECIDED\x10\x03\"\xbc\f\n" +
 	"\vEnvironment\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12\x12\n" +
@@ -2770,7 +2879,8 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\x0fforeign_changes\x18\x17 \x03(\v2!.towpath.catalog.v1.ForeignChangeB\x03\xe0A\x03R\x0eforeignChanges\x12-\n" +
 	"\x10held_by_rollback\x18\x18 \x01(\tB\x03\xe0A\x03R\x0eheldByRollback\x12\"\n" +
 	"\n" +
-	"prune_held\x18\x19 \x01(\bB\x03\xe0A\x03R\tpruneHeld\x12\x12\n" +
+	"prune_held\x18\x19 \x01(\bB\x03\xe0A\x03R\tpruneHeld\x127\n" +
+	"\x06latest\x18\x1a \x01(\v2\x1a.towpath.catalog.v1.LatestB\x03\xe0A\x03R\x06latest\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\vcreate_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
@@ -2806,7 +2916,18 @@ const file_towpath_catalog_v1_resources_proto_rawDesc = "" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x120\n" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
 	"\x06commit\x18\x05 \x01(\tR\x06commit\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"\xf0\t\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\"\xd7\x01\n" +
+	"\x06Latest\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x01 \x01(\tR\n" +
+	"deployment\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12;\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xf0\t\n" +
 	"\x06Intent\x12\x10\n" +
 	"\x03set\x18\x01 \x01(\tR\x03set\x128\n" +
 	"\aoverlay\x18\x02 \x03(\v2\x1e.towpath.renderer.v1.OperationR\aoverlay\x12G\n" +
@@ -2898,7 +3019,7 @@ func file_towpath_catalog_v1_resources_proto_rawDescGZIP() []byte {
 }
 
 var file_towpath_catalog_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_towpath_catalog_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_towpath_catalog_v1_resources_proto_goTypes = []any{
 	(Hold)(0),                      // 0: towpath.catalog.v1.Hold
 	(Target_Engine)(0),             // 1: towpath.catalog.v1.Target.Engine
@@ -2921,117 +3042,120 @@ var file_towpath_catalog_v1_resources_proto_goTypes = []any{
 	(*Environment)(nil),            // 18: towpath.catalog.v1.Environment
 	(*Origin)(nil),                 // 19: towpath.catalog.v1.Origin
 	(*Running)(nil),                // 20: towpath.catalog.v1.Running
-	(*Intent)(nil),                 // 21: towpath.catalog.v1.Intent
-	(*Live)(nil),                   // 22: towpath.catalog.v1.Live
-	(*Set)(nil),                    // 23: towpath.catalog.v1.Set
-	(*Token)(nil),                  // 24: towpath.catalog.v1.Token
-	nil,                            // 25: towpath.catalog.v1.Application.LabelsEntry
-	nil,                            // 26: towpath.catalog.v1.Environment.LabelsEntry
-	nil,                            // 27: towpath.catalog.v1.Environment.DefinitionPinsEntry
-	nil,                            // 28: towpath.catalog.v1.Intent.VariablesEntry
-	nil,                            // 29: towpath.catalog.v1.Intent.SecretVariablesEntry
-	nil,                            // 30: towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	nil,                            // 31: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	nil,                            // 32: towpath.catalog.v1.Intent.VariableVersionsEntry
-	nil,                            // 33: towpath.catalog.v1.Intent.OutputVersionsEntry
-	nil,                            // 34: towpath.catalog.v1.Set.WorkloadsEntry
-	nil,                            // 35: towpath.catalog.v1.Set.ResourcesEntry
-	(*timestamppb.Timestamp)(nil),  // 36: google.protobuf.Timestamp
-	(*v1.EnvironmentDefaults)(nil), // 37: towpath.renderer.v1.EnvironmentDefaults
-	(*durationpb.Duration)(nil),    // 38: google.protobuf.Duration
-	(*v1.Guardrail)(nil),           // 39: towpath.renderer.v1.Guardrail
-	(v11.WriteMode)(0),             // 40: towpath.committer.v1.WriteMode
-	(v11.ForeignPolicy)(0),         // 41: towpath.committer.v1.ForeignPolicy
-	(*v12.SyncPolicy)(nil),         // 42: towpath.drift.v1.SyncPolicy
-	(*v11.Forge)(nil),              // 43: towpath.committer.v1.Forge
-	(*v11.Signing)(nil),            // 44: towpath.committer.v1.Signing
-	(*v11.FileSelector)(nil),       // 45: towpath.committer.v1.FileSelector
-	(*v1.Operation)(nil),           // 46: towpath.renderer.v1.Operation
-	(v12.SyncState)(0),             // 47: towpath.drift.v1.SyncState
-	(v12.Health)(0),                // 48: towpath.drift.v1.Health
-	(*v1.SecretReference)(nil),     // 49: towpath.renderer.v1.SecretReference
-	(*structpb.Struct)(nil),        // 50: google.protobuf.Struct
+	(*Latest)(nil),                 // 21: towpath.catalog.v1.Latest
+	(*Intent)(nil),                 // 22: towpath.catalog.v1.Intent
+	(*Live)(nil),                   // 23: towpath.catalog.v1.Live
+	(*Set)(nil),                    // 24: towpath.catalog.v1.Set
+	(*Token)(nil),                  // 25: towpath.catalog.v1.Token
+	nil,                            // 26: towpath.catalog.v1.Application.LabelsEntry
+	nil,                            // 27: towpath.catalog.v1.Environment.LabelsEntry
+	nil,                            // 28: towpath.catalog.v1.Environment.DefinitionPinsEntry
+	nil,                            // 29: towpath.catalog.v1.Intent.VariablesEntry
+	nil,                            // 30: towpath.catalog.v1.Intent.SecretVariablesEntry
+	nil,                            // 31: towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	nil,                            // 32: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	nil,                            // 33: towpath.catalog.v1.Intent.VariableVersionsEntry
+	nil,                            // 34: towpath.catalog.v1.Intent.OutputVersionsEntry
+	nil,                            // 35: towpath.catalog.v1.Set.WorkloadsEntry
+	nil,                            // 36: towpath.catalog.v1.Set.ResourcesEntry
+	(*timestamppb.Timestamp)(nil),  // 37: google.protobuf.Timestamp
+	(*v1.EnvironmentDefaults)(nil), // 38: towpath.renderer.v1.EnvironmentDefaults
+	(*durationpb.Duration)(nil),    // 39: google.protobuf.Duration
+	(*v1.Guardrail)(nil),           // 40: towpath.renderer.v1.Guardrail
+	(v11.WriteMode)(0),             // 41: towpath.committer.v1.WriteMode
+	(v11.ForeignPolicy)(0),         // 42: towpath.committer.v1.ForeignPolicy
+	(*v12.SyncPolicy)(nil),         // 43: towpath.drift.v1.SyncPolicy
+	(*v11.Forge)(nil),              // 44: towpath.committer.v1.Forge
+	(*v11.Signing)(nil),            // 45: towpath.committer.v1.Signing
+	(*v11.FileSelector)(nil),       // 46: towpath.committer.v1.FileSelector
+	(*v1.Operation)(nil),           // 47: towpath.renderer.v1.Operation
+	(v12.SyncState)(0),             // 48: towpath.drift.v1.SyncState
+	(v12.Health)(0),                // 49: towpath.drift.v1.Health
+	(*v1.SecretReference)(nil),     // 50: towpath.renderer.v1.SecretReference
+	(*structpb.Struct)(nil),        // 51: google.protobuf.Struct
 }
 var file_towpath_catalog_v1_resources_proto_depIdxs = []int32{
-	25, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
-	36, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
-	36, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
-	37, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	26, // 0: towpath.catalog.v1.Application.labels:type_name -> towpath.catalog.v1.Application.LabelsEntry
+	37, // 1: towpath.catalog.v1.Application.create_time:type_name -> google.protobuf.Timestamp
+	37, // 2: towpath.catalog.v1.Application.update_time:type_name -> google.protobuf.Timestamp
+	38, // 3: towpath.catalog.v1.EnvironmentType.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
 	8,  // 4: towpath.catalog.v1.EnvironmentType.approvals:type_name -> towpath.catalog.v1.ApprovalRule
-	38, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
+	39, // 5: towpath.catalog.v1.EnvironmentType.default_ttl:type_name -> google.protobuf.Duration
 	10, // 6: towpath.catalog.v1.EnvironmentType.freezes:type_name -> towpath.catalog.v1.FreezeWindow
-	39, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
-	38, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
-	40, // 9: towpath.catalog.v1.EnvironmentType.write_mode:type_name -> towpath.committer.v1.WriteMode
-	41, // 10: towpath.catalog.v1.EnvironmentType.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
-	42, // 11: towpath.catalog.v1.EnvironmentType.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
-	36, // 12: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
-	36, // 13: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
-	36, // 14: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
-	36, // 15: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
+	40, // 7: towpath.catalog.v1.EnvironmentType.guardrails:type_name -> towpath.renderer.v1.Guardrail
+	39, // 8: towpath.catalog.v1.EnvironmentType.provisioning_deadline:type_name -> google.protobuf.Duration
+	41, // 9: towpath.catalog.v1.EnvironmentType.write_mode:type_name -> towpath.committer.v1.WriteMode
+	42, // 10: towpath.catalog.v1.EnvironmentType.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	43, // 11: towpath.catalog.v1.EnvironmentType.sync_policy:type_name -> towpath.drift.v1.SyncPolicy
+	37, // 12: towpath.catalog.v1.EnvironmentType.create_time:type_name -> google.protobuf.Timestamp
+	37, // 13: towpath.catalog.v1.EnvironmentType.update_time:type_name -> google.protobuf.Timestamp
+	37, // 14: towpath.catalog.v1.Lock.create_time:type_name -> google.protobuf.Timestamp
+	37, // 15: towpath.catalog.v1.Lock.expire_time:type_name -> google.protobuf.Timestamp
 	0,  // 16: towpath.catalog.v1.Lock.hold:type_name -> towpath.catalog.v1.Hold
-	36, // 17: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
-	36, // 18: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
+	37, // 17: towpath.catalog.v1.FreezeWindow.start_time:type_name -> google.protobuf.Timestamp
+	37, // 18: towpath.catalog.v1.FreezeWindow.end_time:type_name -> google.protobuf.Timestamp
 	0,  // 19: towpath.catalog.v1.FreezeWindow.hold:type_name -> towpath.catalog.v1.Hold
 	1,  // 20: towpath.catalog.v1.Target.engine:type_name -> towpath.catalog.v1.Target.Engine
 	12, // 21: towpath.catalog.v1.Target.engine_settings:type_name -> towpath.catalog.v1.EngineSettings
-	36, // 22: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
-	36, // 23: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
-	40, // 24: towpath.catalog.v1.Repository.write_mode:type_name -> towpath.committer.v1.WriteMode
-	43, // 25: towpath.catalog.v1.Repository.forge:type_name -> towpath.committer.v1.Forge
-	44, // 26: towpath.catalog.v1.Repository.signing:type_name -> towpath.committer.v1.Signing
-	41, // 27: towpath.catalog.v1.Repository.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
+	37, // 22: towpath.catalog.v1.Target.create_time:type_name -> google.protobuf.Timestamp
+	37, // 23: towpath.catalog.v1.Target.update_time:type_name -> google.protobuf.Timestamp
+	41, // 24: towpath.catalog.v1.Repository.write_mode:type_name -> towpath.committer.v1.WriteMode
+	44, // 25: towpath.catalog.v1.Repository.forge:type_name -> towpath.committer.v1.Forge
+	45, // 26: towpath.catalog.v1.Repository.signing:type_name -> towpath.committer.v1.Signing
+	42, // 27: towpath.catalog.v1.Repository.foreign_policy:type_name -> towpath.committer.v1.ForeignPolicy
 	14, // 28: towpath.catalog.v1.Repository.splits:type_name -> towpath.catalog.v1.Split
-	36, // 29: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	36, // 30: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
-	45, // 31: towpath.catalog.v1.Split.select:type_name -> towpath.committer.v1.FileSelector
+	37, // 29: towpath.catalog.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	37, // 30: towpath.catalog.v1.Repository.update_time:type_name -> google.protobuf.Timestamp
+	46, // 31: towpath.catalog.v1.Split.select:type_name -> towpath.committer.v1.FileSelector
 	16, // 32: towpath.catalog.v1.Place.parts:type_name -> towpath.catalog.v1.PartPlace
-	45, // 33: towpath.catalog.v1.PartPlace.select:type_name -> towpath.committer.v1.FileSelector
-	36, // 34: towpath.catalog.v1.ForeignChange.time:type_name -> google.protobuf.Timestamp
-	36, // 35: towpath.catalog.v1.ForeignChange.notice_time:type_name -> google.protobuf.Timestamp
+	46, // 33: towpath.catalog.v1.PartPlace.select:type_name -> towpath.committer.v1.FileSelector
+	37, // 34: towpath.catalog.v1.ForeignChange.time:type_name -> google.protobuf.Timestamp
+	37, // 35: towpath.catalog.v1.ForeignChange.notice_time:type_name -> google.protobuf.Timestamp
 	2,  // 36: towpath.catalog.v1.ForeignChange.state:type_name -> towpath.catalog.v1.ForeignChange.State
-	26, // 37: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
+	27, // 37: towpath.catalog.v1.Environment.labels:type_name -> towpath.catalog.v1.Environment.LabelsEntry
 	3,  // 38: towpath.catalog.v1.Environment.state:type_name -> towpath.catalog.v1.Environment.State
-	21, // 39: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
-	22, // 40: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
-	36, // 41: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
+	22, // 39: towpath.catalog.v1.Environment.intent:type_name -> towpath.catalog.v1.Intent
+	23, // 40: towpath.catalog.v1.Environment.live:type_name -> towpath.catalog.v1.Live
+	37, // 41: towpath.catalog.v1.Environment.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 42: towpath.catalog.v1.Environment.lock:type_name -> towpath.catalog.v1.Lock
 	19, // 43: towpath.catalog.v1.Environment.origin:type_name -> towpath.catalog.v1.Origin
 	20, // 44: towpath.catalog.v1.Environment.running:type_name -> towpath.catalog.v1.Running
-	27, // 45: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
+	28, // 45: towpath.catalog.v1.Environment.definition_pins:type_name -> towpath.catalog.v1.Environment.DefinitionPinsEntry
 	15, // 46: towpath.catalog.v1.Environment.place:type_name -> towpath.catalog.v1.Place
 	15, // 47: towpath.catalog.v1.Environment.layout_place:type_name -> towpath.catalog.v1.Place
 	17, // 48: towpath.catalog.v1.Environment.foreign_changes:type_name -> towpath.catalog.v1.ForeignChange
-	36, // 49: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
-	36, // 50: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
-	4,  // 51: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
-	36, // 52: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
-	46, // 53: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
-	28, // 54: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
-	29, // 55: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
-	30, // 56: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
-	31, // 57: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
-	32, // 58: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
-	33, // 59: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
-	37, // 60: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
-	47, // 61: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
-	48, // 62: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
-	36, // 63: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
-	34, // 64: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
-	35, // 65: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
-	36, // 66: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
-	5,  // 67: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
-	36, // 68: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
-	36, // 69: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
-	49, // 70: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	49, // 71: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
-	50, // 72: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
-	50, // 73: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
-	74, // [74:74] is the sub-list for method output_type
-	74, // [74:74] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	21, // 49: towpath.catalog.v1.Environment.latest:type_name -> towpath.catalog.v1.Latest
+	37, // 50: towpath.catalog.v1.Environment.create_time:type_name -> google.protobuf.Timestamp
+	37, // 51: towpath.catalog.v1.Environment.update_time:type_name -> google.protobuf.Timestamp
+	4,  // 52: towpath.catalog.v1.Origin.kind:type_name -> towpath.catalog.v1.Origin.Kind
+	37, // 53: towpath.catalog.v1.Running.since:type_name -> google.protobuf.Timestamp
+	37, // 54: towpath.catalog.v1.Latest.create_time:type_name -> google.protobuf.Timestamp
+	47, // 55: towpath.catalog.v1.Intent.overlay:type_name -> towpath.renderer.v1.Operation
+	29, // 56: towpath.catalog.v1.Intent.variables:type_name -> towpath.catalog.v1.Intent.VariablesEntry
+	30, // 57: towpath.catalog.v1.Intent.secret_variables:type_name -> towpath.catalog.v1.Intent.SecretVariablesEntry
+	31, // 58: towpath.catalog.v1.Intent.application_variables:type_name -> towpath.catalog.v1.Intent.ApplicationVariablesEntry
+	32, // 59: towpath.catalog.v1.Intent.application_secret_variables:type_name -> towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry
+	33, // 60: towpath.catalog.v1.Intent.variable_versions:type_name -> towpath.catalog.v1.Intent.VariableVersionsEntry
+	34, // 61: towpath.catalog.v1.Intent.output_versions:type_name -> towpath.catalog.v1.Intent.OutputVersionsEntry
+	38, // 62: towpath.catalog.v1.Intent.defaults:type_name -> towpath.renderer.v1.EnvironmentDefaults
+	48, // 63: towpath.catalog.v1.Live.sync:type_name -> towpath.drift.v1.SyncState
+	49, // 64: towpath.catalog.v1.Live.health:type_name -> towpath.drift.v1.Health
+	37, // 65: towpath.catalog.v1.Live.time:type_name -> google.protobuf.Timestamp
+	35, // 66: towpath.catalog.v1.Set.workloads:type_name -> towpath.catalog.v1.Set.WorkloadsEntry
+	36, // 67: towpath.catalog.v1.Set.resources:type_name -> towpath.catalog.v1.Set.ResourcesEntry
+	37, // 68: towpath.catalog.v1.Set.create_time:type_name -> google.protobuf.Timestamp
+	5,  // 69: towpath.catalog.v1.Token.role:type_name -> towpath.catalog.v1.Token.Role
+	37, // 70: towpath.catalog.v1.Token.expire_time:type_name -> google.protobuf.Timestamp
+	37, // 71: towpath.catalog.v1.Token.create_time:type_name -> google.protobuf.Timestamp
+	50, // 72: towpath.catalog.v1.Intent.SecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	50, // 73: towpath.catalog.v1.Intent.ApplicationSecretVariablesEntry.value:type_name -> towpath.renderer.v1.SecretReference
+	51, // 74: towpath.catalog.v1.Set.WorkloadsEntry.value:type_name -> google.protobuf.Struct
+	51, // 75: towpath.catalog.v1.Set.ResourcesEntry.value:type_name -> google.protobuf.Struct
+	76, // [76:76] is the sub-list for method output_type
+	76, // [76:76] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_towpath_catalog_v1_resources_proto_init() }
@@ -3045,7 +3169,7 @@ func file_towpath_catalog_v1_resources_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_towpath_catalog_v1_resources_proto_rawDesc), len(file_towpath_catalog_v1_resources_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
