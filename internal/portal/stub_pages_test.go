@@ -18,16 +18,14 @@ import (
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	rendererv1 "github.com/towpath-dev/towpath/gen/towpath/renderer/v1"
-	"github.com/towpath-dev/towpath/internal/auth"
 	"github.com/towpath-dev/towpath/internal/errs"
 )
 
-// shelves play what the pages besides the environment's read: definitions, drafts, variables, finding records.
+// shelves play what the pages besides the environment's read: definitions, drafts, variables.
 type shelves struct {
 	catalogv1.UnimplementedDefinitionServiceServer
 	catalogv1.UnimplementedDraftServiceServer
 	catalogv1.UnimplementedVariableServiceServer
-	catalogv1.UnimplementedFindingServiceServer
 
 	s *stub
 	// versions are those of the one definition, newest first; variables those of shop; drafts those of shop.
@@ -45,7 +43,6 @@ func init() {
 		catalogv1.RegisterDefinitionServiceServer(r, sh)
 		catalogv1.RegisterDraftServiceServer(r, sh)
 		catalogv1.RegisterVariableServiceServer(r, sh)
-		catalogv1.RegisterFindingServiceServer(r, sh)
 	})
 	portalPages = append(portalPages, pagesOfPages...)
 }
@@ -259,9 +256,10 @@ func (sh *shelves) DeleteVariable(_ context.Context, r *catalogv1.DeleteVariable
 
 // --- finding records ---
 
-func (sh *shelves) ListFindingRecords(_ context.Context, r *catalogv1.ListFindingRecordsRequest) (*catalogv1.ListFindingRecordsResponse, error) {
-	sh.s.mu.Lock()
-	defer sh.s.mu.Unlock()
+// recordsEverywhere are the records of all environments.
+func recordsEverywhere(s *stub, r *catalogv1.ListFindingRecordsRequest) (*catalogv1.ListFindingRecordsResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := &catalogv1.ListFindingRecordsResponse{}
 	add := func(rec *catalogv1.FindingRecord) {
 		open := map[bool]string{true: "true", false: "false"}[rec.GetEndTime() == nil]
@@ -269,11 +267,11 @@ func (sh *shelves) ListFindingRecords(_ context.Context, r *catalogv1.ListFindin
 			out.FindingRecords = append(out.FindingRecords, rec)
 		}
 	}
-	for i, f := range sh.s.findings {
+	for i, f := range s.findings {
 		add(&catalogv1.FindingRecord{Name: shopDev + "/findingRecords/r" + string(rune('1'+i)), Finding: f, OnsetTime: f.GetDetectTime()})
 	}
-	if len(sh.s.findings) > 0 {
-		f := proto.CloneOf(sh.s.findings[0])
+	if len(s.findings) > 0 {
+		f := proto.CloneOf(s.findings[0])
 		f.Actor = "jane"
 		add(&catalogv1.FindingRecord{Name: "applications/shop/environments/production/findingRecords/old", Finding: f, OnsetTime: ago(50 * time.Hour), EndTime: ago(49 * time.Hour), Decision: catalogv1.FindingRecord_DECISION_REVERTED, DecideActor: "users/ada", Reason: "not ours"})
 	}
@@ -403,35 +401,6 @@ func (s *stub) beginEnvironment(e *catalogv1.Environment, r *catalogv1.CreateEnv
 
 func (s *stub) Promote(ctx context.Context, r *catalogv1.PromoteRequest) (*catalogv1.Deployment, error) {
 	return s.deploy(ctx, r.GetName(), &catalogv1.Deployment{Kind: catalogv1.Deployment_KIND_PROMOTION, PromotionOf: r.GetPromotion().GetFrom() + "/deployments/3", Message: r.GetMessage()}, func(*catalogv1.Environment) error { return nil })
-}
-
-func (s *stub) CommentDeployment(ctx context.Context, r *catalogv1.CommentDeploymentRequest) (*catalogv1.Deployment, error) {
-	return s.amend(r.GetName(), func(d *catalogv1.Deployment) {
-		c, _ := auth.CallerFrom(ctx)
-		d.Comments = append(d.Comments, &catalogv1.Comment{Actor: c.Subject, Text: r.GetText(), Time: ago(0)})
-	})
-}
-
-func (s *stub) ApproveDeployment(ctx context.Context, r *catalogv1.ApproveDeploymentRequest) (*catalogv1.Deployment, error) {
-	return s.amend(r.GetName(), func(d *catalogv1.Deployment) {
-		c, _ := auth.CallerFrom(ctx)
-		d.Approvals = append(d.Approvals, &catalogv1.Approval{Actor: c.Subject, Approved: true, Comment: r.GetComment(), Time: ago(0)})
-		d.State = catalogv1.Deployment_STATE_HEALTHY
-	})
-}
-
-func (s *stub) amend(name string, change func(*catalogv1.Deployment)) (*catalogv1.Deployment, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, list := range s.deployments {
-		for _, d := range list {
-			if d.GetName() == name {
-				change(d)
-				return proto.CloneOf(d), nil
-			}
-		}
-	}
-	return nil, notFound(name)
 }
 
 // audited are what ListAuditEvents has.

@@ -3,7 +3,7 @@ import { get, post } from "./api.js";
 import { h, short } from "./ui.js";
 import { planned } from "./plan.js";
 
-export const draftLink = (name) => h("a", { href: "#/drafts/" + name.split("/")[1] + "/" + encodeURIComponent(short(name)) }, short(name));
+export const draftLink = (name) => h("a", { href: "#/" + name.split("/")[1] + "/drafts/" + encodeURIComponent(short(name)) }, short(name));
 
 // deployDraft plans a draft for the environment and deploys it; it is gone then.
 export async function deployDraft(name, act) {
