@@ -304,7 +304,8 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.visit("#/new?application=shop")
 	p.fill("input[name=environment]", "feature-x")
 	p.shot("new")
-	p.press("Make the environment")
+	p.js(`document.querySelector("input[value=nothing]").click()`)
+	p.press("Deploy")
 	p.see("tow deploy -f score.yaml -e shop/feature-x --wait")
 	p.shot("empty-environment")
 	p.press("Delete…")
@@ -367,10 +368,8 @@ func TestInABrowserAnEmptyInstallationSaysWhatToDo(t *testing.T) {
 	p.see("tow deploy -f score.yaml -e shop/dev --wait")
 	p.shot("empty")
 	p.visit("#/new")
-	p.fill("input[name=app]", "shop")
-	p.press("Make the application")
-	p.see("Made the application shop")
-	p.wait("it is chosen", `document.querySelector("select[name=application]")?.value === "applications/shop"`)
+	p.fill("input[name=application]", "shop")
+	p.wait("it begins with an environment", `document.querySelector("input[name=environment]").value === "dev"`)
 	p.clean()
 }
 

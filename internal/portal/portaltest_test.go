@@ -289,6 +289,9 @@ func (s *stub) CreateEnvironment(_ context.Context, r *catalogv1.CreateEnvironme
 	defer s.mu.Unlock()
 	e := &catalogv1.Environment{Name: r.GetParent() + "/environments/" + r.GetEnvironmentId(), Type: r.GetEnvironment().GetType(), Namespace: "made", State: catalogv1.Environment_STATE_ACTIVE, Etag: "1"}
 	s.envs = append(s.envs, e)
+	if err := s.beginEnvironment(e, r); err != nil {
+		return nil, err
+	}
 	return proto.CloneOf(e), nil
 }
 
@@ -311,6 +314,9 @@ func (s *stub) GetSet(_ context.Context, r *catalogv1.GetSetRequest) (*catalogv1
 func (s *stub) PlanDeployment(_ context.Context, r *catalogv1.PlanDeploymentRequest) (*catalogv1.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p := planOfPages(r); p != nil {
+		return p, nil
+	}
 	e, err := s.env(r.GetParent())
 	if err != nil {
 		return nil, err
@@ -398,6 +404,9 @@ func (s *stub) ListDeployments(_ context.Context, r *catalogv1.ListDeploymentsRe
 	defer s.mu.Unlock()
 	out := &catalogv1.ListDeploymentsResponse{}
 	for _, d := range slices.Backward(s.deployments[r.GetParent()]) {
+		if !passes(r.GetFilter(), "state", strings.TrimPrefix(d.State.String(), "STATE_")) || !passes(r.GetFilter(), "actor", d.Actor) {
+			continue
+		}
 		out.Deployments = append(out.Deployments, proto.CloneOf(d))
 	}
 	return out, nil

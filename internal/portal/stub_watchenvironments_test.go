@@ -9,8 +9,8 @@ import (
 	catalogv1 "github.com/towpath-dev/towpath/gen/towpath/catalog/v1"
 )
 
-// WatchEnvironments sends the environments, then each that is another one.
-func (s *stub) WatchEnvironments(r *catalogv1.WatchEnvironmentsRequest, stream grpc.ServerStreamingServer[catalogv1.WatchEnvironmentsResponse]) error {
+// watchAll sends the environments, then each that is another one.
+func (s *stub) watchAll(r *catalogv1.WatchEnvironmentsRequest, stream grpc.ServerStreamingServer[catalogv1.WatchEnvironmentsResponse]) error {
 	sent := map[string]*catalogv1.Environment{}
 	for round := 0; ; round++ {
 		list, err := s.ListEnvironments(stream.Context(), &catalogv1.ListEnvironmentsRequest{Parent: r.GetParent()})
