@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -46,14 +47,17 @@ func (g *Gate) Handler(openAPI []byte) http.Handler {
 	return withHeaders(mux)
 }
 
-// files gives the pages and their parts by the pattern they are served at.
-func files() map[string][]byte {
+// files gives the pages and their parts, as they are served, by the pattern they are served at.
+var files = sync.OnceValue(func() map[string][]byte {
 	out := map[string][]byte{}
 	err := fs.WalkDir(assets, "assets", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		body, err := assets.ReadFile(p)
+		if err == nil {
+			body, err = shrink(p, body)
+		}
 		if err != nil {
 			return err
 		}
@@ -68,11 +72,11 @@ func files() map[string][]byte {
 		return nil
 	})
 	if err != nil {
-		// The files are part of the binary: reading them cannot fail in one that was built.
+		// The files are part of the binary: reading them, and what its tests have parsed, cannot fail in one that was built.
 		panic(fmt.Sprintf("portal: embedded files: %v", err))
 	}
 	return out
-}
+})
 
 // contentTypes are fixed, because the machine's own table of types could say something else and nosniff would then break the pages.
 var contentTypes = map[string]string{
