@@ -209,7 +209,7 @@ func benchLongList(ctx context.Context, tab context.Context, r *report) error {
 }
 
 // references finds what a page, a script or a style sheet of the portal loads, now or later.
-var references = regexp.MustCompile(`(?:src|href)="(/[^"#]+)"|(?:from |import |import\()"(\.[^"]+)"|url\("?([^")]+)"?\)`)
+var references = regexp.MustCompile(`(?:src|href)="(/[^"#]+)"|(?:from ?|import ?|import\()"(\.[^"]+)"|url\("?([^")]+)"?\)`)
 
 // portalBytes adds up all files that the portal serves as its own: its two pages and everything that they refer to.
 func portalBytes(ctx context.Context) (int, error) {
