@@ -24,6 +24,7 @@ func DefaultLimits() *ratelimit.Config {
 // accessFlags are how access is set up on the command line. Each can be given in the environment too, for containers.
 type accessFlags struct {
 	file, issuer, audience, username, groups string
+	client, secretFile, scopes, displayName  string
 	reads, writes, failures                  float64
 }
 
@@ -31,6 +32,8 @@ type accessFlags struct {
 var accessEnv = map[string]string{
 	"oidc-config": "TOWPATH_OIDC_CONFIG", "oidc-issuer": "TOWPATH_OIDC_ISSUER", "oidc-audience": "TOWPATH_OIDC_AUDIENCE",
 	"oidc-username-claim": "TOWPATH_OIDC_USERNAME_CLAIM", "oidc-groups-claim": "TOWPATH_OIDC_GROUPS_CLAIM",
+	"oidc-client-id": "TOWPATH_OIDC_CLIENT_ID", "oidc-client-secret-file": "TOWPATH_OIDC_CLIENT_SECRET_FILE",
+	"oidc-scopes": "TOWPATH_OIDC_SCOPES", "oidc-display-name": "TOWPATH_OIDC_DISPLAY_NAME",
 	"rate-limit-reads": "TOWPATH_RATE_LIMIT_READS", "rate-limit-writes": "TOWPATH_RATE_LIMIT_WRITES",
 	"rate-limit-failures": "TOWPATH_RATE_LIMIT_FAILURES",
 }
@@ -46,11 +49,17 @@ func (f *accessFlags) add(fs *pflag.FlagSet) {
 		fs.Float64Var(p, name, def, usage)
 	}
 	text(&f.file, "oidc-config", "YAML file of identity providers whose tokens are taken: issuers: [{issuer, audiences, usernameClaim, groupsClaim,\n"+
-		"usernamePrefix, groupsPrefix, kubernetes, keysURL, caFile, tokenFile}]; kubernetes is for service accounts of a cluster")
+		"usernamePrefix, groupsPrefix, kubernetes, keysURL, caFile, tokenFile, clientID, clientSecretFile, scopes, displayName}];\n"+
+		"kubernetes is for service accounts of a cluster, clientID for signing in to the portal")
 	text(&f.issuer, "oidc-issuer", "one more identity provider, such as https://login.example.com")
 	text(&f.audience, "oidc-audience", "audiences of --oidc-issuer, separated by commas; one must be in a token")
 	text(&f.username, "oidc-username-claim", "claim of --oidc-issuer with the name of users/{name} (default sub)")
 	text(&f.groups, "oidc-groups-claim", "claim of --oidc-issuer with the groups (default groups)")
+	text(&f.client, "oidc-client-id", "what the portal is registered as at --oidc-issuer, for signing in with a browser; its redirect address is\n"+
+		"/session/oidc/callback below --public-url, or below the address that the browser asks")
+	text(&f.secretFile, "oidc-client-secret-file", "file with the secret of --oidc-client-id (default: a public client, with PKCE alone)")
+	text(&f.scopes, "oidc-scopes", "scopes to ask --oidc-issuer for, separated by commas (default: profile, email, groups and offline_access, as it offers them)")
+	text(&f.displayName, "oidc-display-name", "what the sign-in page calls --oidc-issuer (default: its host)")
 	d := DefaultLimits()
 	number(&f.reads, "rate-limit-reads", "reads a second of one user, token or service account, five times as many at once; 0 for no limit", d.Reads.PerSecond)
 	number(&f.writes, "rate-limit-writes", "changes a second of one user, token or service account, ten times as many at once; 0 for no limit", d.Writes.PerSecond)
@@ -79,10 +88,15 @@ func (f *accessFlags) apply(fs *pflag.FlagSet, getenv func(string) string, cfg *
 	case f.issuer != "" && f.audience == "":
 		return errs.InvalidField("--oidc-audience", "is needed with --oidc-issuer: without it a token for any other program would open Towpath")
 	case f.issuer != "":
-		cfg.Issuers = append(cfg.Issuers, oidc.Issuer{
+		i := oidc.Issuer{
 			URL: f.issuer, Audiences: strings.Split(f.audience, ","), UsernameClaim: f.username, GroupsClaim: f.groups,
-		})
-	case f.audience+f.username+f.groups != "":
+			ClientID: f.client, ClientSecretFile: f.secretFile, DisplayName: f.displayName,
+		}
+		if f.scopes != "" {
+			i.Scopes = strings.Split(f.scopes, ",")
+		}
+		cfg.Issuers = append(cfg.Issuers, i)
+	case f.audience+f.username+f.groups+f.client+f.secretFile+f.scopes+f.displayName != "":
 		return errs.InvalidField("--oidc-issuer", "is needed for the other --oidc flags; several issuers go into --oidc-config")
 	}
 	limits := DefaultLimits()

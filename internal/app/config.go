@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,6 +71,9 @@ type Config struct {
 	AdminToken string
 	// Issuers are the identity providers whose tokens the catalog takes beside its own.
 	Issuers []oidc.Issuer
+	// SessionKey is the secret that browser sessions are sealed with: the same for all gateways of an installation. ServiceToken where
+	// that is given, else made up and kept in DataDir.
+	SessionKey string
 	// Limits bound how many calls a subject may make, and how many without a valid token an address; DefaultLimits when nil. A
 	// limit of 0 is none.
 	Limits *ratelimit.Config
@@ -99,7 +103,7 @@ type Config struct {
 	RepublishAfter time.Duration
 	// PullInterval is how often an open pull request is asked about where no webhook tells; a minute.
 	PullInterval time.Duration
-	// PublicURL is where people find the portal, for links in pull requests; none when empty.
+	// PublicURL is where people find the portal, for links in pull requests and for signing in; none when empty.
 	PublicURL string
 	// AckWait is how long work that a killed process had begun waits until it is begun again; 30 s. A process that lives says
 	// so three times in that time.
@@ -187,6 +191,9 @@ func (c Config) Complete() (*App, error) {
 	if cfg.Credentials.Kubeconfig != "" && cfg.Credentials.Namespace == "" {
 		problem("--credentials-namespace", "is needed: the namespace of --credentials-kubeconfig that holds the credentials")
 	}
+	if u, err := url.Parse(cfg.PublicURL); cfg.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery+u.Fragment != "") {
+		problem("--public-url", "%q is no address of a portal; give one such as https://towpath.example.com", cfg.PublicURL)
+	}
 	cfg.checkDrift(problem)
 	cfg.checkStore(problem)
 	cfg.ClusterAudit.check(cfg.runs[Drift], problem)
@@ -237,6 +244,9 @@ func (c *completed) fill() error {
 	if c.RepublishAfter == 0 {
 		c.RepublishAfter = 30 * time.Second
 	}
+	if c.SessionKey == "" {
+		c.SessionKey = c.ServiceToken
+	}
 	if c.ServiceToken == "" {
 		c.ServiceToken = rand.Text()
 	}
@@ -262,6 +272,11 @@ func (c *completed) fill() error {
 		}
 	}
 	var err error
+	if c.SessionKey == "" && c.runs[Gateway] {
+		if c.SessionKey, err = keptSecret(filepath.Join(c.DataDir, "session-key"), ""); err != nil {
+			return err
+		}
+	}
 	if c.AdminToken == "" && c.runs[Catalog] { // never with a store that others use as well
 		c.AdminToken, err = keptSecret(c.adminTokenFile(), "tow_")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/towpath-dev/towpath/gen/openapi"
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/gateway"
 	"github.com/towpath-dev/towpath/internal/git"
@@ -35,8 +36,13 @@ func (p *process) newGateway(ctx context.Context) error {
 		return err
 	}
 	p.handlers.Handle("GET "+renderer.SchemaPath, renderer.SchemaHandler())
-	p.handlers.Handle("/v1/", portal.WithSession(rest))
-	p.handlers.Handle("/", portal.Handler(openapi.JSON))
+	people, err := oidc.New(p.Issuers, oidc.Options{Log: p.Log})
+	if err != nil {
+		return err
+	}
+	gate := portal.New(portal.Config{Clients: people.Clients(), Key: []byte(p.SessionKey), PublicURL: p.PublicURL, Log: p.Log})
+	p.handlers.Handle("/v1/", gate.WithSession(rest))
+	p.handlers.Handle("/", gate.Handler(openapi.JSON))
 	return nil
 }
 

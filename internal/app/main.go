@@ -109,7 +109,7 @@ func serveCommand(version string, stderr io.Writer) *cobra.Command {
 	fs.DurationVar(&cfg.ArchiveAfter, "archive-after", 0, "age from which history goes there (default 2160h, which is 90 days)")
 	fs.DurationVar(&cfg.RepublishAfter, "republish-after", 0, "how long a deployment may have no effect before its command is looked for (default 30s)")
 	fs.DurationVar(&cfg.PullInterval, "pull-interval", 0, "how often an open pull request is asked about; webhooks make it faster (default 1m)")
-	fs.StringVar(&cfg.PublicURL, "public-url", "", "where people find the portal, such as https://towpath.example.com, for links in pull requests")
+	fs.StringVar(&cfg.PublicURL, "public-url", "", "where people find the portal, such as https://towpath.example.com, for links in pull requests and for signing in")
 	fs.DurationVar(&cfg.AckWait, "ack-wait", 0, "how long work that a killed process had begun waits until it is begun again (default 30s)")
 	fs.StringVar(&f.tokenFile, "service-token-file", "", "file with the secret that the processes of one installation share")
 	for _, t := range targets[:4] {

@@ -184,7 +184,14 @@ func (p *page) visit(hash string) {
 func (p *page) signIn(token string) {
 	p.t.Helper()
 	p.fill("input[name=token]", token+kb.Enter)
-	p.wait("signed in", `document.getElementById("who").innerText.includes("Sign out")`)
+	p.wait("signed in", `document.querySelector("#who .me")`)
+}
+
+func (p *page) signOut() {
+	p.t.Helper()
+	p.js(`document.querySelector("#who summary").click()`)
+	p.press("Sign out")
+	p.see("Sign in")
 }
 
 func (p *page) shot(name string) {
@@ -253,8 +260,9 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.press("Edit LOG_LEVEL")
 	p.fill("input[name=value]", "debug"+kb.Enter)
 	p.see("api: LOG_LEVEL info -> debug")
+	p.see("env[name=LOG_LEVEL].value")
+	p.press("1 file in Git")
 	p.see("+          value: debug")
-	p.see("env[name=LOG_LEVEL].value: info -> debug")
 	p.shot("plan")
 	p.fill("dialog input[name=message]", "find the slow query")
 	p.press("Deploy")
@@ -296,7 +304,8 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.visit("#/new?application=shop")
 	p.fill("input[name=environment]", "feature-x")
 	p.shot("new")
-	p.press("Make the environment")
+	p.js(`document.querySelector("input[value=nothing]").click()`)
+	p.press("Deploy")
 	p.see("tow deploy -f score.yaml -e shop/feature-x --wait")
 	p.shot("empty-environment")
 	p.press("Delete…")
@@ -312,8 +321,7 @@ func TestInABrowserAPersonWalksThroughThePortal(t *testing.T) {
 	p.see("deployment.state")
 	p.shot("events")
 
-	p.press("Sign out")
-	p.see("Sign in")
+	p.signOut()
 	p.clean()
 }
 
@@ -360,10 +368,8 @@ func TestInABrowserAnEmptyInstallationSaysWhatToDo(t *testing.T) {
 	p.see("tow deploy -f score.yaml -e shop/dev --wait")
 	p.shot("empty")
 	p.visit("#/new")
-	p.fill("input[name=app]", "shop")
-	p.press("Make the application")
-	p.see("Made the application shop")
-	p.wait("it is chosen", `document.querySelector("select[name=application]")?.value === "applications/shop"`)
+	p.fill("input[name=application]", "shop")
+	p.wait("it begins with an environment", `document.querySelector("input[name=environment]").value === "dev"`)
 	p.clean()
 }
 

@@ -32,7 +32,7 @@ var portalPages = []portalPage{
 	{name: "sign-in", at: "/", sees: "make run", stranger: true},
 	{name: "applications", at: "/#/", sees: "quieter logs", picture: "applications"},
 	{name: "applications, none yet", at: "/#/", sees: "tow deploy", shop: func(*testing.T) *stub { return newStub() }},
-	{name: "new environment", at: "/#/new?application=shop", sees: "New environment", picture: "new"},
+	{name: "new environment", at: "/#/new?application=shop", sees: "What runs first", viewer: "You may look, not make one", picture: "new"},
 	{name: "environment", at: "/#/shop/dev", sees: "spec.ports[port=80,protocol=TCP]", picture: "environment"},
 	{name: "environment that is not there", at: "/#/shop/nowhere", sees: "does not exist"},
 	{name: "plan", at: "/#/shop/dev", sees: "LOG_LEVEL", picture: "plan", before: func(p *page) {

@@ -25,16 +25,21 @@ var assets embed.FS
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
+// Handler is Gate.Handler of a Gate without identity providers.
+func Handler(openAPI []byte) http.Handler { return New(Config{}).Handler(openAPI) }
+
 // Handler serves the portal: / (the pages, routed by the address's fragment), /assets/, /docs (the API page), /openapi.json (the
 // document given, an OpenAPI 2 description of /v1) and /session (see WithSession). Files are for GET and HEAD, are
 // revalidated by ETag on each use, and so need no version in their addresses.
-func Handler(openAPI []byte) http.Handler {
+func (g *Gate) Handler(openAPI []byte) http.Handler {
 	mux := http.NewServeMux()
 	for name, body := range files() {
 		mux.Handle(name, newFile(name, body))
 	}
 	mux.Handle("/openapi.json", newFile("/openapi.json", openAPI))
-	mux.HandleFunc("/session", serveSession)
+	mux.HandleFunc("/session", g.serveSession)
+	mux.HandleFunc(startPath, g.start)
+	mux.HandleFunc(callbackPath, g.callback)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "There is no page here. The portal begins at /, its API page is /docs.", http.StatusNotFound)
 	})
@@ -116,6 +121,7 @@ func withHeaders(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("Content-Security-Policy", contentSecurityPolicy)
 		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY") // for browsers older than frame-ancestors
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		next.ServeHTTP(w, r)

@@ -42,6 +42,8 @@ type stub struct {
 
 	phase  time.Duration                                                // how long a deployment stays in each state
 	people func(ctx context.Context, token string) (auth.Caller, error) // who else may come in; nobody when nil
+	gate   *portal.Gate                                                 // how people sign in; by token alone when nil
+	front  func(http.Handler) http.Handler                              // what stands before it all, such as a slow network; nothing when nil
 
 	mu          sync.Mutex
 	apps        []*catalogv1.Application
@@ -52,6 +54,7 @@ type stub struct {
 	events      []*eventsv1.WatchEventsResponse
 	planned     map[string]string // plan hash -> generation that it was made on
 	lastChange  *catalogv1.CreateDeploymentRequest
+	synced      *syncs                              // what a sync by hand does; nothing but the status when nil
 	seen        []map[string]*catalogv1.Environment // how the environments were, by resume token
 	noStreams   bool
 	listError   error
@@ -90,8 +93,16 @@ func serve(t *testing.T, s *stub) *httptest.Server {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/v1/", rest)
-	mux.Handle("/", portal.Handler(openapi.JSON))
-	web := httptest.NewServer(portal.WithSession(mux))
+	gate := s.gate
+	if gate == nil {
+		gate = portal.New(portal.Config{})
+	}
+	mux.Handle("/", gate.Handler(openapi.JSON))
+	handler := gate.WithSession(mux)
+	if s.front != nil {
+		handler = s.front(handler)
+	}
+	web := httptest.NewServer(handler)
 	t.Cleanup(func() {
 		web.CloseClientConnections()
 		web.Close()
@@ -115,6 +126,7 @@ func newShop(t *testing.T) *stub {
 		"api": score(t, "ghcr.io/example/api:1.4.2", map[string]any{"LOG_LEVEL": "info", "CURRENCY": "${resources.env.CURRENCY}", "DATABASE_URL": "postgres://${resources.db.username}:${resources.db.password}@${resources.db.host}:${resources.db.port}/${resources.db.name}"}),
 		"web": score(t, "ghcr.io/example/web:2.0.0", map[string]any{"API_URL": "http://${resources.api.hostname}:8080"}),
 	}}
+	shopMore(t, set)
 	s.sets[set.Name] = set
 	intent := &catalogv1.Intent{Set: set.Name, Variables: map[string]string{"CURRENCY": "EUR"}}
 	for i, name := range []string{"dev", "production"} {
@@ -277,6 +289,9 @@ func (s *stub) CreateEnvironment(_ context.Context, r *catalogv1.CreateEnvironme
 	defer s.mu.Unlock()
 	e := &catalogv1.Environment{Name: r.GetParent() + "/environments/" + r.GetEnvironmentId(), Type: r.GetEnvironment().GetType(), Namespace: "made", State: catalogv1.Environment_STATE_ACTIVE, Etag: "1"}
 	s.envs = append(s.envs, e)
+	if err := s.beginEnvironment(e, r); err != nil {
+		return nil, err
+	}
 	return proto.CloneOf(e), nil
 }
 
@@ -299,6 +314,9 @@ func (s *stub) GetSet(_ context.Context, r *catalogv1.GetSetRequest) (*catalogv1
 func (s *stub) PlanDeployment(_ context.Context, r *catalogv1.PlanDeploymentRequest) (*catalogv1.Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p := planOfPages(r); p != nil {
+		return p, nil
+	}
 	e, err := s.env(r.GetParent())
 	if err != nil {
 		return nil, err
@@ -316,7 +334,7 @@ func (s *stub) PlanDeployment(_ context.Context, r *catalogv1.PlanDeploymentRequ
 	if r.GetRollbackTo() != "" {
 		p.Summary = []string{"back to " + r.GetRollbackTo()}
 	}
-	return p, nil
+	return p, s.enrich(p, r)
 }
 
 // deploy accepts a deployment and lets it go on by itself.
@@ -357,6 +375,7 @@ func (s *stub) CreateDeployment(ctx context.Context, r *catalogv1.CreateDeployme
 			e.Intent.Overlay = slices.DeleteFunc(e.Intent.Overlay, func(o *rendererv1.Operation) bool { return o.GetPath() == op.GetPath() })
 			e.Intent.Overlay = append(e.Intent.Overlay, op)
 		}
+		s.apply(e, r.GetChange())
 		return nil
 	})
 }
@@ -385,6 +404,9 @@ func (s *stub) ListDeployments(_ context.Context, r *catalogv1.ListDeploymentsRe
 	defer s.mu.Unlock()
 	out := &catalogv1.ListDeploymentsResponse{}
 	for _, d := range slices.Backward(s.deployments[r.GetParent()]) {
+		if !passes(r.GetFilter(), "state", strings.TrimPrefix(d.State.String(), "STATE_")) || !passes(r.GetFilter(), "actor", d.Actor) {
+			continue
+		}
 		out.Deployments = append(out.Deployments, proto.CloneOf(d))
 	}
 	return out, nil
@@ -432,9 +454,10 @@ func (s *stub) GetEnvironmentStatus(_ context.Context, r *driftv1.GetEnvironment
 		return &driftv1.ObjectStatus{ApiVersion: version, Kind: kind, Name: name, Health: driftv1.Health_HEALTH_HEALTHY, Message: message}
 	}
 	return &driftv1.EnvironmentStatus{
-		Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
+		PruneHeld: s.synced.held(), Name: r.GetName(), Sync: e.GetLive().GetSync(), Health: e.GetLive().GetHealth(), Findings: e.GetLive().GetFindings(), Generation: e.Generation,
 		Commit: hash(e.GetActiveDeployment() + " commit"), SyncTime: ago(time.Minute), Objects: []*driftv1.ObjectStatus{
 			object("apps/v1", "Deployment", "api", "1 of 1 available"), object("apps/v1", "Deployment", "web", "1 of 1 available"), object("v1", "Service", "api", ""),
+			object("apps/v1", "Deployment", "worker", "1 of 1 available"), object("apps/v1", "StatefulSet", "shop-db", "1 of 1 available"), object("v1", "Service", "shop-db", ""),
 		},
 	}, nil
 }
@@ -470,7 +493,7 @@ func (s *stub) RevertFindings(_ context.Context, r *driftv1.RevertFindingsReques
 
 func (s *stub) SyncEnvironment(ctx context.Context, r *driftv1.SyncEnvironmentRequest) (*driftv1.SyncEnvironmentResponse, error) {
 	st, err := s.GetEnvironmentStatus(ctx, &driftv1.GetEnvironmentStatusRequest{Name: r.GetName() + "/status"})
-	return &driftv1.SyncEnvironmentResponse{Status: st}, err
+	return &driftv1.SyncEnvironmentResponse{Status: st, Changes: s.synced.changes(r)}, err
 }
 
 func (s *stub) WatchEvents(r *eventsv1.WatchEventsRequest, stream grpc.ServerStreamingServer[eventsv1.WatchEventsResponse]) error {

@@ -1,41 +1,96 @@
 package portal
 
 import (
+	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"golang.org/x/sync/singleflight"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
+	"github.com/towpath-dev/towpath/internal/auth"
+	"github.com/towpath-dev/towpath/internal/auth/oidc"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/internal/rpc"
 )
 
-// CookieName is the cookie that carries the signed-in caller's token.
-const CookieName = "towpath_token"
-
 // maxSessionBody is the most that POST /session reads, in bytes.
 const maxSessionBody = 8 << 10
 
-// maxToken keeps the cookie below what browsers store (4096 bytes with its name and attributes).
-const maxToken = 3800
+// sessionLength is how long a session of an identity provider may be renewed. Then its owner signs in again, so that a stolen
+// browser profile does not stay a way in for ever.
+const sessionLength = 12 * time.Hour
 
-// WithSession lets a signed-in browser call next: for /v1/ it turns the session's cookie into an Authorization header. A request
-// with an Authorization header of its own is left as it is, because no foreign page can make a browser send one. A request that
-// is let in by the cookie and is not GET or HEAD must come from the portal's own pages, else any page that the person visits
-// could deploy in their name: it is refused with 403 PERMISSION_DENIED. The cookie itself goes no further than here.
-func WithSession(next http.Handler) http.Handler {
+// Config is what a Gate needs. The zero value is fine: people then sign in with a token.
+type Config struct {
+	// Clients are the identity providers that people can sign in with.
+	Clients []*oidc.Client
+	// Key is the secret that sessions are sealed with, the same for all processes that serve the portal. Made up when empty: then
+	// sessions end with the process.
+	Key []byte
+	// PublicURL is where people find the portal; taken from each request when empty.
+	PublicURL string
+	// Log gets sign-ins that come to nothing. Default: slog.Default.
+	Log *slog.Logger
+	// Clock gives the time. Default: time.Now.
+	Clock func() time.Time
+}
+
+// Gate lets people in by a browser: it signs them in, keeps their tokens in cookies that no script can read, and renews them.
+type Gate struct {
+	clients   []*oidc.Client
+	sealer    sealer
+	publicURL string
+	log       *slog.Logger
+	now       func() time.Time
+
+	renewing singleflight.Group
+	mu       sync.Mutex
+	renewed  map[[sha256.Size]byte]renewed
+}
+
+// New makes a Gate.
+func New(c Config) *Gate {
+	if len(c.Key) == 0 {
+		c.Key = randomKey()
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	return &Gate{
+		clients: c.Clients, sealer: newSealer(c.Key), publicURL: strings.TrimRight(c.PublicURL, "/"), log: c.Log, now: c.Clock,
+		renewed: map[[sha256.Size]byte]renewed{},
+	}
+}
+
+// WithSession is Gate.WithSession of a Gate without identity providers.
+func WithSession(next http.Handler) http.Handler { return New(Config{}).WithSession(next) }
+
+// WithSession lets a signed-in browser call next: for /v1/ it turns the session's cookies into an Authorization header, and renews
+// what has ended. A request with an Authorization header of its own is left as it is, because no foreign page can make a browser
+// send one. A request that is let in by a cookie and is not GET or HEAD must come from the portal's own pages, else any page that
+// the person visits could deploy in their name: it is refused with 403 PERMISSION_DENIED. The cookies themselves go no further.
+func (g *Gate) WithSession(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/v1/") {
 			next.ServeHTTP(w, r)
 			return
 		}
-		r, token := takeCookie(r)
-		if token == "" || r.Header.Get("Authorization") != "" {
+		j := g.jar(w, r)
+		r = without(r)
+		if r.Header.Get("Authorization") != "" || j.get(tokenCookie) == "" && j.chunks() == "" {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -43,25 +98,126 @@ func WithSession(next http.Handler) http.Handler {
 			writeError(w, foreignOrigin())
 			return
 		}
+		token, err := g.token(j)
+		if err != nil {
+			if errs.Is(err, errs.Unauthenticated) {
+				j.clear()
+			}
+			writeError(w, err)
+			return
+		}
 		r.Header.Set("Authorization", "Bearer "+token)
 		next.ServeHTTP(w, r)
 	})
 }
 
-// takeCookie gives the request without the session's cookie, and the cookie's value.
-func takeCookie(r *http.Request) (*http.Request, string) {
-	c, err := r.Cookie(CookieName)
-	if err != nil {
-		return r, ""
+// session is a sign-in with an identity provider, as it travels in cookies.
+type session struct {
+	Issuer  string    `json:"i"`
+	ID      string    `json:"t"`
+	Refresh string    `json:"r,omitempty"`
+	Subject string    `json:"s"`
+	Expiry  time.Time `json:"e"`
+	Ends    time.Time `json:"n"`
+}
+
+// renewed is a session that took the place of another one. It is kept for those requests that the browser has sent before it knew:
+// many providers take a refresh token once.
+type renewed struct {
+	session session
+	until   time.Time
+}
+
+// Tokens that end this soon are renewed, so that none ends on the way. What was renewed is kept that long.
+const (
+	renewBefore = 30 * time.Second
+	keepRenewed = 2 * time.Minute
+)
+
+// token gives the token of the caller, renewed where it must be.
+func (g *Gate) token(j jar) (string, error) {
+	if t := j.get(tokenCookie); t != "" {
+		return t, nil
 	}
-	out := r.Clone(r.Context())
-	out.Header.Del("Cookie")
-	for _, other := range r.Cookies() {
-		if other.Name != CookieName {
-			out.AddCookie(other)
+	var s session
+	if !g.sealer.open(sessionCookie, j.chunks(), &s) {
+		return "", auth.Unauthenticated("the session cannot be read any more; sign in again")
+	}
+	now := g.now()
+	if now.After(s.Ends) {
+		return "", auth.Unauthenticated("the session has lasted %s; sign in again", sessionLength)
+	}
+	client := g.client(s.Issuer)
+	if now.Before(s.Expiry.Add(-renewBefore)) || client == nil {
+		return s.ID, nil // of an issuer that is no longer one: the API says so
+	}
+	if s.Refresh == "" {
+		if now.Before(s.Expiry) {
+			return s.ID, nil
+		}
+		return "", auth.Unauthenticated("the session has ended, as %s gives none that can be renewed; sign in again", client.Name())
+	}
+	next, err := g.renew(j.r.Context(), client, s)
+	switch {
+	case errs.Is(err, errs.Unavailable) && now.Before(s.Expiry):
+		return s.ID, nil
+	case err != nil:
+		return "", err
+	}
+	if sealed, err := g.sealer.seal(sessionCookie, next); err != nil || !j.setChunks(sealed) {
+		return "", auth.Unauthenticated("%s", tooLarge(client))
+	}
+	return next.ID, nil
+}
+
+// renew gets new tokens, once for all requests that ask for the same.
+func (g *Gate) renew(ctx context.Context, client *oidc.Client, s session) (session, error) {
+	key := sha256.Sum256([]byte(s.Issuer + " " + s.Refresh))
+	v, err, _ := g.renewing.Do(string(key[:]), func() (any, error) {
+		if got, ok := g.remembered(key); ok {
+			return got, nil
+		}
+		// The others wait for it too, so the end of the first request must not end it.
+		t, err := client.Refresh(context.WithoutCancel(ctx), oidc.Tokens{Refresh: s.Refresh, Subject: s.Subject})
+		if err != nil {
+			return session{}, err
+		}
+		next := session{Issuer: s.Issuer, ID: t.ID, Refresh: t.Refresh, Subject: t.Subject, Expiry: t.Expiry, Ends: s.Ends}
+		g.remember(key, next)
+		return next, nil
+	})
+	if err != nil {
+		return session{}, err
+	}
+	return v.(session), nil
+}
+
+func (g *Gate) remembered(key [sha256.Size]byte) (session, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r, ok := g.renewed[key]
+	return r.session, ok && g.now().Before(r.until)
+}
+
+func (g *Gate) remember(key [sha256.Size]byte, s session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	for k, r := range g.renewed {
+		if now.After(r.until) {
+			delete(g.renewed, k)
 		}
 	}
-	return out, c.Value
+	g.renewed[key] = renewed{s, now.Add(keepRenewed)}
+}
+
+func (g *Gate) client(issuer string) *oidc.Client {
+	for _, c := range g.clients {
+		if c.Issuer() == issuer {
+			return c
+		}
+	}
+	return nil
 }
 
 // sameOrigin reports whether the request comes from a page of this server or from the person directly. A browser that does not
@@ -80,11 +236,17 @@ func foreignOrigin() error {
 		With("action", "cross-site request")
 }
 
-// serveSession signs in and out. It does not judge the token: /v1 does with each call, so a revoked one ends at once.
-func serveSession(w http.ResponseWriter, r *http.Request) {
+// serveSession tells how one can sign in, signs in by a token, and out. It does not judge the token: /v1 does with each call, so a
+// revoked one ends at once.
+func (g *Gate) serveSession(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
+	j := g.jar(w, r)
+	if r.Method == http.MethodGet {
+		g.tell(j)
+		return
+	}
 	if r.Method != http.MethodPost && r.Method != http.MethodDelete {
-		notAllowed(w, "POST, DELETE")
+		notAllowed(w, "GET, POST, DELETE")
 		return
 	}
 	// Signing somebody in or out from another site is as bad as deploying in their name.
@@ -92,26 +254,61 @@ func serveSession(w http.ResponseWriter, r *http.Request) {
 		writeError(w, foreignOrigin())
 		return
 	}
-	cookie := &http.Cookie{
-		Name: CookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: overTLS(r),
-	}
 	if r.Method == http.MethodDelete {
-		cookie.MaxAge = -1
+		g.signOut(j)
 	} else {
 		token, err := readToken(w, r)
 		if err != nil {
 			writeError(w, err)
 			return
 		}
-		cookie.Value = token
+		g.endSession(j)
+		j.set(tokenCookie, token, 0)
 	}
-	http.SetCookie(w, cookie)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// overTLS also believes a proxy in front. A caller that lies about it only keeps its own cookie from being sent.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
+// tell answers what the sign-in page shows: the providers, and why the last attempt came to nothing, once.
+func (g *Gate) tell(j jar) {
+	type provider struct {
+		Issuer string `json:"issuer"`
+		Name   string `json:"name"`
+	}
+	out := struct {
+		Providers []provider `json:"providers"`
+		Problem   string     `json:"problem,omitempty"`
+	}{Providers: []provider{}}
+	for _, c := range g.clients {
+		out.Providers = append(out.Providers, provider{c.Issuer(), c.Name()})
+	}
+	if sealed := j.get(problemCookie); sealed != "" {
+		g.sealer.open(problemCookie, sealed, &out.Problem)
+		j.set(problemCookie, "", 0)
+	}
+	j.w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(j.w).Encode(out) // who asked has gone
+}
+
+// signOut ends the session here, and at the provider where it lets us.
+func (g *Gate) signOut(j jar) {
+	var s session
+	if sealed := j.chunks(); sealed != "" && g.sealer.open(sessionCookie, sealed, &s) && s.Refresh != "" {
+		if c := g.client(s.Issuer); c != nil {
+			if err := c.Revoke(j.r.Context(), s.Refresh); err != nil {
+				g.log.Warn("a session could not be ended at its identity provider; it is ended here", "issuer", s.Issuer, "error", err)
+			}
+		}
+	}
+	j.clear()
+}
+
+// endSession removes the session of an identity provider, where there is one.
+func (g *Gate) endSession(j jar) {
+	for i := range maxChunks {
+		if j.get(chunk(i)) != "" {
+			j.set(chunk(i), "", 0)
+		}
+	}
 }
 
 func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
@@ -132,8 +329,8 @@ func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	switch {
 	case token == "":
 		return "", errs.InvalidField("token", "is empty; paste the token that `make run` prints, or one made by `tow token create`")
-	case len(token) > maxToken:
-		return "", errs.InvalidField("token", "is longer than %d characters, so it is not one", maxToken)
+	case len(token) > maxCookie:
+		return "", errs.InvalidField("token", "is longer than %d characters, so no browser keeps it; sign in with the identity provider itself, or with a token made by `tow token create`", maxCookie)
 	case strings.ContainsFunc(token, notInCookie):
 		return "", errs.InvalidField("token", "has a space or another character that no token has; paste the token alone")
 	}

@@ -71,6 +71,9 @@ func (s *stub) remember() string {
 }
 
 func (s *stub) WatchEnvironments(r *catalogv1.WatchEnvironmentsRequest, stream grpc.ServerStreamingServer[catalogv1.WatchEnvironmentsResponse]) error {
+	if r.GetResumeToken() == "" {
+		return s.watchAll(r, stream)
+	}
 	at, err := strconv.Atoi(r.GetResumeToken())
 	for ; ; pause(stream.Context()) {
 		s.mu.Lock()

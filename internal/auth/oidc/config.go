@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -32,6 +34,14 @@ type Issuer struct {
 	CAFile string `json:"caFile,omitempty"`
 	// TokenFile holds a bearer token for reading discovery document and keys, as clusters may ask for.
 	TokenFile string `json:"tokenFile,omitempty"`
+	// ClientID is what the portal is registered as there, for signing in with a browser; nobody signs in there when empty.
+	ClientID string `json:"clientID,omitempty"`
+	// ClientSecretFile holds the client's secret; a public client, protected by PKCE alone, when empty.
+	ClientSecretFile string `json:"clientSecretFile,omitempty"`
+	// Scopes are asked for when somebody signs in; those of DefaultScopes that the issuer offers when empty.
+	Scopes []string `json:"scopes,omitempty"`
+	// DisplayName is what the sign-in page calls it; the host of its URL when empty.
+	DisplayName string `json:"displayName,omitempty"`
 
 	index int
 }
@@ -96,6 +106,7 @@ func Check(all []Issuer) error {
 		if i.Kubernetes && (i.UsernameClaim != "" || i.GroupsClaim != "") {
 			problem("kubernetes", "takes names and groups from the subject; leave usernameClaim and groupsClaim out")
 		}
+		i.checkClient(problem)
 		if strings.Contains(i.UsernamePrefix, "/") {
 			problem("usernamePrefix", "has a \"/\" in it, which names cannot have")
 		}
@@ -104,6 +115,30 @@ func Check(all []Issuer) error {
 		return errs.InvalidFields(bad...)
 	}
 	return nil
+}
+
+// checkClient checks what is needed for signing in with a browser.
+func (i *Issuer) checkClient(problem func(name, format string, args ...any)) {
+	if i.ClientID == "" {
+		if i.ClientSecretFile != "" || len(i.Scopes) > 0 || i.DisplayName != "" {
+			problem("clientID", "is needed for clientSecretFile, scopes and displayName, which are for signing in with a browser")
+		}
+		return
+	}
+	if i.Kubernetes {
+		problem("clientID", "is for people who sign in, and nobody signs in with a cluster; leave it out")
+	}
+	if !slices.Contains(i.Audiences, i.ClientID) {
+		problem("audiences", "does not name the clientID %q, so the tokens of those who sign in would be refused; add it", i.ClientID)
+	}
+	for _, s := range i.Scopes {
+		if s == "" || strings.ContainsAny(s, " \t\n\"\\") {
+			problem("scopes", "%q is no scope; give a list such as [profile, email, groups]", s)
+		}
+	}
+	if utf8.RuneCountInString(i.DisplayName) > 60 {
+		problem("displayName", "is longer than 60 characters; it stands on a button")
+	}
 }
 
 // urlProblem says what is wrong with an issuer's URL. Plain HTTP is for this machine only: whoever stands in between could

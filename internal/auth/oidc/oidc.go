@@ -47,6 +47,7 @@ type Options struct {
 // the server starts costs nobody else anything.
 type Verifier struct {
 	issuers map[string]*issuer
+	clients []*Client
 	cache   *identityCache
 	now     func() time.Time
 }
@@ -72,6 +73,9 @@ func New(cfg []Issuer, o Options) (*Verifier, error) {
 			return nil, err
 		}
 		v.issuers[c.URL] = i
+		if c.ClientID != "" {
+			v.clients = append(v.clients, newClient(i, o))
+		}
 	}
 	return v, nil
 }
@@ -137,22 +141,11 @@ func newIssuer(c Issuer, o Options) (*issuer, error) {
 	return i, nil
 }
 
-// identify verifies the token. Its signature is verified first, then issuer, audience and times.
+// identify verifies the token and finds whom it belongs to.
 func (i *issuer) identify(ctx context.Context, raw string) (auth.Caller, time.Time, error) {
-	ctx, outage := withOutage(ctx)
-	var token *gooidc.IDToken
-	var err error
-	for _, v := range i.verifiers {
-		if token, err = v.Verify(ctx, raw); err == nil || !strings.Contains(err.Error(), "expected audience") {
-			break
-		}
-	}
-	if *outage != nil {
-		return auth.Caller{}, time.Time{}, errs.New(errs.Unavailable, errorsv1.Reason_REASON_SERVICE_UNAVAILABLE,
-			"the identity provider %s cannot be reached to verify the token; try again, or use a Towpath token", i.cfg.URL).Because(*outage)
-	}
+	token, err := i.verify(ctx, raw, i.verifiers)
 	if err != nil {
-		return auth.Caller{}, time.Time{}, i.refusal(err)
+		return auth.Caller{}, time.Time{}, err
 	}
 	claims := map[string]any{}
 	if err := token.Claims(&claims); err != nil {
@@ -160,6 +153,26 @@ func (i *issuer) identify(ctx context.Context, raw string) (auth.Caller, time.Ti
 	}
 	c, err := i.caller(token.Subject, claims)
 	return c, token.Expiry, err
+}
+
+// verify verifies the token for one of the audiences. Its signature is verified first, then issuer, audience and times.
+func (i *issuer) verify(ctx context.Context, raw string, audiences []*gooidc.IDTokenVerifier) (*gooidc.IDToken, error) {
+	ctx, outage := withOutage(ctx)
+	var token *gooidc.IDToken
+	var err error
+	for _, v := range audiences {
+		if token, err = v.Verify(ctx, raw); err == nil || !strings.Contains(err.Error(), "expected audience") {
+			break
+		}
+	}
+	if *outage != nil {
+		return nil, errs.New(errs.Unavailable, errorsv1.Reason_REASON_SERVICE_UNAVAILABLE,
+			"the identity provider %s cannot be reached to verify the token; try again, or use a Towpath token", i.cfg.URL).Because(*outage)
+	}
+	if err != nil {
+		return nil, i.refusal(err)
+	}
+	return token, nil
 }
 
 // refusal says why a token is not taken, as far as its owner needs to know to get another one.

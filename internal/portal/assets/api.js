@@ -96,10 +96,10 @@ export function query(params) {
   return q.size ? "?" + q : "";
 }
 
-// stream gives the messages of a newline-delimited JSON stream, and ends with it. Leaving the loop closes it.
-export async function* stream(path, signal) {
+// stream gives the messages of a newline-delimited JSON stream, and ends with it. Leaving the loop closes it. A body makes it a POST.
+export async function* stream(path, signal, body) {
   const stop = new AbortController();
-  const response = await send("GET", path, { signal: AbortSignal.any([signal, stop.signal]), timeout: 0 });
+  const response = await send(body ? "POST" : "GET", path, { body, signal: AbortSignal.any([signal, stop.signal]), timeout: 0 });
   try {
     for await (const line of lines(response.body)) {
       const message = JSON.parse(line);

@@ -19,6 +19,16 @@ const history = lazy(() => import("./history.js"), "history");
 const git = lazy(() => import("./git.js"), "git");
 const create = lazy(() => import("./create.js"), "create");
 const events = lazy(() => import("./events.js"), "events");
+const application = lazy(() => import("./application.js"), "application");
+const audit = lazy(() => import("./audit.js"), "audit");
+const definitions = lazy(() => import("./definitions.js"), "definitions");
+const definition = lazy(() => import("./definitions.js"), "definition");
+const drafts = lazy(() => import("./drafts.js"), "drafts");
+const draft = lazy(() => import("./drafts.js"), "draft");
+const findings = lazy(() => import("./findings.js"), "findings");
+const graph = lazy(() => import("./graph.js"), "graph");
+const platform = lazy(() => import("./platform.js"), "platform");
+const promote = lazy(() => import("./promote.js"), "promote");
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
@@ -31,9 +41,19 @@ const routes = [
   [/^$/, applications, () => "Applications"],
   [/^new$/, create, () => "New"],
   [/^events$/, events, () => "Events"],
+  [/^definitions$/, definitions, () => "Definitions"],
+  [/^platform$/, platform, () => "Platform"],
+  [/^findings$/, findings, () => "Findings"],
+  [/^audit$/, audit, () => "Audit"],
+  [/^(definitions)\/([^/]+)$/, definition, (p) => "Definition " + p.env],
+  [/^([^/]+)\/?$/, application, (p) => p.app],
+  [/^([^/]+)\/drafts$/, drafts, (p) => p.app + " drafts"],
   [/^([^/]+)\/([^/]+)$/, environment, (p) => p.app + "/" + p.env],
   [/^([^/]+)\/([^/]+)\/history$/, history, (p) => p.app + "/" + p.env + " history"],
   [/^([^/]+)\/([^/]+)\/git$/, git, (p) => p.app + "/" + p.env + " in Git"],
+  [/^([^/]+)\/([^/]+)\/promote$/, promote, (p) => "Promote " + p.app + "/" + p.env],
+  [/^([^/]+)\/([^/]+)\/graph$/, graph, (p) => p.app + "/" + p.env + " resources"],
+  [/^([^/]+)\/drafts\/([^/]+)$/, draft, (p) => "Draft " + p.app + "/" + p.env],
 ];
 
 // What the navigation offers: address, text, the key behind "g", and the action of docs/access.md that it takes ("" for anybody).

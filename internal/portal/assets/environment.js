@@ -1,58 +1,86 @@
-// One environment: how it is, what is on its way, how the cluster differs, and what it consists of.
-import { all, call, get, newRequestID, poll, post, query, sleep, stream } from "./api.js";
-import { busy, code, dialog, driftChip, empty, envHref, envID, exact, field, h, healthChip, problem, render, short, stateChip, syncChip, toast, when, word } from "./ui.js";
-import { mayChange } from "./session.js";
-import { failure, isFinal, planned, progress, review, title } from "./plan.js";
+// One environment: how it is, what is on its way, how the cluster differs, and what it consists of. This is the frame: it reads and
+// follows; the sections draw themselves from what it has.
+import { all, get, poll, query, sleep, stream } from "./api.js";
+import { code, empty, envHref, envID, h, problem, render, short, toast, word } from "./ui.js";
+import { learn, may } from "./session.js";
+import { isFinal, planned } from "./plan.js";
+import { facts, head, notices } from "./envhead.js";
+import { onTheWay } from "./way.js";
 import { drift } from "./drift.js";
 import { foreign } from "./foreign.js";
 import { inCluster } from "./live.js";
 import { workloads } from "./workloads.js";
+import { addWorkload } from "./score.js";
+import { changes, edits, forgetEdits, gather } from "./edits.js";
+import { n } from "./parts.js";
+import { watch } from "./watch.js";
 
 const sets = new Map(); // immutable, so read once
+const SECTIONS = [["way", "Newest deployment"], ["drift", "Differences"], ["workloads", "Workloads"], ["variables", "Variables"], ["objects", "Live view"]];
 
-export function environment({ main, signal, name }) {
+export function environment({ main, signal, name, params }) {
   const id = envID(name);
-  // All that the page shows. view.edit is the variable that is being edited.
-  const view = { env: null, status: null, findings: [], set: null, latest: null, active: null, error: null, statusError: null, edit: null };
-  const shown = { deployment: "" }; // the deployment that is watched, or was to its end
+  const view = { env: null, type: null, status: null, findings: [], seen: false, set: null, latest: null, waiting: [], active: null, tree: null, error: null, statusError: null, edits: edits(name) };
+  const open = { env: false, findings: false }; // the streams that stand
+  let watched = "", at = params?.query.get("at"), drawing;
 
+  const soon = () => { drawing ||= setTimeout(() => { drawing = 0; draw(); }, 30); };
+
+  // refresh reads what no stream brings, and all of it as long as a stream does not stand.
   async function refresh() {
     try {
-      const env = await get("/v1/" + name, signal);
-      const [status, findings, set, active] = await Promise.allSettled([
-        get(`/v1/${name}/status`, signal), all(`/v1/${name}/findings`, "findings", signal), readSet(env, signal), readActive(env, view, signal)]);
-      view.env = env;
-      view.statusError = status.reason || findings.reason || null;
-      if (status.value) view.status = status.value;
-      if (findings.value) view.findings = findings.value;
-      if (set.status === "fulfilled") view.set = set.value;
-      if (active.value) view.active = active.value;
-      view.error = set.reason || null;
+      await learn(signal, name);
+      if (!open.env) await changed(await get("/v1/" + name, signal));
+      if (!open.findings) {
+        view.findings = await all(`/v1/${name}/findings`, "findings", signal);
+        view.seen = true;
+      }
+      view.error = null;
     } catch (err) {
       if (err.name === "AbortError") return;
       view.error = err;
     }
+    await readStatus();
     draw();
-    const latest = view.env?.latestDeployment;
-    if (latest && latest !== shown.deployment) watch(latest);
-    // A degraded one may still become healthy, though its stream has ended.
-    else if (view.latest?.state === "STATE_DEGRADED") view.latest = await get("/v1/" + latest, signal).catch(() => view.latest);
   }
 
-  async function readSet(env) {
-    const set = env.intent?.set;
+  async function readStatus() {
+    const [status, tree] = await Promise.allSettled([get(`/v1/${name}/status`, signal), view.tree ? get(`/v1/${name}/objects:tree`, signal) : null]);
+    view.statusError = status.reason || null;
+    if (status.value) view.status = status.value;
+    if (tree.value) view.tree = tree.value;
+    // A degraded one may still become healthy, though its stream has ended.
+    if (view.latest?.state === "STATE_DEGRADED") view.latest = await get("/v1/" + view.latest.name, signal).catch(() => view.latest);
+  }
+
+  // changed takes an environment as it is now, with what it names.
+  async function changed(env) {
+    view.env = env;
+    const [set, type, active] = await Promise.allSettled([readSet(env.intent?.set), readType(env), readActive(env)]);
+    if (set.status === "fulfilled") view.set = set.value;
+    if (type.value) view.type = type.value;
+    if (active.value) view.active = active.value;
+    if (set.reason && set.reason.name !== "AbortError") throw set.reason;
+    if (env.latestDeployment && env.latestDeployment !== watched) follow(env.latestDeployment);
+  }
+
+  async function readSet(set) {
     if (set && !sets.has(set)) sets.set(set, await get("/v1/" + set, signal));
     return sets.get(set) || null;
   }
+  const readType = async ({ type }) => (view.type?.name === type ? view.type : get("/v1/" + type, signal));
+  const readActive = async ({ activeDeployment: d }) => (!d || (view.active?.name === d && view.active.activeFrom) ? view.active : get("/v1/" + d, signal));
 
-  // watch follows a deployment to its end, through a lost server too.
-  async function watch(deployment) {
-    shown.deployment = deployment;
+  // follow watches a deployment to its end, through a lost server too. Earlier ones may wait in front of it.
+  async function follow(deployment) {
+    watched = deployment;
     const tick = setInterval(() => view.latest && !isFinal(view.latest) && draw(), 500);
-    while (!signal.aborted && shown.deployment === deployment) {
+    while (!signal.aborted && watched === deployment) {
       try {
         for await (const m of stream(`/v1/${deployment}:watch`, signal)) {
+          if (watched !== deployment) break;
           view.latest = m.deployment;
+          await waiting(m.deployment);
           draw();
         }
         if (view.latest?.name === deployment && isFinal(view.latest)) break;
@@ -65,128 +93,142 @@ export function environment({ main, signal, name }) {
     if (!signal.aborted) again();
   }
 
-  // deploy plans a change, and deploys it when the person says so.
-  async function deploy(what, request) {
-    const made = await planned(name, what + " in " + id, request);
-    if (!made) return;
-    view.edit = null;
+  async function waiting(d) {
+    if (isFinal(d) || Number(d.generation) < 2) view.waiting = [];
+    else view.waiting = (await get(`/v1/${name}/deployments` + query({ pageSize: 10 }), signal).catch(() => ({}))).deployments?.filter((o) => o.name !== d.name && !isFinal(o)) || [];
+  }
+
+  // deploy plans a change together with those that are kept, and deploys it when the person says so.
+  async function deploy(what, edit, options) {
+    const { kept } = view.edits, before = edit && kept.get(edit.key);
+    const back = () => edit && (before ? kept.set(edit.key, before) : kept.delete(edit.key));
+    if (edit) kept.set(edit.key, edit);
+    const { change, places } = gather(kept);
+    const alone = edit && kept.size === 1;
+    view.edits.problems.clear();
+    let made;
+    try {
+      made = await planned(name, `${alone ? what : n(kept.size, "change")} in ${id}`, { change }, { more: "Change more first", ...options });
+    } catch (err) {
+      // Each place is told where it stands; one that was typed just now stays there, to be mended.
+      for (const v of err.violations || []) {
+        const place = places.find(([p]) => v.field.startsWith(p));
+        if (place) view.edits.problems.set(place[1], v.description);
+      }
+      back();
+      draw();
+      throw err;
+    }
+    if (!made) back();
+    else if (made.more) view.edits.open = null;
+    else landed(made);
+    draw();
+    return made;
+  }
+
+  // landed shows a deployment that was made on this page; unless keep, it has what was typed.
+  function landed(made, keep) {
+    if (!keep) {
+      forgetEdits(name);
+      view.edits = edits(name);
+    }
     toast(`Deployment #${short(made.name)} of ${id} is on its way.`);
     view.latest = made;
     draw();
-    watch(made.name);
+    document.getElementById("way")?.scrollIntoView({ block: "nearest" });
+    follow(made.name);
     again();
   }
 
-  const act = { draw, deploy, again: () => again(), id, name };
+  // told takes a deployment that somebody has just decided about.
+  function told(d) {
+    if (view.latest?.name === d.name) view.latest = d;
+    view.waiting = view.waiting.map((w) => (w.name === d.name ? d : w));
+    draw();
+    again();
+  }
+
+  // keep puts an edit beside the others, for one plan of all.
+  function keep(edit, then) {
+    view.edits.kept.set(edit.key, edit);
+    draw();
+    then?.();
+  }
+
+  const act = { draw, told, keep, deploy, landed, signal, id, name, again: () => again(), may: (action) => may(action, name), mayEdit: () => may("deploy", name) && view.env?.state !== "STATE_DELETING" };
 
   function draw() {
     if (signal.aborted) return;
     const { env, error } = view;
+    const wrong = error && error.reason !== "LOST" ? problem(error) : null;
     if (!env) {
-      render(main, head(id, null, act),
-        error?.status === 404 ? empty(id + " does not exist", h("p", null, "It may have been deleted; what was deployed to it is kept: ", h("a", { href: envHref(name) + "/history" }, "history"), "."),
-          h("p", null, h("a", { href: "#/" }, "To the applications")))
-          : error && error.reason !== "LOST" ? problem(error) : error ? null : h("p", { class: "quiet" }, "Reading…"));
+      render(main, head(view, act), error?.status === 404 ? empty(id + " does not exist", h("p", null, "It may have been deleted; what was deployed to it is kept: ", h("a", { href: envHref(name) + "/history" }, "history"), "."),
+        h("p", null, h("a", { href: "#/" }, "To the applications"))) : wrong || (error ? null : h("p", { class: "quiet" }, "Reading…")));
       return;
     }
-    render(main, head(id, env, act),
-      error && error.reason !== "LOST" ? problem(error) : null,
-      facts(view),
-      h("p", { class: "sr", role: "status" }, view.latest ? `Deployment ${short(view.latest.name)}: ${word(view.latest.state, "STATE_")}` : ""),
-      onItsWay(view.latest, env),
-      Number(env.generation) ? [
-        foreign(view, act),
-        drift(view, act),
-        workloads(view, act),
-        inCluster(view.status, act),
-      ] : empty("Nothing was deployed here yet",
-        h("p", null, "Deploy a Score file from a terminal:"),
-        code("tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${id} --wait`)));
+    const used = Number(env.generation) > 0;
+    render(main, head(view, act),
+      h("div", { key: "wrong" }, wrong),
+      facts(view, act),
+      notices(view, act),
+      used ? jump() : null,
+      h("p", { class: "sr", role: "status", key: "said" }, view.latest ? `Deployment ${short(view.latest.name)}: ${word(view.latest.state, "STATE_")}` : ""),
+      onTheWay(view, act),
+      used ? [foreign(view, act), drift(view, act), workloads(view, act), inCluster(view, act)] : nothing(),
+      changes(view, act));
+    const there = at && document.getElementById(at);
+    if (there && view.status) {
+      at = "";
+      there.scrollIntoView();
+    }
   }
 
-  const again = poll(2000, signal, refresh);
-}
+  // jump links to the sections; the address names the one, so that it can be sent to somebody.
+  const jump = () => h("nav", { class: "jump", "aria-label": "Sections", key: "jump" }, SECTIONS.map(([to, text]) => h("a", { href: envHref(name) + "?at=" + to, onclick: (e) => {
+    e.preventDefault();
+    window.history.replaceState(null, "", e.target.getAttribute("href"));
+    const section = document.getElementById(to);
+    section?.scrollIntoView();
+    section?.focus({ preventScroll: true });
+  } }, text)));
 
-// readActive reads the running deployment; it is the same one until another runs.
-async function readActive(env, view, signal) {
-  const name = env.activeDeployment;
-  if (!name || (view.active?.name === name && view.active.activeFrom)) return view.active;
-  return get("/v1/" + name, signal);
-}
+  const nothing = () => empty("Nothing was deployed here yet",
+    act.mayEdit() ? h("p", null, h("button", { type: "button", class: "primary", onclick: () => addWorkload(view, act) }, "Add a workload…")) : null,
+    h("p", null, "Or deploy a Score file from a terminal:"),
+    code("tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${id} --wait`));
 
-function head(id, env, act) {
-  const usable = env && env.state !== "STATE_DELETING" && mayChange();
-  return h("div", { class: "head" },
-    h("h1", null, id, env?.state === "STATE_DELETING" ? [" ", stateChip(env.state)] : null),
-    h("div", { class: "tools" },
-      h("a", { class: "button", href: envHref(act.name) + "/history" }, "History"),
-      h("a", { class: "button", href: envHref(act.name) + "/git" }, "Git"),
-      h("a", { class: "button", href: "#/events?filter=" + encodeURIComponent(id) }, "Events"),
-      usable && Number(env.generation) ? h("button", { type: "button", onclick: (e) => busy(e.target, null, async () => {
-        await post(`/v1/${act.name}:sync`, {}, { timeout: 60000 });
-        toast("Synced: the cluster has what Git says.");
-        act.again();
-      }) }, "Sync now") : null,
-      usable ? h("button", { type: "button", class: "danger", onclick: () => remove(env, id) }, "Delete…") : null));
-}
-
-// facts say how the environment is.
-function facts({ env, status, active, statusError }) {
-  const fact = (name, ...value) => h("div", null, h("dt", null, name), h("dd", null, ...value));
-  const now = status || env.live || {};
-  return h("section", { "aria-label": "Status" },
-    h("dl", { class: "facts" },
-      fact("Running", active && env.activeDeployment ? [title(active), active.message ? " " + active.message : ""] : "nothing yet"),
-      fact("By", active?.actor ? short(active.actor) : "-"),
-      fact("Since", when(active?.activeFrom)),
-      Number(env.generation) ? [fact("Sync", syncChip(now.sync)), fact("Health", healthChip(now.health)), fact("Drift", driftChip(now.findings, now.sync))] : null,
-      fact("Type", short(env.type)),
-      fact("Namespace", h("code", null, env.namespace)),
-      env.place ? fact("In Git", h("code", { title: `${env.place.url}, branch ${env.place.branch}` }, env.place.path), " of ", short(env.place.repository),
-        env.place.parts?.length ? ` and ${env.place.parts.length} more` : "", env.layoutPlace ? " (the layout says elsewhere)" : "") : null,
-      status?.commit && Number(env.generation) ? fact("Commit", h("a", { href: envHref(env.name) + "/git?commit=" + status.commit }, h("code", { title: status.commit }, status.commit.slice(0, 8)))) : null,
-      status?.syncTime && Number(env.generation) ? fact("Synced", when(status.syncTime)) : null),
-    now.message ? h("p", { class: "note" }, now.message) : null,
-    env.heldByRollback ? h("p", { class: "note" }, `Held by rollback #${short(env.heldByRollback)}: nothing deploys here by itself until a person does.`) : null,
-    statusError && Number(env.generation) && statusError.name !== "AbortError" && statusError.reason !== "LOST" ? h("p", { class: "note" }, "The cluster's own view cannot be read now: " + statusError.message) : null);
-}
-
-// onItsWay shows the newest deployment while it moves, and after it where it did not end well.
-function onItsWay(d, env) {
-  if (!d || (isFinal(d) && Date.now() - Date.parse(d.endTime || d.updateTime) > 60000 && d.state !== "STATE_FAILED" && d.state !== "STATE_DEGRADED")) return null;
-  if (d.state === "STATE_SUPERSEDED") return null;
-  return h("section", { class: "card", "aria-label": "Newest deployment", key: "way" },
-    h("p", null, title(d), d.message ? " " + d.message : "", h("span", { class: "quiet" }, " by ", short(d.actor), ", ", when(d.createTime))),
-    progress(d),
-    d.waitingReason ? h("p", { class: "note" }, "Waiting: " + d.waitingReason) : null,
-    d.state === "STATE_DEGRADED" && env.live?.message ? h("p", { class: "note" }, env.live.message) : null,
-    review(d),
-    failure(d),
-    d.summary?.length ? h("details", null, h("summary", null, "What it changes"), h("ul", { class: "summary" }, d.summary.map((s) => h("li", null, s)))) : null);
-}
-
-// remove asks for the environment's name, because nothing brings its objects back but a new deployment.
-function remove(env, id) {
-  const requestId = newRequestID();
-  return dialog("Delete " + id, (close) => {
-    const errors = h("div");
-    const typed = h("input", { autocomplete: "off", spellcheck: "false", autofocus: true, oninput: () => { go.disabled = typed.value !== id; } });
-    const why = h("input", { autocomplete: "off", maxlength: "2000" });
-    const go = h("button", { type: "submit", class: "danger", disabled: true }, "Delete " + id);
-    return h("form", { onsubmit: (e) => {
-      e.preventDefault();
-      if (typed.value !== id) return;
-      busy(go, errors, async () => {
-        await call("DELETE", "/v1/" + env.name + query({ etag: env.etag, requestId, message: why.value }), { timeout: 60000 });
-        close();
-        toast(id + " is being deleted.");
-        location.hash = envHref(env.name) + "/history";
-      });
-    } },
-      h("p", null, "Its files leave Git and its objects leave the cluster, with the data in them. Its history stays."),
-      Number(env.generation) ? h("p", { class: "quiet" }, "In namespace ", h("code", null, env.namespace), ", made ", exact(env.createTime), " by ", short(env.createActor), ".") : null,
-      field(`Type ${id} to confirm`, typed), field("Why (optional)", why), errors,
-      h("div", { class: "actions" }, go, h("button", { type: "button", onclick: () => close() }, "Cancel")));
+  let fresh = null;
+  watch(`/v1/${name.split("/").slice(0, 2).join("/")}/environments:watch`, signal, {
+    item: (m) => {
+      if (m.environment?.name !== name) return;
+      if (m.removed) {
+        view.env = null;
+        open.env = false;
+        return again();
+      }
+      changed(m.environment).then(soon, (err) => { view.error = err; soon(); });
+      again();
+    },
+    state: (on) => { open.env = on; },
   });
-}
+  watch(`/v1/${name}/findings:watch`, signal, {
+    begin: () => { fresh = new Map(); },
+    item: ({ finding: f }) => {
+      const into = fresh || new Map(view.findings.map((x) => [x.name, x]));
+      if (f.resolveTime || ["STANDING_IGNORED", "STANDING_DELEGATED", "STANDING_RESOLVED"].includes(f.standing)) into.delete(f.name);
+      else into.set(f.name, f);
+      if (fresh) return;
+      settle(into);
+      again();
+    },
+    caughtUp: () => { settle(fresh); fresh = null; },
+    state: (on) => { open.findings = on; },
+  });
+  function settle(map) {
+    view.findings = [...map.values()]; // new ones last, so that nothing jumps
+    view.seen = true;
+    soon();
+  }
 
+  const again = poll(3000, signal, refresh);
+}

@@ -1,7 +1,9 @@
 // What others changed in an environment's folder in Git: who, when, and what becomes of it.
 import { get, post } from "./api.js";
-import { busy, confirm, exact, h, toast, short, when } from "./ui.js";
-import { mayChange } from "./session.js";
+import { confirm, exact, field, h, short, toast, when } from "./ui.js";
+import { diff, fieldTable } from "./plan.js";
+import { asked, fact } from "./parts.js";
+import { deployDraft, draftLink } from "./draft.js";
 
 const STATE = {
   STATE_TOLD: "The next deployment writes over it.", STATE_HELD: "Deployments wait until somebody decides.", STATE_DECIDED: "Decided; Git is to follow.",
@@ -20,35 +22,27 @@ export function foreign({ env }, act) {
     changes.map((f) => h("article", { class: "card finding", key: f.path + f.foundTree, "aria-label": f.path },
       h("div", { class: "head" },
         h("h3", null, f.author || "Somebody", f.foundTree ? " changed " : " removed ", h("code", null, f.path)),
-        mayChange() && f.state !== "STATE_DECIDED" && !f.path.startsWith(".towpath/")
-          ? h("div", { class: "tools" }, DECISIONS.filter(([d]) => d !== "DECISION_ADOPT" || !f.draft)
-            .map(([decision, title, text]) => h("button", { type: "button", onclick: () => decide(f, decision, title, text, act) }, title))) : null),
+        act.mayEdit() && f.state !== "STATE_DECIDED" && !f.path.startsWith(".towpath/")
+          ? h("div", { class: "tools" }, DECISIONS.filter(([d]) => d !== "DECISION_ADOPT" || (!f.draft && act.may("manageDrafts")))
+            .map(([decision, title, text]) => h("button", { type: "button", onclick: () => decide(f, decision, title, text, act) }, title)),
+          f.draft ? h("button", { type: "button", onclick: async () => { const d = await deployDraft(f.draft, act).catch((err) => toast(err.message)); if (d) act.landed(d, true); } }, "Deploy the draft…") : null) : null),
       h("dl", { class: "facts" },
         fact("Commit", f.foreignCommit ? h("code", { title: f.foreignCommit }, f.foreignCommit.slice(0, 12)) : "-"), fact("Subject", f.subject || "-"),
-        fact("When", f.time ? exact(f.time) : when(f.noticeTime)), fact("Draft", f.draft ? h("code", null, short(f.draft)) : "-")),
+        fact("When", f.time ? exact(f.time) : when(f.noticeTime)), fact("Draft", f.draft ? draftLink(f.draft) : "-")),
       h("p", { class: "note" }, STATE[f.state] || ""),
       (f.notAdopted || []).map((line) => h("p", { class: "note" }, line)),
-      detail(f, act))));
-}
-
-const fact = (name, ...v) => h("div", null, h("dt", null, name), h("dd", null, ...v));
-
-// detail asks, when told to, what differs.
-function detail(f, act) {
-  const box = h("div");
-  const ask = h("button", { type: "button", class: "asks", onclick: () => busy(ask, box, async () => {
-    const told = await get(`/v1/${act.name}:foreignChange?path=${encodeURIComponent(f.path)}`);
-    box.replaceChildren(h("pre", { class: "value", tabindex: "0" }, told.text || "nothing that Kubernetes sees"));
-    ask.remove();
-  }) }, "What?");
-  return h("div", { class: "tools", key: "detail" + f.foundTree, keep: true }, ask, box);
+      asked("detail" + f.foundTree, "What?", async () => {
+        const told = await get(`/v1/${act.name}:foreignChange?path=${encodeURIComponent(f.path)}`);
+        return h("div", null, fieldTable(told.fields, "Towpath wrote", "Git has") || h("pre", { class: "value", tabindex: "0" }, told.text || "nothing that Kubernetes sees"),
+          (told.files || []).map((x) => h("div", null, h("h4", null, x.path), diff(x.diff || ""))), (told.notAdoptable || []).map((line) => h("p", { class: "note" }, line)));
+      }))));
 }
 
 // decide holds to the tree that was shown: what comes meanwhile needs a look of its own.
 async function decide(f, decision, title, text, act) {
-  const what = title.replace("…", "");
-  const done = await confirm(`${what} in ${act.id}`, h("div", null, h("p", null, text), h("p", null, h("code", null, f.path))), what,
-    () => post(`/v1/${act.name}:resolveForeignChange`, { path: f.path, decision, foundTree: f.foundTree || "" }));
+  const what = title.replace("…", ""), why = h("input", { maxlength: "2000", autocomplete: "off" });
+  const done = await confirm(`${what} in ${act.id}`, h("div", null, h("p", null, text), h("p", null, h("code", null, f.path)), field("Why (optional)", why)), what,
+    () => post(`/v1/${act.name}:resolveForeignChange`, { path: f.path, decision, foundTree: f.foundTree || "", message: why.value }));
   if (!done) return;
   toast(done.draft ? `The draft ${short(done.draft)} keeps it.` : "Decided; Git is to follow.");
   act.again();

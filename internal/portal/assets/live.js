@@ -1,64 +1,62 @@
-// What an environment has in the cluster: its objects, what controllers made of them, and each one from both sides, when asked for.
+// The live view: an environment's objects, what controllers made of them, each one from both sides, events and logs. The list is always
+// there; everything else is read when it is asked for, and kept up to date as long as it is shown.
 import { get, query } from "./api.js";
-import { busy, dialog, h, healthChip, when } from "./ui.js";
+import { busy, dialog, exact, h, healthChip, when } from "./ui.js";
+import { asked, n, sideBySide } from "./parts.js";
+import { logs } from "./logs.js";
 
-// inCluster is the section of an environment's page; null where there is nothing.
-export function inCluster(status, act) {
-  if (!status?.objects?.length) return null;
-  const box = h("div");
-  const ask = h("button", { type: "button", class: "asks", onclick: () => busy(ask, box, async () => {
-    const t = await get(`/v1/${act.name}/objects:tree`);
-    box.replaceChildren(tree(t, act));
-    ask.textContent = "Read again";
-  }) }, "Pods and all");
-  return h("section", { key: "objects", "aria-label": "In the cluster" }, h("h2", null, "Objects in the cluster"),
-    h("div", { class: "scroll" }, h("table", { class: "cards" },
-      h("caption", { class: "sr" }, "Objects"),
-      h("thead", null, h("tr", null, ["Object", "Health", "Says"].map((t) => h("th", { scope: "col" }, t)))),
-      h("tbody", null, status.objects.map((o) => h("tr", { key: o.apiVersion + o.kind + o.name },
-        h("th", { scope: "row" }, h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, o, act) }, o.kind + "/" + o.name), " ", h("small", { class: "quiet" }, o.apiVersion)),
-        h("td", { "data-label": "Health" }, healthChip(o.health)),
-        h("td", { "data-label": "Says" }, o.message || "-")))))),
-    h("div", { key: "tree", keep: true }, h("div", { class: "tools" }, ask), box));
+export const objectName = (o) => `${o?.kind}/${o?.name}`;
+
+// inCluster is the section of an environment's page.
+export function inCluster(view, act) {
+  const objects = view.status?.objects || [], { tree } = view;
+  const ask = tree ? h("button", { key: "hide", type: "button", class: "asks", onclick: () => { view.tree = null; act.draw(); } }, "Without pods")
+    : h("button", { key: "ask", type: "button", class: "asks", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, async () => { view.tree = await get(`/v1/${act.name}/objects:tree`, act.signal); act.draw(); }) }, "Pods and all");
+  return h("section", { key: "objects", id: "objects", tabindex: "-1", "aria-label": "Live view" },
+    h("div", { class: "head" }, h("h2", null, "Objects in the cluster"), h("div", { class: "tools" }, objects.length ? ask : null)),
+    objects.length ? table(tree ? nodes(tree) : objects.map((o) => ({ object: o, ...o, depth: 0 })), act) : h("p", { class: "quiet" }, view.status ? "There is none yet: nothing has been synced." : "The cluster's own view is not known yet."),
+    tree?.truncated ? h("p", { class: "note" }, "There are more objects than are shown.") : null,
+    asked("events", "What the cluster says", async () => eventList((await get(`/v1/${act.name}/objects:events` + query({ pageSize: 50 }))).events)),
+    h("div", { key: "errors", keep: true }));
 }
 
-// tree draws owners before what they own, indented by depth.
-function tree({ nodes = [], truncated }, act) {
+// nodes gives each object of the tree its depth below its owners.
+function nodes({ nodes: list = [] }) {
   const depth = new Map();
-  return h("div", { class: "scroll" }, h("table", { class: "cards" },
-    h("caption", { class: "sr" }, "Objects with what they own"),
-    h("thead", null, h("tr", null, ["Object", "Health", "Pod", "Made", "Says"].map((t) => h("th", { scope: "col" }, t)))),
-    h("tbody", null, nodes.map((n) => {
-      const d = n.ownerUid && depth.has(n.ownerUid) ? depth.get(n.ownerUid) + 1 : 0;
-      depth.set(n.uid, d);
-      return h("tr", { key: n.uid || n.object.kind + n.object.name },
-        h("th", { scope: "row" }, "\u00a0".repeat(4 * d), h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, n.object, act) }, n.object.kind + "/" + n.object.name)),
-        h("td", { "data-label": "Health" }, healthChip(n.health)),
-        h("td", { "data-label": "Pod" }, n.pod ? [n.pod.phase, ...(n.pod.containers || []).map((c) => h("div", { class: "quiet" }, `${c.name}: ${c.state}${c.restarts ? `, restarted ${c.restarts} times` : ""}`))] : "-"),
-        h("td", { "data-label": "Made" }, when(n.createTime)),
-        h("td", { "data-label": "Says" }, n.message || "-"));
-    }))), truncated ? h("p", { class: "note" }, "There are more objects than are shown.") : null);
-}
-
-// show opens one object from both sides, with the cluster's events of it and what it owns.
-async function show(button, { apiVersion, kind, namespace, name }, act) {
-  const of = query({ "object.apiVersion": apiVersion, "object.kind": kind, "object.namespace": namespace, "object.name": name });
-  const errors = h("div");
-  button.after(errors);
-  await busy(button, errors, async () => {
-    const [o, told] = await Promise.all([get(`/v1/${act.name}/objects:get${of}`), get(`/v1/${act.name}/objects:events${of}`)]);
-    errors.remove();
-    dialog(kind + "/" + name, (close) => h("div", null,
-      o.desired ? sides(o) : h("pre", { class: "value", tabindex: "0" }, o.live),
-      h("h3", null, "Events"),
-      told.events?.length ? h("ul", null, told.events.slice(0, 20).map((e) => h("li", null, when(e.lastTime), ` ${e.type} ${e.reason} ${e.object.kind}/${e.object.name}: ${e.message}`)))
-        : h("p", { class: "quiet" }, "The cluster tells nothing."),
-      h("div", { class: "tools" }, h("button", { type: "button", onclick: close }, "Close"))), true);
+  return list.map((node) => {
+    const d = depth.has(node.ownerUid) ? depth.get(node.ownerUid) + 1 : 0;
+    depth.set(node.uid, d);
+    return { ...node, depth: Math.min(d, 3) };
   });
 }
 
-// sides puts what Git says beside what the cluster has, without what the cluster adds by itself.
-const sides = (o) => h("div", { class: "scroll" }, h("table", null,
-  h("thead", null, h("tr", null, h("th", { scope: "col" }, "Git says" + (o.file ? ` (${o.file})` : "")), h("th", { scope: "col" }, "Cluster has"))),
-  h("tbody", null, h("tr", null, h("td", null, h("pre", { class: "value", tabindex: "0" }, o.desired)),
-    h("td", null, h("pre", { class: "value", tabindex: "0" }, o.comparable || "(not in the cluster)"))))));
+function table(list, act) {
+  return h("div", { class: "scroll" }, h("table", { class: "cards" },
+    h("caption", { class: "sr" }, "Objects"),
+    h("thead", null, h("tr", null, ["Object", "Health", "Says"].map((t) => h("th", { scope: "col" }, t)))),
+    h("tbody", null, list.map((o) => h("tr", { key: (o.uid || "") + o.object.apiVersion + o.object.kind + o.object.namespace + o.object.name },
+      h("th", { scope: "row", class: o.depth ? "indent" + o.depth : null }, h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, o.object, act) }, objectName(o.object)), o.hook ? h("span", { class: "quiet" }, ` ${o.hook} hook`) : null,
+        o.findings ? [" ", h("span", { class: "chip warn" }, n(o.findings, "difference"))] : null),
+      h("td", { "data-label": "Health" }, healthChip(o.health)),
+      h("td", { "data-label": "Says" }, h("div", null, o.syncMessage ? h("strong", null, o.syncMessage, " ") : null, o.message || (o.pod ? o.pod.phase : "-"),
+        o.createTime ? h("span", { class: "quiet" }, ", made ", when(o.createTime)) : null,
+        (o.pod?.containers || []).map((c) => h("div", { class: "quiet" }, `${c.name}: ${c.state}${c.restarts ? `, restarted ${n(c.restarts, "time")}` : ""}${c.init ? ", runs before the others" : ""}`)),
+        o.pod && act.may("readLogs") ? h("button", { type: "button", class: "plain asks", "aria-label": "Logs of " + o.object.name, onclick: () => logs(o, act) }, "Logs") : null)))))));
+}
+
+export const eventList = (events) => (events?.length ? h("ul", null, events.map((e) => h("li", null, h("span", { class: e.type === "Warning" ? "chip bad" : "chip none" }, e.reason), ` ${objectName(e.object)}: ${e.message} `,
+  h("span", { class: "quiet" }, e.count > 1 ? n(e.count, "time") + ", last " : "", when(e.lastTime))))) : h("p", { class: "quiet" }, "The cluster tells nothing."));
+
+// show opens one object from both sides, with the cluster's events of it and what it owns.
+function show(button, { apiVersion, kind, namespace, name }, act) {
+  const of = query({ "object.apiVersion": apiVersion, "object.kind": kind, "object.namespace": namespace, "object.name": name });
+  return busy(button, null, async () => {
+    const [o, told] = await Promise.all([get(`/v1/${act.name}/objects:get${of}`), get(`/v1/${act.name}/objects:events${of}`).catch((err) => ({ error: err }))]);
+    dialog(kind + "/" + name, () => h("div", null,
+      o.file ? h("p", { class: "quiet" }, "Declared in ", h("code", null, o.file)) : null,
+      o.desired ? sideBySide("Git says", o.desired, "The cluster has", o.comparable || "(not in the cluster)\n") : h("pre", { class: "value", tabindex: "0" }, o.live),
+      h("h3", null, "Events"), told.error ? h("p", { class: "note" }, told.error.message) : eventList(told.events),
+      o.desired ? h("details", null, h("summary", null, "All that the cluster has"), h("pre", { class: "value", tabindex: "0" }, o.live || "nothing")) : null,
+      o.owners?.length ? h("details", null, h("summary", null, "Who wrote it last"), h("ul", null, o.owners.map((w) => h("li", null, h("code", null, w.manager), ` ${w.operation}, ${n(w.fields, "field")}, `, exact(w.time))))) : null), true);
+  });
+}

@@ -26,24 +26,33 @@ export async function learn(signal, ...resources) {
 export const may = (action, resource = "") => allowed.get(resource)?.actions.has(action) ?? false;
 
 const RANK = { ROLE_VIEWER: 1, ROLE_DEPLOYER: 2, ROLE_DEVELOPER: 2, ROLE_OPERATOR: 3, ROLE_ADMIN: 4 };
-export const me = { subject: "", role: "" };
+export const me = { subject: "", role: "", name: "", groups: [], grants: [] };
 // mayChange tells whether to offer what changes something. The server decides again.
 export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
   const who = await get("/v1/whoami");
-  me.subject = who.subject;
-  me.role = who.role;
+  Object.assign(me, { subject: who.subject, role: who.role, name: who.displayName || short(who.subject), groups: who.groups || [], grants: who.grants || [] });
   header();
   return me;
 }
 
+// header shows who is signed in: the name, and behind it roles, groups and the way out.
 function header() {
+  const fact = (name, ...value) => h("div", null, h("dt", null, name), h("dd", null, ...value));
+  const role = (g) => word(g.role, "ROLE_") + (g.scope ? " of " + short(g.scope) : "");
   render(document.getElementById("who"), me.subject
-    ? [h("span", { class: "quiet" }, short(me.subject), " (", word(me.role, "ROLE_"), ")"),
-      h("button", { type: "button", class: "plain", onclick: signOut }, "Sign out")]
+    ? h("details", { class: "me", onkeydown: (e) => { if (e.key === "Escape") { e.currentTarget.open = false; e.currentTarget.firstChild.focus(); } } },
+      h("summary", null, h("span", { class: "sr" }, "Signed in as "), me.name),
+      h("div", { class: "card" },
+        h("dl", null,
+          fact("Signed in as", h("code", null, me.subject)),
+          fact("May", me.grants.map(role).join(", ") || word(me.role, "ROLE_").replace("unspecified", "") || "nothing yet: ask an administrator for a role"),
+          me.groups.length ? fact("Groups", me.groups.join(", ")) : null),
+        h("button", { type: "button", onclick: signOut }, "Sign out")))
     : null);
 }
+document.addEventListener("click", (e) => { for (const d of document.querySelectorAll(".me[open]")) if (!d.contains(e.target)) d.open = false; });
 
 async function signOut() {
   await call("DELETE", "/session");
@@ -53,16 +62,18 @@ async function signOut() {
 
 export function forget() {
   allowed.clear();
-  me.subject = me.role = "";
+  Object.assign(me, { subject: "", role: "", name: "", groups: [], grants: [] });
   header();
 }
 
-// signIn shows the form in main and resolves when somebody has signed in.
-export function signIn(main, reason) {
+// signIn shows the ways in and resolves when somebody has signed in by a token. Who takes an identity provider leaves the page, and
+// comes back to the address that it has now.
+export async function signIn(main, reason) {
+  const { providers = [], problem: failed } = (await get("/session").catch(() => null)) || {};
   return new Promise((resolve) => {
     const errors = h("div");
-    const token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password", spellcheck: "false", autofocus: true });
-    const form = h("form", { class: "card narrow", onsubmit: (e) => {
+    const token = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password", spellcheck: "false", autofocus: !providers.length });
+    const form = h("form", { onsubmit: (e) => {
       e.preventDefault();
       busy(e.submitter, errors, async () => {
         await call("POST", "/session", { body: { token: token.value } });
@@ -79,13 +90,17 @@ export function signIn(main, reason) {
         }
       });
     } },
-      h("h1", { tabindex: "-1" }, "Sign in"),
-      reason ? h("p", { role: "status" }, reason) : null,
       field("Token", token, [h("code", null, "make run"), " prints it after the word “token”. It is also in the file ", h("code", null, "admin-token"), " of the server's data directory."]),
       errors,
-      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Sign in")));
-    main.replaceChildren(form);
-    token.focus();
+      h("div", { class: "actions" }, h("button", { type: "submit", class: providers.length ? null : "primary" }, "Sign in")));
+    main.replaceChildren(h("section", { class: "card narrow sign-in" },
+      h("h1", { tabindex: "-1" }, "Sign in"),
+      reason ? h("p", { role: "status" }, reason) : null,
+      failed ? h("div", { class: "problem", role: "alert" }, h("p", null, failed)) : null,
+      providers.map((p) => h("a", { class: "button primary", href: "/session/oidc/start" + query({ issuer: p.issuer, back: location.hash }) }, "Sign in with " + p.name)),
+      providers.length ? h("p", { class: "or quiet" }, "or with a token") : null,
+      form));
+    (main.querySelector("a.button") || token).focus();
   });
 }
 

@@ -2522,7 +2522,7 @@ const file_towpath_drift_v1_drift_proto_rawDesc = "" +
 	"\rWatchFindings\x12&.towpath.drift.v1.WatchFindingsRequest\x1a'.towpath.drift.v1.WatchFindingsResponse\"A\x82\xd3\xe4\x93\x02;\x129/v1/{parent=applications/*/environments/*}/findings:watch0\x01\x12\xaa\x01\n" +
 	"\x0eRevertFindings\x12'.towpath.drift.v1.RevertFindingsRequest\x1a(.towpath.drift.v1.RevertFindingsResponse\"E\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{parent=applications/*/environments/*}/findings:revert\x12\xa0\x01\n" +
 	"\x0fSyncEnvironment\x12(.towpath.drift.v1.SyncEnvironmentRequest\x1a).towpath.drift.v1.SyncEnvironmentResponse\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=applications/*/environments/*}:sync\x12\x80\x01\n" +
-	"\x0fGetTargetStatus\x12(.towpath.drift.v1.GetTargetStatusRequest\x1a\x1e.towpath.drift.v1.TargetStatus\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=targets/*}/statusB\xc1\x01\n" +
+	"\x0fGetTargetStatus\x12(.towpath.drift.v1.GetTargetStatusRequest\x1a\x1e.towpath.drift.v1.TargetStatus\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=targets/*/status}B\xc1\x01\n" +
 	"\x14com.towpath.drift.v1B\n" +
 	"DriftProtoP\x01Z;github.com/towpath-dev/towpath/gen/towpath/drift/v1;driftv1\xa2\x02\x03TDX\xaa\x02\x10Towpath.Drift.V1\xca\x02\x10Towpath\\Drift\\V1\xe2\x02\x1cTowpath\\Drift\\V1\\GPBMetadata\xea\x02\x12Towpath::Drift::V1b\x06proto3"
 

@@ -451,7 +451,7 @@ func RegisterDriftServiceHandlerServer(ctx context.Context, mux *runtime.ServeMu
 		var stream runtime.ServerTransportStream
 		ctx = grpc.NewContextWithServerTransportStream(ctx, &stream)
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/towpath.drift.v1.DriftService/GetTargetStatus", runtime.WithHTTPPathPattern("/v1/{name=targets/*}/status"))
+		annotatedContext, err := runtime.AnnotateIncomingContext(ctx, mux, req, "/towpath.drift.v1.DriftService/GetTargetStatus", runtime.WithHTTPPathPattern("/v1/{name=targets/*/status}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -611,7 +611,7 @@ func RegisterDriftServiceHandlerClient(ctx context.Context, mux *runtime.ServeMu
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
 		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
-		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/towpath.drift.v1.DriftService/GetTargetStatus", runtime.WithHTTPPathPattern("/v1/{name=targets/*}/status"))
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/towpath.drift.v1.DriftService/GetTargetStatus", runtime.WithHTTPPathPattern("/v1/{name=targets/*/status}"))
 		if err != nil {
 			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
 			return
@@ -634,7 +634,7 @@ var (
 	pattern_DriftService_WatchFindings_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3, 2, 4}, []string{"v1", "applications", "environments", "parent", "findings"}, "watch"))
 	pattern_DriftService_RevertFindings_0       = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3, 2, 4}, []string{"v1", "applications", "environments", "parent", "findings"}, "revert"))
 	pattern_DriftService_SyncEnvironment_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "applications", "environments", "name"}, "sync"))
-	pattern_DriftService_GetTargetStatus_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "targets", "name", "status"}, ""))
+	pattern_DriftService_GetTargetStatus_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 4, 3, 5, 3}, []string{"v1", "targets", "status", "name"}, ""))
 )
 
 var (

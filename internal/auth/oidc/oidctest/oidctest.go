@@ -1,4 +1,5 @@
-// Package oidctest is a real OIDC issuer in the process of a test: discovery document, keys that rotate, signed tokens, outages.
+// Package oidctest is a real OIDC issuer in the process of a test: discovery document, keys that rotate, signed tokens, people who
+// sign in by the authorization code flow, outages.
 package oidctest
 
 import (
@@ -32,12 +33,16 @@ type Issuer struct {
 	count  int
 	down   bool
 	reads  int
+
+	signIn            SignIn
+	codes, refresh    map[string]*grant
+	refreshes, reused int
 }
 
 // Start starts an issuer with one key.
 func Start(t testing.TB) *Issuer {
 	t.Helper()
-	i := &Issuer{t: t}
+	i := &Issuer{t: t, codes: map[string]*grant{}, refresh: map[string]*grant{}}
 	s := httptest.NewServer(http.HandlerFunc(i.serve))
 	t.Cleanup(s.Close)
 	i.URL = s.URL
@@ -56,9 +61,18 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	var doc any
 	switch r.URL.Path {
 	case "/.well-known/openid-configuration":
-		doc = map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
+		doc = i.discovery()
 	case "/keys":
 		doc = jose.JSONWebKeySet{Keys: i.keys}
+	case "/authorize":
+		i.authorize(w, r)
+		return
+	case "/token":
+		i.token(w, r)
+		return
+	case "/revoke":
+		i.revoke(r)
+		return
 	default:
 		http.NotFound(w, r)
 		return
