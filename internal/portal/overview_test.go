@@ -41,8 +41,8 @@ func newCity(n int) *stub {
 	return s
 }
 
-// edit changes an environment of the stub by its short name.
-func (s *stub) edit(short string, f func(*catalogv1.Environment)) {
+// touch changes an environment of the stub by its short name.
+func (s *stub) touch(short string, f func(*catalogv1.Environment)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	app, env, _ := strings.Cut(short, "/")
@@ -122,7 +122,7 @@ func TestInABrowserTheListFollowsWhatChangesAndStaysWhereItIs(t *testing.T) {
 	if after := ask[string](p, first); after != before {
 		t.Errorf("a row came above: what is at the top was %q and is %q", before, after)
 	}
-	s.edit(key, func(e *catalogv1.Environment) {
+	s.touch(key, func(e *catalogv1.Environment) {
 		e.Live.Health = driftv1.Health_HEALTH_DEGRADED
 		e.ExpireTime = timestamppb.New(time.Now().Add(3 * time.Hour))
 		s.add(e, &catalogv1.Deployment{Actor: "users/ada", Message: "for the approvers", State: catalogv1.Deployment_STATE_AWAITING_APPROVAL})
@@ -145,7 +145,7 @@ func TestInABrowserTheListFollowsWhatChangesAndStaysWhereItIs(t *testing.T) {
 	t.Log("coming back shows what is known at once")
 	p.visit("#/events")
 	p.see("Events")
-	s.edit("app-0001/dev", func(e *catalogv1.Environment) { e.Lock = &catalogv1.Lock{Actor: "users/bo"} })
+	s.touch("app-0001/dev", func(e *catalogv1.Environment) { e.Lock = &catalogv1.Lock{Actor: "users/bo"} })
 	p.visit("#/?q=app-0001")
 	p.see("locked")
 	if now := ask[int](p, lists); now != read {
@@ -161,7 +161,7 @@ func TestInABrowserTheListIsPolledWhereStreamsDoNotHold(t *testing.T) {
 	p := open(t, serve(t, s).URL)
 	p.signIn(adminToken)
 	p.see("quieter logs")
-	s.edit("shop/dev", func(e *catalogv1.Environment) { e.Lock = &catalogv1.Lock{Actor: "users/bo"} })
+	s.touch("shop/dev", func(e *catalogv1.Environment) { e.Lock = &catalogv1.Lock{Actor: "users/bo"} })
 	p.wait("it is seen all the same", `document.querySelector(".list").innerText.includes("locked")`)
 	p.clean()
 }

@@ -64,7 +64,7 @@ export function applications({ main, signal, params }) {
   function drawHead() {
     if (signal.aborted) return;
     render(head, h("div", { class: "head" }, h("h1", null, "Applications"), h("div", { class: "tools" },
-      may("createEnvironment", "applications/-/environments/-") || may("manageApplications") ? h("a", { class: "button", href: "#/new" }, "New environment") : null)));
+      may("createEnvironment", "applications/-/environments/-") || may("manageApplications") ? h("a", { class: "button primary", href: "#/new" }, "New application") : null)));
   }
   // keep puts what is looked for into the address, to be shared; it makes no step to go back to.
   function keep() {
@@ -183,5 +183,5 @@ function nothing(apps) {
   return empty("Nothing runs here yet",
     h("p", null, "Deploy a Score file from a terminal:"),
     code(...(apps.length ? [] : ["tow app create " + app]), `tow env create ${app}/dev --type development`, "tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${app}/dev --wait`),
-    may("createEnvironment", "applications/-/environments/-") ? h("p", null, "Or begin here: ", h("a", { class: "button", href: "#/new" }, "New environment")) : h("p", null, "Your token may look, not change; ask a developer to deploy something."));
+    may("createEnvironment", "applications/-/environments/-") ? h("p", null, "Or begin here: ", h("a", { class: "button", href: "#/new" }, "New application")) : h("p", null, "Your token may look, not change; ask a developer to deploy something."));
 }
