@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -489,4 +490,67 @@ func (l *syncs) get() *driftv1.SyncEnvironmentRequest {
 		return nil
 	}
 	return proto.CloneOf(l.asked)
+}
+
+func TestInABrowserAChangeOfOthersInGitIsShownByFieldAndDecided(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.envs[0].ForeignChanges = []*catalogv1.ForeignChange{{
+		Path: "environments/dev/shop", FoundTree: hash("seen"), Author: "Grace Hopper", Subject: "more of web", ForeignCommit: hash("by hand"), State: catalogv1.ForeignChange_STATE_HELD, Time: ago(time.Hour),
+	}}
+	p := onShopDev(t, s, developerToken)
+	p.see("Deployments wait until somebody decides.")
+	p.press("What?")
+	p.see("Towpath wrote")
+	p.wait("the field is told from both sides", `[...document.querySelectorAll(".fields tr")].some((r) => r.innerText.includes("spec.replicas") && r.innerText.includes("- 1") && r.innerText.includes("+ 5"))`)
+	p.press("Adopt…")
+	p.press("Adopt")
+	p.see("The draft adopted keeps it.")
+
+	t.Log("what was not seen is not decided about")
+	s.mu.Lock()
+	s.envs[0].ForeignChanges[0].FoundTree = hash("moved")
+	s.mu.Unlock()
+	p.wait("the new one is shown", `performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/status")).length >= 3`)
+	p.press("Overwrite…")
+	p.press("Overwrite")
+	p.see("another tree stands there by now")
+	p.clean()
+}
+
+func TestInABrowserEachSectionSaysWhatIsWrongWithItAlone(t *testing.T) {
+	t.Parallel()
+	p := onShopDev(t, newShop(t), developerToken)
+	p.js(`window.realFetch = window.fetch; window.fetch = (u, ...rest) => /objects:|findingRecords|ignoreRules|:sync|:explain/.test(u) ? Promise.resolve(new Response(JSON.stringify({ code: 9, message: "the cluster is away", details: [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason: "CLUSTER_UNAVAILABLE" }] }), { status: 400, headers: { "Content-Type": "application/json" } })) : window.realFetch(u, ...rest);`)
+	for _, button := range []string{"Pods and all", "What is ignored", "Past differences", "Where from: LOG_LEVEL"} {
+		before := ask[int](p, `document.querySelectorAll(".problem").length`)
+		p.press(button)
+		p.wait(button+" says so", `document.querySelectorAll(".problem").length > `+strconv.Itoa(before))
+	}
+	p.press("Sync now…")
+	p.press("What would happen?")
+	p.wait("the dialog says so", `document.querySelector("dialog .problem")?.innerText.includes("the cluster is away")`)
+	p.press("Close")
+	p.js(`window.fetch = window.realFetch`)
+	p.press("Pods and all")
+	p.see("ReplicaSet/api-7d9c8b6f5")
+	p.clean()
+}
+
+func TestInABrowserAnEnvironmentWithNothingBeginsWithAScoreFile(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.envs = append(s.envs, &catalogv1.Environment{Name: "applications/shop/environments/empty", Type: "environmentTypes/development", Namespace: "shop-empty", State: catalogv1.Environment_STATE_ACTIVE, Etag: "1"})
+	web := serve(t, s)
+	p := open(t, web.URL+"/#/shop/empty")
+	p.signIn(developerToken)
+	p.see("Nothing was deployed here yet")
+	p.press("Add a workload…")
+	p.press("Plan")
+	p.see("adds the workload hello")
+	p.js(`[...document.querySelectorAll("dialog")].at(-1).querySelector("[type=submit]").click()`)
+	p.see("Deployment #1 of shop/empty is on its way.")
+	p.visit("#/shop/gone")
+	p.see("shop/gone does not exist")
+	p.clean()
 }

@@ -440,3 +440,17 @@ func (l *syncs) changes(r *driftv1.SyncEnvironmentRequest) []*driftv1.SyncChange
 func (s *stub) GetEnvironmentType(_ context.Context, r *catalogv1.GetEnvironmentTypeRequest) (*catalogv1.EnvironmentType, error) {
 	return &catalogv1.EnvironmentType{Name: r.GetName(), AutomaticSync: true, SyncPolicy: &driftv1.SyncPolicy{Windows: []*driftv1.SyncWindow{{Id: "office", Weekly: "Mon 08:00 - Fri 16:00", TimeZone: "Europe/Berlin"}}}}, nil
 }
+
+func (gits) GetForeignChange(_ context.Context, r *catalogv1.GetForeignChangeRequest) (*catalogv1.ForeignChangeDetail, error) {
+	return &catalogv1.ForeignChangeDetail{Fields: []*catalogv1.FieldChange{{
+		Object: &rendererv1.ObjectRef{Kind: "Deployment", Name: "web"}, Field: "spec.replicas", Before: structpb.NewNumberValue(1), After: structpb.NewNumberValue(5),
+	}}}, nil
+}
+
+// ResolveForeignChange adopts what was seen; what has moved since is refused.
+func (gits) ResolveForeignChange(_ context.Context, r *catalogv1.ResolveForeignChangeRequest) (*catalogv1.ForeignChange, error) {
+	if r.GetFoundTree() != hash("seen") {
+		return nil, errs.New(errs.Conflict, errorsv1.Reason_REASON_FOREIGN_CHANGE, "another tree stands there by now")
+	}
+	return &catalogv1.ForeignChange{Draft: "applications/shop/drafts/adopted"}, nil
+}
