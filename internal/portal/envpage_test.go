@@ -511,7 +511,7 @@ func TestInABrowserAChangeOfOthersInGitIsShownByFieldAndDecided(t *testing.T) {
 	s.mu.Lock()
 	s.envs[0].ForeignChanges[0].FoundTree = hash("moved")
 	s.mu.Unlock()
-	p.wait("the new one is shown", `performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/status")).length >= 3`)
+	p.wait("the new one is shown", `document.querySelector("article[data-key$='`+hash("moved")+`']")`)
 	p.press("Overwrite…")
 	p.press("Overwrite")
 	p.see("another tree stands there by now")

@@ -30,7 +30,7 @@ export function environment({ main, signal, name, params }) {
   async function refresh() {
     try {
       await learn(signal, name);
-      if (!open.env) await changed(await get("/v1/" + name, signal));
+      if (!open.env || !view.env) await changed(await get("/v1/" + name, signal));
       if (!open.findings) {
         view.findings = await all(`/v1/${name}/findings`, "findings", signal);
         view.seen = true;
