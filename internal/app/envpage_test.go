@@ -169,6 +169,8 @@ func TestADeveloperNeedsNothingButTheEnvironmentsPage(t *testing.T) {
 	b.see("No differences to Git")
 	b.press("What is ignored")
 	b.see("the load test")
+	b.press("What counts as right")
+	b.see("ignored by the rule")
 	b.press("Past differences")
 	b.see("reverted by")
 

@@ -40,9 +40,9 @@ export function changes(view, act) {
   return h("section", { class: "changes", key: "changes", "aria-label": "Changes that are not deployed yet" },
     h("div", { class: "head" }, h("h2", null, n(kept.length, "change"), " not deployed yet"),
       h("div", { class: "tools" },
-        h("button", { type: "button", class: "primary", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, () => act.deploy("")) }, `${n(kept.length, "change")}: review`),
-        h("button", { type: "button", onclick: () => { view.edits.kept.clear(); view.edits.problems.clear(); act.draw(); } }, "Drop all"))),
-    h("ul", null, kept.map((e) => h("li", { key: e.key }, e.what, " ", h("button", { type: "button", class: "plain", "aria-label": "Drop " + e.what, onclick: () => {
+        h("button", { class: "primary", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, () => act.deploy("")) }, `${n(kept.length, "change")}: review`),
+        h("button", { onclick: () => { view.edits.kept.clear(); view.edits.problems.clear(); act.draw(); } }, "Drop all"))),
+    h("ul", null, kept.map((e) => h("li", { key: e.key }, e.what, " ", h("button", { class: "plain", "aria-label": "Drop " + e.what, onclick: () => {
       view.edits.kept.delete(e.key);
       view.edits.problems.delete(e.key);
       act.draw();
