@@ -25,7 +25,7 @@ var areaTitles = map[string]string{
 	"deploy":  "The whole system, as a client sees it: a real control plane and towpathd as processes, gRPC from outside, everything on one machine.",
 	"env":     "Environments made and removed by one call, the same whole system.",
 	"catalog": "The catalog alone.", "render": "The renderer alone.", "git": "The committer and its Git library.", "drift": "The comparison that drift makes for each object.",
-	"portal": "The portal as a browser with an empty cache loads it.",
+	"portal": "The portal in a real Chromium.",
 }
 
 // writeDocs makes the page. It depends on nothing but the file and this program, so that it is the same on every machine.

@@ -57,6 +57,7 @@ type stub struct {
 	synced      *syncs                              // what a sync by hand does; nothing but the status when nil
 	seen        []map[string]*catalogv1.Environment // how the environments were, by resume token
 	noStreams   bool
+	listError   error
 }
 
 // serve starts the stub with the portal in front, as towpathd composes them.

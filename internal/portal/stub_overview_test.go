@@ -41,6 +41,9 @@ func (s *stub) ListEnvironments(_ context.Context, r *catalogv1.ListEnvironments
 	if r.GetParent() != "applications/-" {
 		envs = slices.DeleteFunc(slices.Clone(envs), func(e *catalogv1.Environment) bool { return !strings.HasPrefix(e.Name, r.GetParent()+"/") })
 	}
+	if s.listError != nil {
+		return nil, s.listError
+	}
 	from, _ := strconv.Atoi(r.GetPageToken())
 	to := min(len(envs), from+int(r.GetPageSize()))
 	if r.GetPageSize() == 0 {

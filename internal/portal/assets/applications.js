@@ -14,7 +14,7 @@ const STATES = [
   ["waiting", "To approve", (e) => e.latest?.state === "STATE_AWAITING_APPROVAL"],
   ["locked", "Locked", (e) => !!e.lock],
   ["expiring", "Expiring", (e) => !!e.expireTime],
-  ["mine", "Mine", (e) => [e.running?.actor, e.latest?.actor, e.lock?.author, e.createActor].includes(me.subject)],
+  ["mine", "Mine", (e) => [e.running?.actor, e.latest?.actor, e.lock?.actor, e.createActor].includes(me.subject)],
 ];
 const SORTS = {
   application: ["By application", (a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)],
@@ -38,7 +38,7 @@ function see(e) {
   return {
     e, id, app: id.split("/")[0], type: short(e.type), is, newest,
     words: [id, short(e.type), e.displayName, e.running?.actor, e.running?.message, e.running?.version, e.latest?.actor, e.latest?.message, word(e.latest?.state, "STATE_"),
-      word(e.live?.sync, "SYNC_STATE_"), word(e.live?.health, "HEALTH_"), e.lock?.author, e.origin?.source, ...is].join(" ").toLowerCase(),
+      word(e.live?.sync, "SYNC_STATE_"), word(e.live?.health, "HEALTH_"), e.lock?.actor, e.origin?.source, ...is].join(" ").toLowerCase(),
     changed: Date.parse(e.latest?.createTime || e.createTime) || 0,
     trouble: 4 * is.includes("failing") + 2 * is.includes("drifting") + is.includes("moving"),
   };
@@ -64,7 +64,7 @@ export function applications({ main, signal, params }) {
   function drawHead() {
     if (signal.aborted) return;
     render(head, h("div", { class: "head" }, h("h1", null, "Applications"), h("div", { class: "tools" },
-      may("createEnvironment", "applications/-/environments/-") || may("manageApplications") ? h("a", { class: "button", href: "#/new" }, "New environment") : null)));
+      may("createEnvironment", "applications/-/environments/-") || may("manageApplications") ? h("a", { class: "button primary", href: "#/new" }, "New application") : null)));
   }
   // keep puts what is looked for into the address, to be shared; it makes no step to go back to.
   function keep() {
@@ -152,7 +152,7 @@ function row({ e, id, type, newest }) {
   const { running, live, lock, origin } = e;
   return [
     [h("div", null, h("a", { href: envHref(e.name) }, id), e.state === "STATE_DELETING" ? [" ", stateChip(e.state)] : null,
-      lock ? [" ", h("span", { class: "chip warn", title: [lock.author && "by " + lock.author, lock.message].filter(Boolean).join(": ") || null }, "locked")] : null),
+      lock ? [" ", h("span", { class: "chip warn", title: [lock.actor && "by " + lock.actor, lock.message].filter(Boolean).join(": ") || null }, "locked")] : null),
     h("div", { class: "quiet" }, type, origin?.kind === "KIND_PULL_REQUEST" ? [", ", h("a", { href: origin.source, rel: "noreferrer" }, "pull request")] : null, e.expireTime ? [", ends ", until(e.expireTime)] : null)],
     running ? [h("div", null, h("strong", null, "#" + short(running.deployment)), running.version ? " " + running.version : null), h("div", { class: "quiet", title: running.message || null }, running.message)] : h("span", { class: "quiet" }, "nothing yet"),
     newest && newest.state !== "STATE_SUPERSEDED" ? [h("div", null, "#" + short(newest.deployment), " ", stateChip(newest.state)), h("div", { class: "quiet", title: newest.reason || newest.message || null }, newest.reason || newest.message)] : none(),
@@ -183,5 +183,5 @@ function nothing(apps) {
   return empty("Nothing runs here yet",
     h("p", null, "Deploy a Score file from a terminal:"),
     code(...(apps.length ? [] : ["tow app create " + app]), `tow env create ${app}/dev --type development`, "tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${app}/dev --wait`),
-    may("createEnvironment", "applications/-/environments/-") ? h("p", null, "Or begin here: ", h("a", { class: "button", href: "#/new" }, "New environment")) : h("p", null, "Your token may look, not change; ask a developer to deploy something."));
+    may("createEnvironment", "applications/-/environments/-") ? h("p", null, "Or begin here: ", h("a", { class: "button", href: "#/new" }, "New application")) : h("p", null, "Your token may look, not change; ask a developer to deploy something."));
 }
