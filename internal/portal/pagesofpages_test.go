@@ -48,7 +48,7 @@ func bareShop(t *testing.T) *stub {
 // chooseNode chooses the database in the drawing.
 func chooseNode(p *page) {
 	p.t.Helper()
-	const node = `[...document.querySelectorAll(".graph g[role=button]")].find((g) => g.getAttribute("aria-label").startsWith("postgres"))`
+	const node = `[...document.querySelectorAll(".graph g[role=button]")].find((g) => g.textContent.startsWith("postgres"))`
 	p.wait("the drawing", node)
 	p.js(node + `.focus(); document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", bubbles: true}))`)
 }

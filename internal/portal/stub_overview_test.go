@@ -3,7 +3,9 @@ package portal_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -35,19 +37,23 @@ func (s *stub) shown(e *catalogv1.Environment, view catalogv1.EnvironmentView) *
 func (s *stub) ListEnvironments(_ context.Context, r *catalogv1.ListEnvironmentsRequest) (*catalogv1.ListEnvironmentsResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	envs := s.envs
+	if r.GetParent() != "applications/-" {
+		envs = slices.DeleteFunc(slices.Clone(envs), func(e *catalogv1.Environment) bool { return !strings.HasPrefix(e.Name, r.GetParent()+"/") })
+	}
 	if s.listError != nil {
 		return nil, s.listError
 	}
 	from, _ := strconv.Atoi(r.GetPageToken())
-	to := min(len(s.envs), from+int(r.GetPageSize()))
+	to := min(len(envs), from+int(r.GetPageSize()))
 	if r.GetPageSize() == 0 {
-		to = len(s.envs)
+		to = len(envs)
 	}
 	out := &catalogv1.ListEnvironmentsResponse{}
-	for _, e := range s.envs[from:to] {
+	for _, e := range envs[from:to] {
 		out.Environments = append(out.Environments, s.shown(e, r.GetView()))
 	}
-	if to < len(s.envs) {
+	if to < len(envs) {
 		out.NextPageToken = strconv.Itoa(to)
 	}
 	if from == 0 {

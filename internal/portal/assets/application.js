@@ -71,7 +71,7 @@ export function application({ main, signal, params }) {
       const errors = h("div"), choice = rollout();
       return h("div", null, h("h3", null, "Read by"), uses.uses.length ? h("ul", { class: "summary" }, uses.uses.map((u) => h("li", null, h("a", { href: envHref(u.environment), onclick: () => close() }, short(u.environment)), " ", u.workload || "a shared resource", quiet(", version ", u.version)))) : h("p", { class: "quiet" }, "No workload."),
         h("h3", null, "Versions"), may("manageVariables", name) ? field("Environments get a restored one", choice) : null, errors,
-        table("Versions", ["Version", "Value", "By", "When", ""], was.variables.map((o, i) => ({ key: o.version, cells: [o.version, o.deleted ? "deleted" : o.secret ? "a secret" : h("code", { class: "v" }, o.value), who(o.updateActor), when(o.updateTime),
+        table("Versions", ["Version", "Value", "By", "When", "Action"], was.variables.map((o, i) => ({ key: o.version, cells: [o.version, o.deleted ? "deleted" : o.secret ? "a secret" : h("code", { class: "v" }, o.value), who(o.updateActor), when(o.updateTime),
           may("manageVariables", name) && i && !o.deleted ? h("button", { type: "button", "aria-label": "Restore version " + o.version, onclick: (e) => busy(e.target, errors, async () => {
             told(await post(`/v1/${v.name}:restore`, { version: o.version, rollout: choice.value, requestId: newRequestID() }, { timeout: 60000 }), `${short(v.name)} is as in version ${o.version}`);
             close();
@@ -97,11 +97,11 @@ export function application({ main, signal, params }) {
     if (month.error) return month.error.status === 403 ? null : problem(month.error);
     const one = (title, text, pick, label) => {
       const values = weeks.map(pick), top = Math.max(...values, 1e-9);
-      return h("div", { class: "card metric" }, h("h3", null, title), h("p", null, h("strong", null, text)), h("svg:svg", { viewBox: "0 0 100 30", class: "spark", role: "img", "aria-label": "Week by week: " + values.map(label).join(", ") },
+      return h("div", { class: "card" }, h("h3", null, title), h("p", null, h("strong", null, text)), h("svg:svg", { viewBox: "0 0 100 30", role: "img", "aria-label": "Week by week: " + values.map(label).join(", ") },
         values.map((v, i) => h("svg:rect", { x: i * 25 + 2, width: 21, y: 30 - Math.max(1, (v / top) * 28), height: Math.max(1, (v / top) * 28) }))));
     };
     const percent = (v) => Math.round(v * 100) + " %";
-    return h("section", null, h("h2", null, "Delivery ", quiet("of the last four weeks")), Number(month.deployments) ? h("div", { class: "row" },
+    return h("section", null, h("h2", null, "Delivery ", quiet("of the last four weeks")), Number(month.deployments) ? h("div", { class: "metrics" },
       one("How often", `${n(month.deployments, "deployment")}, ${month.deploymentsPerDay.toFixed(1)} a day`, (m) => Number(m.deployments), String),
       one("How fast", `${lasts(month.leadTimeMedian)} from request to healthy, ${lasts(month.leadTimeP95)} at worst`, (m) => seconds(m.leadTimeMedian), (v) => Math.round(v) + " s"),
       one("How many fail", `${percent(month.changeFailureRate)}, ${month.failures} in all`, (m) => m.changeFailureRate, percent),

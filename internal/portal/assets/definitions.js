@@ -22,7 +22,7 @@ export function definitions({ main, signal }) {
     h("p", { class: "quiet" }, "A workload asks for a type, such as postgres; a definition says how that is made. Besides these there are those that are part of Towpath."),
     list.length ? table("Definitions", ["Definition", "Type", "Active", "Newest", "For"], list.map((d) => ({ key: d.name, cells: [h("a", { href: definitionHref(d.name) }, d.displayName || short(d.name)), d.type,
       Number(d.activeVersion) ? state("version " + d.activeVersion, "good") : "none", "version " + d.latestVersion, d.description] })))
-      : empty("No definitions of your own", h("p", null, "Those that are part of Towpath answer. Add one:"), code("tow definition create -f definition.yaml")),
+      : empty("No definitions of your own", h("p", null, "Those that are part of Towpath answer. Add one:"), code("tow definition create postgres-rds", "tow definition propose postgres-rds -f postgres.yaml")),
     h("section", { key: "which", keep: true }, which(envs))], 10000);
 
   function which() {

@@ -82,10 +82,10 @@ export function graph({ main, signal, name }) {
       }),
       g.nodes.map((x) => {
         const [left, top] = at.get(x.id);
-        return h("svg:g", { key: x.id, tabindex: "0", role: "button", "aria-pressed": String(x.id === chosen), "aria-label": label(x) + " " + below(x), class: (x.type ? "resource" : "workload") + (x.awaited ? " awaited" : ""), transform: `translate(${left} ${top})`,
+        return h("svg:g", { key: x.id, tabindex: "0", role: "button", "aria-pressed": String(x.id === chosen), class: (x.type ? "resource" : "workload") + (x.awaited ? " awaited" : ""), transform: `translate(${left} ${top})`,
           onclick: () => choose(x.id), onkeydown: (e) => { if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(x.id); } } },
-          h("svg:title", null, x.id), h("svg:rect", { width: W, height: H, rx: "8" }),
-          h("svg:text", { x: "12", y: "19" }, cut(label(x))), h("svg:text", { x: "12", y: "36", class: "sub" }, cut(below(x) + (x.awaited ? " (awaited)" : ""))));
+          h("svg:rect", { width: W, height: H, rx: "8" }),
+          h("svg:text", { x: "12", y: "19" }, cut(label(x))), " ", h("svg:text", { x: "12", y: "36", class: "sub" }, cut(below(x) + (x.awaited ? " (awaited)" : ""))));
       }));
   }
 

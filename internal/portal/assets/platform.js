@@ -1,9 +1,9 @@
 // For operators: clusters, repositories and environment types, and how they are. Large settings are changed by tow; the command stands there.
 import { all, get, post } from "./api.js";
-import { busy, chip, code, empty, h, short, value, when, word } from "./ui.js";
+import { busy, code, empty, h, short, value, when, word } from "./ui.js";
 import { learn, may } from "./session.js";
 import { fact, n } from "./parts.js";
-import { button, facts, lasts, live, seconds, table } from "./lists.js";
+import { button, facts, lasts, live, seconds, state, table } from "./lists.js";
 
 const name = (x) => x.displayName || short(x.name);
 const SIGN = { OUTCOME_OK: "good", OUTCOME_WARNING: "warn", OUTCOME_FAILED: "bad" };
@@ -26,7 +26,7 @@ export function platform({ main, signal }) {
   function target(t) {
     const s = health.get(t.name) || {}, sum = (k) => (s.replicas || []).reduce((a, r) => a + Number(r[k]), 0);
     return card(t, h("span", { class: "chip " + (s.reachable ? "good" : s.problem ? "none" : "bad") }, s.reachable ? "answers" : s.problem ? "not known" : "away"),
-      [`tow target update ${short(t.name)} --request-limit 50`, `tow target describe ${short(t.name)}`],
+      [`tow target update ${short(t.name)} --request-limit 50`, `tow target status ${short(t.name)}`],
       s.problem || s.message ? h("p", { class: "note" }, s.problem || s.message) : null,
       facts(fact("Applied by", word(t.engine, "ENGINE_").replace("unspecified", "native")), fact("Version", s.version || "-"), fact("Seen", when(s.seenTime)), fact("Since", when(s.changeTime)),
         fact("Environments", sum("environments")), fact("Objects watched", sum("objects")), fact("Kinds watched", sum("watches")), fact("Requests made", sum("requests")), fact("At most", t.requestLimit ? t.requestLimit + " requests a second each process" : "the default")),
@@ -46,7 +46,7 @@ export function platform({ main, signal }) {
       facts(fact("Address", h("code", null, r.url || "-")), fact("Branch", r.branch), fact("Folder", h("code", null, r.pathTemplate)), fact("Written", word(r.writeMode, "WRITE_MODE_").replace("unspecified", "direct")),
         fact("When others change it", word(r.foreignPolicy, "FOREIGN_POLICY_").replace("unspecified", "overwrite")), fact("Pushes a minute", r.pushBudget || "no limit"), fact("Signed", r.signing ? "yes" : "no")),
       branches.length ? table("Branches of " + short(r.name), ["Branch", "State", "Waiting", "Last push", "Pull requests", "Changed by others"], branches.map((b) => ({ key: b.url + b.branch, cells: [
-        [b.branch, " ", h("small", { class: "quiet" }, n(b.environments, "environment"))], [chip(b.health.state, "STATE_"), b.health.problem ? h("p", null, b.health.problem) : null],
+        [b.branch, " ", h("small", { class: "quiet" }, n(b.environments, "environment"))], [state(b.health.state, b.health.state === "STATE_REACHABLE" ? "good" : b.health.state === "STATE_UNSPECIFIED" ? "none" : "bad"), b.health.problem ? h("p", null, b.health.problem) : null],
         b.health.queued ? `${b.health.queued}, the oldest ${lasts(b.health.lag)}` : "nothing", [when(b.health.pushTime), b.health.pushTime ? ` in ${Math.round(seconds(b.health.pushDuration) * 1000)} ms` : ""], b.health.pullRequests, b.health.foreignChanges] }))) : null,
       may("manageRepositories", r.name) ? h("div", { key: "doctor", keep: true }, doctor, box) : null);
   }
@@ -59,7 +59,7 @@ export function platform({ main, signal }) {
       ["Lives", t.defaultTtl ? lasts(t.defaultTtl) : "until somebody deletes it"], ["Repository", t.repository ? short(t.repository) : "the application's"],
       ["Replicas", d.replicas || 1], ["Pods", d.restricted ? "restricted" : "as they say"]];
     const more = Object.fromEntries(Object.entries(d).filter(([, v]) => v && (typeof v !== "object" || Object.keys(v).length)));
-    return card(t, null, [`tow type update ${id} --approvals 1`, `tow freeze add ${id} weekend --weekly "Fri 16:00 - Mon 08:00"`, `tow type describe ${id}`],
+    return card(t, null, [`tow type update ${id} --approvals 1`, `tow type update ${id} --freeze "weekend=Fri 16:00 - Mon 08:00 Europe/Berlin"`, `tow type describe ${id}`],
       facts(said.map(([k, v]) => fact(k, v))),
       t.freezes.length ? [h("h4", null, "Freezes"), h("ul", { class: "summary" }, t.freezes.map((f) => h("li", null, `${f.id}: ${f.weekly || f.startTime + " - " + f.endTime} ${f.timeZone}, deployments ${f.hold === "HOLD_REFUSE" ? "are refused" : "wait"}${f.message ? ": " + f.message : ""}`)))] : null,
       t.guardrails.length ? [h("h4", null, "Guardrails"), h("ul", { class: "summary" }, t.guardrails.map((g) => h("li", null, h("strong", null, g.name), ` ${word(g.enforcement, "ENFORCEMENT_")}: ${g.message || g.expression}`)))] : null,
