@@ -19,6 +19,7 @@ import (
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/errs"
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
 // sighting is an event that came while the environment was being changed. A removal has no object.
@@ -57,6 +58,7 @@ type environment struct {
 	cluster  *cluster
 	objects  map[objectKey]*tracked
 	orphans  map[objectKey]orphan
+	sweeper  *wire.Decoder // while a sweep looks at an object: its decoder, which lends only
 	// busy names what is changing the cluster now, "" when nothing is. Meanwhile findings stay as they are, because half-done work looks
 	// like drift; what happens is kept in late and looked at afterwards.
 	busy     string

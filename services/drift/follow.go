@@ -62,8 +62,9 @@ func resourcePath(r schema.GroupVersionResource, namespace string) []string {
 // pages lists a kind, in all namespaces with "", and calls each with every object as it comes; its bytes are valid only during the call.
 // It gives the version of the list. An error that expired knows means that the server lost the list on the way: begin again, with no
 // limit then.
-func (c *cluster) pages(ctx context.Context, r schema.GroupVersionResource, namespace string, limit int, each func(p *wire.Page, object []byte) error) (string, error) {
-	var body bytes.Buffer
+func (c *cluster) pages(ctx context.Context, r schema.GroupVersionResource, namespace string, limit int, each func(p *wire.Page, h *wire.Head, object []byte) error) (string, error) {
+	body := bodies.Get().(*bytes.Buffer)
+	defer bodies.Put(body)
 	for token := ""; ; {
 		req := c.raw.Get().AbsPath(resourcePath(r, namespace)...)
 		if limit > 0 {
@@ -75,12 +76,12 @@ func (c *cluster) pages(ctx context.Context, r schema.GroupVersionResource, name
 			req.Param("continue", token)
 		}
 		body.Reset()
-		if err := read(ctx, req, &body); err != nil {
+		if err := read(ctx, req, body); err != nil {
 			return "", err
 		}
 		p, err := wire.PageOf(body.Bytes())
 		if err == nil {
-			err = p.Each(func(object []byte) error { return each(&p, object) })
+			err = p.Each(func(h *wire.Head, object []byte) error { return each(&p, h, object) })
 		}
 		if err != nil {
 			return "", fmt.Errorf("list %s: %w", r.Resource, err)
@@ -90,6 +91,9 @@ func (c *cluster) pages(ctx context.Context, r schema.GroupVersionResource, name
 		}
 	}
 }
+
+// bodies are kept because a page of a list may take some megabytes, and most environments have one.
+var bodies = sync.Pool{New: func() any { return &bytes.Buffer{} }}
 
 // read reads a whole answer.
 func read(ctx context.Context, req *rest.Request, into *bytes.Buffer) error {
@@ -185,7 +189,7 @@ func (w *kindWatch) listBy(ctx context.Context, limit int) (string, error) {
 	defer release()
 	if !streamed[w.gvr] {
 		var all []any
-		version, err := w.c.pages(ctx, w.gvr, "", limit, func(p *wire.Page, object []byte) error {
+		version, err := w.c.pages(ctx, w.gvr, "", limit, func(p *wire.Page, _ *wire.Head, object []byte) error {
 			u, err := w.dec.item(p, object)
 			all = append(all, u)
 			return err
@@ -310,7 +314,7 @@ func (w *kindWatch) event(kind string, head *wire.Head, object []byte) error {
 type decoder struct{ d *wire.Decoder }
 
 func (d decoder) object(object []byte) (*unstructured.Unstructured, error) {
-	m, err := d.d.Decode(object)
+	m, err := d.d.DecodeLive(object)
 	return &unstructured.Unstructured{Object: m}, err
 }
 
@@ -328,5 +332,3 @@ func (d decoder) item(p *wire.Page, object []byte) (*unstructured.Unstructured, 
 	}
 	return u, nil
 }
-
-var decoders = sync.Pool{New: func() any { return wire.NewDecoder() }}

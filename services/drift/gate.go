@@ -80,15 +80,11 @@ func newListing(w *kindWatch) *listing {
 }
 
 // see looks at one object.
-func (l *listing) see(p *wire.Page, object []byte) error {
-	h, err := wire.HeadOf(object)
-	if err != nil {
-		return err
-	}
+func (l *listing) see(p *wire.Page, h *wire.Head, object []byte) error {
 	if h.Kind == nil {
 		h.Kind = []byte(p.Kind)
 	}
-	e := l.w.c.ownerOfHead(l.w.gvr.Group, &h)
+	e := l.w.c.ownerOfHead(l.w.gvr.Group, h)
 	if e == nil {
 		return nil
 	}
@@ -98,7 +94,7 @@ func (l *listing) see(p *wire.Page, object []byte) error {
 	}
 	l.key.name = string(h.Name)
 	l.present[l.key] = true
-	if e.unmoved(l.w.gvr.Group, h.Kind, &h) {
+	if e.unmoved(l.w.gvr.Group, h.Kind, h) {
 		l.w.c.svc.stats.dropped.Add(1)
 		return nil
 	}
@@ -110,7 +106,7 @@ func (l *listing) see(p *wire.Page, object []byte) error {
 	if e.sighted(l.key, s) {
 		l.touched[e] = true
 	}
-	e.remember(l.w.gvr.Group, &h)
+	e.remember(l.w.gvr.Group, h)
 	return nil
 }
 

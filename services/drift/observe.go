@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -228,6 +229,13 @@ func (e *environment) sweep(ctx context.Context) error {
 	return nil
 }
 
+// sweepers are the decoders of sweeps, which use the memory of one object for the next: nearly all are clean, and nothing of those is kept.
+var sweepers = sync.Pool{New: func() any {
+	d := wire.NewDecoder()
+	d.Lend()
+	return d
+}}
+
 // kindIn is a kind in a namespace.
 type kindIn struct {
 	gvr       schema.GroupVersionResource
@@ -240,21 +248,20 @@ func (e *environment) sweepKind(ctx context.Context, c *cluster, p kindIn, objs 
 		return err
 	}
 	defer done()
-	dec := decoder{decoders.Get().(*wire.Decoder)}
-	defer decoders.Put(dec.d)
+	dec := decoder{sweepers.Get().(*wire.Decoder)}
+	defer sweepers.Put(dec.d)
 	left := make(map[string]*tracked, len(objs))
 	for _, t := range objs {
 		left[t.key.name] = t
 	}
-	listed, err := c.pages(ctx, p.gvr, p.namespace, limit, func(page *wire.Page, object []byte) error {
-		h, err := wire.HeadOf(object)
+	listed, err := c.pages(ctx, p.gvr, p.namespace, limit, func(page *wire.Page, h *wire.Head, object []byte) error {
 		t := left[string(h.Name)]
-		if err != nil || t == nil {
-			return err
+		if t == nil {
+			return nil
 		}
 		delete(left, t.key.name)
 		h.Kind = []byte(t.key.kind)
-		if e.unmoved(t.key.group, h.Kind, &h) {
+		if e.unmoved(t.key.group, h.Kind, h) {
 			return nil
 		}
 		u, err := dec.item(page, object)
@@ -262,9 +269,16 @@ func (e *environment) sweepKind(ctx context.Context, c *cluster, p kindIn, objs 
 			return err
 		}
 		e.mu.Lock()
+		e.sweeper = dec.d
 		e.judge(t, u, versionOf(u), resolution)
+		e.sweeper = nil
+		if len(t.findings)+len(t.flaps) == 0 && t.second == nil {
+			dec.d.Return()
+		} else {
+			dec.d.Keep() // parts of the object may be held
+		}
 		e.mu.Unlock()
-		e.remember(t.key.group, &h)
+		e.remember(t.key.group, h)
 		return nil
 	})
 	if err != nil && !apierrors.IsNotFound(err) {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"sync"
 
+	fastflate "github.com/klauspost/compress/flate"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/towpath-dev/towpath/services/drift/internal/wire"
@@ -47,7 +48,7 @@ var (
 		return z
 	}}
 	unpackers = sync.Pool{New: func() any {
-		return &unpacker{dec: wire.NewDecoder(), z: flate.NewReaderDict(bytes.NewReader(nil), packedWords)}
+		return &unpacker{dec: wire.NewDecoder(), z: fastflate.NewReaderDict(bytes.NewReader(nil), packedWords)}
 	}}
 	// sealer seals Secrets. Its key is this process's own: what is packed is never stored.
 	sealer = sync.OnceValue(newSealer)
@@ -111,13 +112,21 @@ func (p packed) unpack() *unstructured.Unstructured {
 	if len(p) == 0 {
 		return nil
 	}
+	return p.unpackWith(nil)
+}
+
+// unpackWith gives the object as a decoder makes it, which may only lend it; one of our own for nil.
+func (p packed) unpackWith(dec *wire.Decoder) *unstructured.Unstructured {
 	r := unpackers.Get().(*unpacker)
 	defer unpackers.Put(r)
+	if dec == nil {
+		dec = r.dec
+	}
 	text, err := r.text(p)
 	if err != nil {
 		panic("a declared object in memory was damaged: " + err.Error())
 	}
-	o, err := r.dec.Decode(text)
+	o, err := dec.Decode(text)
 	if err != nil {
 		panic("a declared object in memory was damaged: " + err.Error())
 	}
@@ -134,7 +143,7 @@ func (r *unpacker) text(p packed) ([]byte, error) {
 	}
 	r.in.Reset(p[1:])
 	r.out.Reset()
-	if err := r.z.(flate.Resetter).Reset(&r.in, packedWords); err != nil {
+	if err := r.z.(fastflate.Resetter).Reset(&r.in, packedWords); err != nil {
 		return nil, err
 	}
 	_, err := r.out.ReadFrom(r.z)

@@ -11,6 +11,9 @@ import (
 // one anew costs some 40 us, and takes no request.
 const preparedBytes = 2 << 20
 
+// unpackedTimes is how much more memory a declaration takes decoded than packed, about.
+const unpackedTimes = 24
+
 // preparedCache keeps the declarations that were compared last in the form in which they are compared. It is safe for concurrent use.
 type preparedCache struct {
 	mu    sync.Mutex
@@ -81,34 +84,14 @@ func (e *environment) prepared(t *tracked) (*compare.Prepared, error) {
 	if p := e.svc.ready.get(t); p != nil {
 		return p, nil
 	}
-	u := t.declared()
+	u := t.want.unpackWith(e.sweeper)
 	p, err := e.cluster.comparer.Prepare(u, t.baseline())
 	if err != nil {
 		return nil, unusable(t, err) // what could be prepared once always can
 	}
-	e.svc.ready.put(t, p, footprint(u.Object)+16*len(t.base)+len(t.key.name))
-	return p, nil
-}
-
-// footprint estimates what a decoded value takes in memory, in bytes.
-func footprint(v any) int {
-	const word, mapSlot, mapHead = 16, 40, 80
-	switch v := v.(type) {
-	case map[string]any:
-		n := mapHead + max(8, len(v))*mapSlot
-		for k, c := range v {
-			n += len(k) + footprint(c)
-		}
-		return n
-	case []any:
-		n := word
-		for _, c := range v {
-			n += word + footprint(c)
-		}
-		return n
-	case string:
-		return word + len(v)
-	default:
-		return 8
+	if e.sweeper != nil {
+		return p, nil // a sweep looks at each once, and those that move are of more use in the cache
 	}
+	e.svc.ready.put(t, p, unpackedTimes*len(t.want)+len(t.key.name))
+	return p, nil
 }

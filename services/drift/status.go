@@ -17,6 +17,9 @@ import (
 
 // healthOf reads an object's own status.
 func healthOf(u *unstructured.Unstructured) (driftv1.Health, string) {
+	if plainlyHealthy(u) {
+		return driftv1.Health_HEALTH_HEALTHY, ""
+	}
 	if health, message, ok := customHealth(u); ok {
 		return health, message
 	}

@@ -3,11 +3,14 @@ package compare
 import (
 	"bytes"
 	"compress/flate"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"strings"
 	"sync"
 
+	fastflate "github.com/klauspost/compress/flate"
 	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -151,7 +154,13 @@ func (w *walker) record(l any, t *typ) {
 	w.out = append(w.out, o)
 }
 
-const baselineFormat = 1
+const (
+	// baselineFormat is followed by the hash of the declaration and the deflated tree, so that objects of which the server makes the same
+	// have the same bytes behind the hash.
+	baselineFormat = 2
+	// firstBaselineFormat deflated both; inventories of before have it.
+	firstBaselineFormat = 1
+)
 
 // decoders are several times as fast as encoding/json, and a sweep reads a baseline for every object.
 var decoders = sync.Pool{New: func() any { return wire.NewDecoder() }}
@@ -169,50 +178,94 @@ var baselineWords = []byte(`{"d":"","t":{"f:spec":{"f:clusterIP":["10.96.0.1"],"
 	`"f:restartPolicy":["Always"],"f:schedulerName":["default-scheduler"],"f:terminationGracePeriodSeconds":[30],"f:volumes":{` +
 	`"k:{\"name\":\"config\"}":{"f:configMap":{"f:defaultMode":[420]},"f:secret":{"f:defaultMode":[420]}}}}}}}}`)
 
-type baselineDocument struct {
-	DesiredHash string         `json:"d"`
-	Tree        map[string]any `json:"t"`
-}
-
 // MarshalBinary gives the compact, compressed, deterministic form; empty for the zero value. It holds no secrets.
 func (b Baseline) MarshalBinary() ([]byte, error) {
 	if b.IsZero() {
 		return nil, nil
 	}
-	text, err := json.Marshal(baselineDocument{DesiredHash: b.DesiredHash, Tree: b.root.document()})
+	hash, err := hex.DecodeString(b.DesiredHash)
+	if err != nil || len(hash) != sha256.Size {
+		hash = make([]byte, sha256.Size) // of no declaration
+	}
+	text, err := json.Marshal(b.root.document())
 	if err != nil {
 		return nil, errs.InvalidField("baseline", "holds a value that is no JSON: make it from the server's answer").Because(err)
 	}
-	out, err := deflate(text)
+	out, err := deflate(append([]byte{baselineFormat}, hash...), text)
 	if err != nil {
 		return nil, (&errs.Error{Kind: errs.Internal, Msg: "the drift baseline could not be compressed"}).Because(err)
 	}
 	return out, nil
 }
 
-// UnmarshalBinary reads what MarshalBinary wrote. It fails with errs.Invalid for anything else; then make a new baseline.
+// UnmarshalBinary reads what MarshalBinary wrote, also in earlier versions. It fails with errs.Invalid for anything else; then make a
+// new baseline.
 func (b *Baseline) UnmarshalBinary(data []byte) error {
 	*b = Baseline{}
 	if len(data) == 0 {
 		return nil
 	}
-	if data[0] != baselineFormat {
+	var err error
+	switch {
+	case data[0] == baselineFormat && len(data) > sha256.Size:
+		b.DesiredHash = hex.EncodeToString(data[1 : 1+sha256.Size])
+		b.root, err = trees.read(data[1+sha256.Size:])
+	case data[0] == firstBaselineFormat:
+		err = b.readFirst(data[1:])
+	default:
 		return errs.InvalidField("baseline", "has format %d, this version reads %d: take a new baseline", data[0], baselineFormat)
 	}
-	text, err := inflate(data[1:])
 	if err != nil {
+		*b = Baseline{}
 		return errs.InvalidField("baseline", "is damaged: take a new baseline").Because(err)
 	}
-	dec := decoders.Get().(*wire.Decoder)
-	defer decoders.Put(dec)
-	doc, err := dec.Decode(text)
+	return nil
+}
+
+func (b *Baseline) readFirst(data []byte) error {
+	doc, err := inflate(data)
 	if err != nil {
-		return errs.InvalidField("baseline", "is damaged: take a new baseline").Because(err)
+		return err
 	}
 	b.DesiredHash, _ = doc["d"].(string)
 	tree, _ := doc["t"].(map[string]any)
 	b.root = baseNodeOf(tree)
 	return nil
+}
+
+// trees are the trees of baselines that were read last. What a server adds is the same for most objects of a kind, whatever they are
+// called, so a sweep of a great many reads few trees.
+var trees treeCache
+
+// treeBytes bounds the deflated bytes of what is kept; a tree takes some fifty times as much.
+const treeBytes = 64 << 10
+
+type treeCache struct {
+	mu   sync.RWMutex
+	by   map[string]*baseNode
+	used int
+}
+
+// read gives a deflated tree, which nobody changes.
+func (c *treeCache) read(deflated []byte) (*baseNode, error) {
+	c.mu.RLock()
+	n := c.by[string(deflated)]
+	c.mu.RUnlock()
+	if n != nil {
+		return n, nil
+	}
+	tree, err := inflate(deflated)
+	if err != nil {
+		return nil, err
+	}
+	n = baseNodeOf(tree)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.used += len(deflated); c.by == nil || c.used > treeBytes {
+		c.by, c.used = map[string]*baseNode{}, len(deflated)
+	}
+	c.by[string(deflated)] = n
+	return n, nil
 }
 
 // deflaters are kept because one takes more than a megabyte.
@@ -224,9 +277,9 @@ var deflaters = sync.Pool{New: func() any {
 	return z
 }}
 
-func deflate(text []byte) ([]byte, error) {
-	out := bytes.NewBuffer(make([]byte, 0, 256))
-	out.WriteByte(baselineFormat)
+// deflate appends a text to head.
+func deflate(head, text []byte) ([]byte, error) {
+	out := bytes.NewBuffer(append(make([]byte, 0, 256), head...))
 	z := deflaters.Get().(*flate.Writer)
 	defer deflaters.Put(z)
 	z.Reset(out) // keeps the dictionary
@@ -240,18 +293,32 @@ func deflate(text []byte) ([]byte, error) {
 }
 
 // inflaters are kept because one takes 40 KB and a sweep needs one for every object.
-var inflaters = sync.Pool{New: func() any { return flate.NewReaderDict(bytes.NewReader(nil), baselineWords) }}
+var inflaters = sync.Pool{New: func() any { return &inflater{z: fastflate.NewReaderDict(bytes.NewReader(nil), baselineWords)} }}
+
+type inflater struct {
+	in  bytes.Reader
+	z   io.ReadCloser
+	out bytes.Buffer
+}
 
 // maxBaseline bounds what a damaged baseline can make us read; real ones take a few kilobytes.
 const maxBaseline = 8 << 20
 
-func inflate(data []byte) ([]byte, error) {
-	r := inflaters.Get().(io.ReadCloser)
+// inflate reads a deflated document.
+func inflate(data []byte) (map[string]any, error) {
+	r := inflaters.Get().(*inflater)
 	defer inflaters.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(data), baselineWords); err != nil {
+	r.in.Reset(data)
+	r.out.Reset()
+	if err := r.z.(fastflate.Resetter).Reset(&r.in, baselineWords); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(r, maxBaseline))
+	if _, err := r.out.ReadFrom(io.LimitReader(r.z, maxBaseline)); err != nil {
+		return nil, err
+	}
+	dec := decoders.Get().(*wire.Decoder)
+	defer decoders.Put(dec)
+	return dec.Decode(r.out.Bytes())
 }
 
 // document gives the tree with leaves as one-element lists, so that they cannot be mistaken for branches.

@@ -1,10 +1,13 @@
 package compare
 
 import (
+	"encoding/json"
 	"hash/maphash"
 	"math"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
 var gateSeed = maphash.MakeSeed()
@@ -52,7 +55,7 @@ func metadataHash(m map[string]any) uint64 {
 			entries, _ := v.([]any)
 			for _, e := range entries {
 				if entry, ok := e.(map[string]any); ok && !onlyStatus(entry) {
-					sum += pair(k, hashValue(entry))
+					sum += pair(k, ownerHash(entry))
 				}
 			}
 		default:
@@ -61,6 +64,38 @@ func metadataHash(m map[string]any) uint64 {
 	}
 	return mix(sum)
 }
+
+// ownerHash hashes an entry of managedFields, equally whether its fields are decoded or text.
+func ownerHash(entry map[string]any) uint64 {
+	sum := uint64(len(entry))
+	for k, v := range entry {
+		if text, ok := v.(string); ok && k == "fieldsV1" {
+			sum += pair(k, hashText([]byte(text)))
+			continue
+		}
+		sum += pair(k, hashValue(v))
+	}
+	return mix(sum)
+}
+
+// hashText gives the hashValue of an undecoded fieldsV1.
+func hashText(text []byte) uint64 {
+	sum, ok := wire.Fold(text, foldedMember, foldedObject)
+	if ok {
+		return sum
+	}
+	var v any
+	if json.Unmarshal(text, &v) != nil {
+		return maphash.Bytes(gateSeed, text)
+	}
+	return hashValue(v)
+}
+
+func foldedMember(key []byte, below uint64) uint64 {
+	return mix(maphash.Bytes(gateSeed, key) ^ (below*0x9e3779b97f4a7c15 + 1))
+}
+
+func foldedObject(n int, sum uint64) uint64 { return mix(uint64(n) + 0x9e3779b97f4a7c15 + sum) }
 
 // onlyStatus says that an entry of managedFields covers nothing that is compared. A controller that keeps an annotation
 // together with the status covers more, but its time changes with every status: the value of the annotation is hashed anyway.

@@ -2,17 +2,19 @@ package compare
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/towpath-dev/towpath/services/drift/internal/wire"
 )
 
 // owner is one entry of managedFields. Its fields stay undecoded until a difference needs them.
 type owner struct {
 	manager, operation, subresource string
 	at                              time.Time
-	fields                          map[string]any
+	fields                          map[string]any // or else text
+	text                            []byte
 	ours, era                       bool
 }
 
@@ -35,7 +37,12 @@ func readOwners(metadata map[string]any, ours func(string) bool) []owner {
 		o.subresource, _ = m["subresource"].(string)
 		o.ours = ours(o.manager)
 		o.era = !o.ours && o.operation == "Update" && eraManagers[o.manager]
-		o.fields = fieldsOf(m["fieldsV1"])
+		switch v := m["fieldsV1"].(type) {
+		case map[string]any:
+			o.fields = v
+		case string: // see wire.Decoder.DecodeLive
+			o.text = []byte(v)
+		}
 		if s, ok := m["time"].(string); ok {
 			if at, err := time.Parse(time.RFC3339, s); err == nil {
 				o.at = at.UTC()
@@ -46,21 +53,11 @@ func readOwners(metadata map[string]any, ours func(string) bool) []owner {
 	return out
 }
 
-func fieldsOf(v any) map[string]any {
-	switch v := v.(type) {
-	case map[string]any:
-		return v
-	case string:
-		var m map[string]any
-		if json.Unmarshal([]byte(v), &m) == nil {
-			return m
-		}
-	}
-	return nil
-}
-
 // owns says whether the entry has the place or anything below it.
 func (o *owner) owns(steps []step, spelled []string) bool {
+	if o.text != nil {
+		return o.textOwns(steps, spelled)
+	}
 	at := o.fields
 	for i, key := range spelled {
 		next, ok := at[key]
@@ -72,6 +69,27 @@ func (o *owner) owns(steps []step, spelled []string) bool {
 			return i > 0 && len(at) == 0 && deducedStep(&steps[i])
 		}
 		at, _ = next.(map[string]any)
+	}
+	return true
+}
+
+// textOwns says the same of an entry that is not decoded, and decodes no more of it than the way there.
+func (o *owner) textOwns(steps []step, spelled []string) bool {
+	at := o.text
+	for i, key := range spelled {
+		next := wire.Lookup(at, key)
+		if next == nil && strings.HasPrefix(key, "k:") {
+			wire.Members(at, func(k string, v []byte) bool {
+				if strings.HasPrefix(k, "k:") && decodeItemKey(k) == key {
+					next = v
+				}
+				return next == nil
+			})
+		}
+		if next == nil {
+			return i > 0 && wire.Empty(at) && deducedStep(&steps[i])
+		}
+		at = next
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"hash/maphash"
 	"strconv"
 	"unicode/utf8"
 )
@@ -9,35 +10,44 @@ import (
 const (
 	// maxDepth bounds nesting as the API server's own decoder does.
 	maxDepth = 10_000
-	// maxNames bounds the names that a Decoder keeps, and maxName their length: names of fields repeat, keys of data do not.
-	maxNames, maxName = 2048, 64
+	// maxName is how long the texts are that a Decoder keeps, and keptTexts how many it keeps: names of fields repeat from object to
+	// object, keys of data do not.
+	maxName, keptTexts = 64, 2048
 )
 
 // Decoder decodes objects as apimachinery's JSON does: maps, slices, strings, bool, nil, int64, and float64 where int64 does not do. It
 // keeps the names of fields, which repeat from object to object. It is not safe for concurrent use.
 type Decoder struct {
-	names map[string]any // a string each, which as it stands here costs nothing to use again
-	// owned says that a fieldsV1 of managedFields is being read. Most of it is empty objects, which nobody changes: one does for all.
-	owned bool
+	// kept are names, each at the place of its hash: a string as it stands here costs nothing to use again.
+	kept [keptTexts]kept
+	lent *loan // nil when nothing is lent
+	// live says that an object of a cluster is being read; where in it, see DecodeLive.
+	live     bool
+	metadata bool
+	owners   bool
+}
+
+type kept struct {
+	text string
+	any  any // the same
 }
 
 // NewDecoder makes a Decoder that knows what nearly every object holds.
 func NewDecoder() *Decoder {
-	d := &Decoder{names: make(map[string]any, 256)}
+	d := &Decoder{}
 	for _, v := range []string{
 		"v1", "apps/v1", "FieldsV1", "Update", "Apply", "towpath", "status", "kube-controller-manager", "TCP", "UDP", "ClusterIP", "None", "Cluster", "IPv4",
 		"SingleStack", "Always", "IfNotPresent", "Never", "ClusterFirst", "default-scheduler", "RollingUpdate", "25%", "HTTP", "File",
 		"/dev/termination-log", "True", "False", "Available", "Progressing", "app", "main", "http", "Opaque", "",
 	} {
-		d.names[v] = v
+		*d.place([]byte(v)) = kept{v, v}
 	}
 	return d
 }
 
-// nothing is an object without members.
-var nothing = map[string]any{}
+func (d *Decoder) place(text []byte) *kept { return &d.kept[maphash.Bytes(seed, text)%keptTexts] }
 
-// Decode decodes an object. What stands under a fieldsV1 must not be changed by the caller.
+// Decode decodes an object.
 func (d *Decoder) Decode(object []byte) (map[string]any, error) {
 	v, i, err := d.value(object, space(object, 0), 0)
 	if err != nil {
@@ -48,6 +58,14 @@ func (d *Decoder) Decode(object []byte) (map[string]any, error) {
 		return nil, errSyntax
 	}
 	return m, nil
+}
+
+// DecodeLive decodes an object as a cluster has it. The fieldsV1 of its managedFields, which are half of it and hardly ever asked for,
+// stay text: a string with their JSON, see Lookup.
+func (d *Decoder) DecodeLive(object []byte) (map[string]any, error) {
+	d.live = true
+	defer func() { d.live, d.metadata, d.owners = false, false, false }()
+	return d.Decode(object)
 }
 
 func (d *Decoder) value(b []byte, i, depth int) (any, int, error) {
@@ -63,12 +81,7 @@ func (d *Decoder) value(b []byte, i, depth int) (any, int, error) {
 	case '[':
 		return d.array(b, i+1, depth+1)
 	case '"':
-		end, err := skipString(b, i)
-		if err != nil {
-			return nil, end, err
-		}
-		s, err := d.text(b[i:end], false)
-		return s, end, err
+		return d.text(b, i, false)
 	}
 	end, err := skip(b, i)
 	if err != nil {
@@ -79,10 +92,7 @@ func (d *Decoder) value(b []byte, i, depth int) (any, int, error) {
 }
 
 func (d *Decoder) object(b []byte, i, depth int) (any, int, error) {
-	if i = space(b, i); d.owned && i < len(b) && b[i] == '}' {
-		return nothing, i + 1, nil
-	}
-	m := map[string]any{}
+	m := d.lent.object()
 	for more := false; ; more = true {
 		if i = space(b, i); i >= len(b) {
 			return nil, i, ErrShort
@@ -101,11 +111,7 @@ func (d *Decoder) object(b []byte, i, depth int) (any, int, error) {
 		if b[i] != '"' {
 			return nil, i, errSyntax
 		}
-		end, err := skipString(b, i)
-		if err != nil {
-			return nil, end, err
-		}
-		name, err := d.text(b[i:end], true)
+		name, end, err := d.text(b, i, true)
 		if err != nil {
 			return nil, end, err
 		}
@@ -113,25 +119,37 @@ func (d *Decoder) object(b []byte, i, depth int) (any, int, error) {
 		if i = space(b, end); i >= len(b) || b[i] != ':' {
 			return nil, i, errSyntax
 		}
-		var v any
-		was := d.owned
-		d.owned = was || key == "fieldsV1"
-		v, i, err = d.value(b, space(b, i+1), depth)
-		d.owned = was
-		if err != nil {
+		if m[key], i, err = d.member(b, space(b, i+1), depth, key); err != nil {
 			return nil, i, err
 		}
-		m[key] = v
 	}
 }
 
+// member decodes the value of a member of an object at a depth, with an eye to where in a live object it is.
+func (d *Decoder) member(b []byte, i, depth int, key string) (v any, end int, err error) {
+	if !d.live {
+		return d.value(b, i, depth)
+	}
+	switch {
+	case depth == 1:
+		d.metadata, d.owners = key == "metadata", false
+	case depth == 2:
+		d.owners = d.metadata && key == "managedFields"
+	case depth == 4 && d.owners && key == "fieldsV1" && i < len(b) && b[i] == '{':
+		end, err = skipNested(b, i)
+		return string(b[i:end]), end, err
+	}
+	return d.value(b, i, depth)
+}
+
 func (d *Decoder) array(b []byte, i, depth int) (any, int, error) {
-	list := []any{}
+	list := d.lent.list()
 	for more := false; ; more = true {
 		if i = space(b, i); i >= len(b) {
 			return nil, i, ErrShort
 		}
 		if b[i] == ']' {
+			d.lent.made(list)
 			return list, i + 1, nil
 		}
 		if more {
@@ -148,39 +166,47 @@ func (d *Decoder) array(b []byte, i, depth int) (any, int, error) {
 	}
 }
 
-// text gives a string's value; quoted has its quotes. name says that it is worth keeping.
-func (d *Decoder) text(quoted []byte, name bool) (any, error) {
-	raw := quoted[1 : len(quoted)-1]
-	if !plain(raw) {
-		var s string
-		err := json.Unmarshal(quoted, &s)
-		return s, err
+// text gives the value of the string at i. name says that it is the name of a member, and so worth keeping.
+func (d *Decoder) text(b []byte, i int, name bool) (any, int, error) {
+	ascii, j := true, i+1
+	for ; j < len(b) && b[j] != '"'; j++ {
+		if c := b[j]; c < 0x20 || c == '\\' {
+			return escaped(b, i)
+		} else if c >= utf8.RuneSelf {
+			ascii = false
+		}
+	}
+	if j >= len(b) {
+		return nil, j, ErrShort
+	}
+	raw := b[i+1 : j]
+	if !ascii && !utf8.Valid(raw) {
+		return escaped(b, i)
 	}
 	if len(raw) > maxName {
-		return string(raw), nil
+		return string(raw), j + 1, nil
 	}
-	if s, ok := d.names[string(raw)]; ok {
-		return s, nil
+	k := d.place(raw)
+	if k.any != nil && k.text == string(raw) {
+		return k.any, j + 1, nil
 	}
 	s := string(raw)
-	if !name || len(d.names) >= maxNames {
-		return s, nil
-	}
 	boxed := any(s)
-	d.names[s] = boxed
-	return boxed, nil
+	if name { // a value may be a secret, which must not outlive its object
+		*k = kept{s, boxed}
+	}
+	return boxed, j + 1, nil
 }
 
-// plain reports whether a string stands for itself: no escapes, no control characters, and UTF-8.
-func plain(b []byte) bool {
-	ascii := true
-	for _, c := range b {
-		if c < 0x20 || c == '\\' {
-			return false
-		}
-		ascii = ascii && c < utf8.RuneSelf
+// escaped reads a string that does not stand for itself.
+func escaped(b []byte, i int) (any, int, error) {
+	end, err := skipString(b, i)
+	if err != nil {
+		return nil, end, err
 	}
-	return ascii || utf8.Valid(b)
+	var s string
+	err = json.Unmarshal(b[i:end], &s)
+	return s, end, err
 }
 
 func literal(b []byte) (any, error) {
@@ -192,6 +218,9 @@ func literal(b []byte) (any, error) {
 	case "null":
 		return nil, nil
 	}
+	if n, ok := digits(b); ok {
+		return n, nil
+	}
 	if c := b[0]; c != '-' && (c < '0' || c > '9') || !json.Valid(b) {
 		return nil, errSyntax
 	}
@@ -199,4 +228,18 @@ func literal(b []byte) (any, error) {
 		return n, nil
 	}
 	return strconv.ParseFloat(string(b), 64)
+}
+
+// digits reads a short whole number, as nearly all are.
+func digits(b []byte) (n int64, ok bool) {
+	if len(b) > 18 || len(b) > 1 && b[0] == '0' {
+		return 0, false
+	}
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, len(b) > 0
 }

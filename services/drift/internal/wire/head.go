@@ -1,6 +1,10 @@
 package wire
 
-import "hash/maphash"
+import (
+	"bytes"
+	"hash/maphash"
+	"strings"
+)
 
 // seed makes the hashes of this process only, so that nobody can make two objects with the same one.
 var seed = maphash.MakeSeed()
@@ -17,73 +21,109 @@ type Head struct {
 // HeadOf reads the head of an object.
 func HeadOf(object []byte) (Head, error) {
 	var h Head
-	var sum maphash.Hash
-	sum.SetSeed(seed)
-	_, err := members(object, 0, func(key []byte, from, to int) error {
-		switch string(key) {
-		case "apiVersion": // the items of a list do not have them
-			h.APIVersion = text(object[from:to])
-		case "kind":
-			h.Kind = text(object[from:to])
-		case "metadata":
-			return h.metadata(object[:to], from, &sum)
-		default:
-			add(&sum, key, object[from:to])
-		}
-		return nil
-	})
-	h.Hash = sum.Sum64()
+	_, err := h.read(object, 0)
 	return h, err
 }
 
-func add(sum *maphash.Hash, key, value []byte) {
-	_, _ = sum.Write(key)
-	_ = sum.WriteByte(0)
-	_, _ = sum.Write(value)
-	_ = sum.WriteByte(0)
-}
-
-func (h *Head) metadata(b []byte, i int, sum *maphash.Hash) error {
-	_, err := members(b, i, func(key []byte, from, to int) error {
+// read reads the object at i and gives the index behind it.
+func (h *Head) read(b []byte, i int) (int, error) {
+	i, err := into(b, i, '{')
+	for err == nil {
+		key, at, failed := member(b, i)
+		if failed != nil || key == nil {
+			return at, failed
+		}
 		switch string(key) {
-		case "name":
-			h.Name = text(b[from:to])
-		case "namespace":
-			h.Namespace = text(b[from:to])
-		case "uid":
-			h.UID = text(b[from:to])
-		case "resourceVersion":
-			h.Version = text(b[from:to])
-		case "generation", "creationTimestamp", "selfLink":
-		case "managedFields":
-			if string(b[from:to]) == "null" {
-				return nil
-			}
-			_, err := elements(b[:to], from, func(from, to int) error {
-				if !onlyStatus(b[:to], from) {
-					add(sum, key, b[from:to])
-				}
-				return nil
-			})
-			return err
+		case "apiVersion": // the items of a list do not have them
+			i, err = skip(b, at)
+			h.APIVersion = text(b[at:i])
+		case "kind":
+			i, err = skip(b, at)
+			h.Kind = text(b[at:i])
+		case "metadata":
+			i, err = h.metadata(b, at)
 		default:
-			add(sum, key, b[from:to])
+			i, err = skip(b, at)
+			h.add(key, b[at:i])
 		}
-		return nil
-	})
-	return err
+	}
+	return i, err
 }
 
-// onlyStatus reports whether an entry of managedFields covers nothing but status.
-func onlyStatus(b []byte, i int) bool {
-	found := false
-	_, err := members(b, i, func(key []byte, from, to int) error {
-		if string(key) == "subresource" && string(text(b[from:to])) == "status" {
-			found = true
+// add adds a member to the hash. The order in which one API server writes members is always the same.
+func (h *Head) add(key, value []byte) {
+	const prime = 0x9e3779b97f4a7c15
+	x := (h.Hash^maphash.Bytes(seed, key))*prime + maphash.Bytes(seed, value)
+	h.Hash = x ^ x>>29
+}
+
+func (h *Head) metadata(b []byte, i int) (int, error) {
+	i, err := into(b, i, '{')
+	for err == nil {
+		key, at, failed := member(b, i)
+		if failed != nil || key == nil {
+			return at, failed
 		}
-		return nil
-	})
-	return found && err == nil
+		if string(key) == "managedFields" && at < len(b) && b[at] == '[' {
+			i, err = h.addOwners(b, at+1)
+			continue
+		}
+		i, err = skip(b, at)
+		switch value := b[at:i]; string(key) {
+		case "name":
+			h.Name = text(value)
+		case "namespace":
+			h.Namespace = text(value)
+		case "uid":
+			h.UID = text(value)
+		case "resourceVersion":
+			h.Version = text(value)
+		case "generation", "creationTimestamp", "selfLink", "managedFields":
+		default:
+			h.add(key, value)
+		}
+	}
+	return i, err
+}
+
+// addOwners adds the entries of managedFields to a hash, but those that cover nothing but status, and gives the index behind them.
+func (h *Head) addOwners(b []byte, i int) (int, error) {
+	for {
+		at, last, err := element(b, i)
+		if err != nil || last {
+			return at, err
+		}
+		end, status, err := entry(b, at)
+		if err != nil {
+			return end, err
+		}
+		if !status {
+			h.add(managedFields, b[at:end])
+		}
+		i = end
+	}
+}
+
+var managedFields = []byte("managedFields")
+
+// entry gives the index behind an entry of managedFields and whether it covers nothing but status.
+func entry(b []byte, i int) (end int, status bool, err error) {
+	if i < len(b) && b[i] != '{' {
+		end, err = skip(b, i)
+		return end, false, err
+	}
+	i, err = into(b, i, '{')
+	for err == nil {
+		key, at, failed := member(b, i)
+		if failed != nil || key == nil {
+			return at, status, failed
+		}
+		i, err = skip(b, at)
+		if string(key) == "subresource" && string(text(b[at:i])) == "status" {
+			status = true
+		}
+	}
+	return i, false, err
 }
 
 // Page is one answer to a list.
@@ -96,44 +136,73 @@ type Page struct {
 	items []byte
 }
 
-// PageOf reads a page. The items stay what they are until Each.
+// PageOf reads a page but its items, which stay what they are until Each. Where they stand last, as API servers write them, they are
+// not even looked through.
 func PageOf(body []byte) (Page, error) {
 	var p Page
-	_, err := members(body, 0, func(key []byte, from, to int) error {
-		value := body[from:to]
-		switch string(key) {
+	i, err := into(body, 0, '{')
+	for err == nil {
+		key, at, failed := member(body, i)
+		if failed != nil || key == nil {
+			return p, failed
+		}
+		if string(key) == "items" && p.Kind != "" && p.Version != "" {
+			p.items = body[at:]
+			return p, nil
+		}
+		if i, err = skip(body, at); err != nil {
+			break
+		}
+		switch value := body[at:i]; string(key) {
 		case "apiVersion":
 			p.APIVersion = string(text(value))
 		case "kind":
-			if p.Kind = string(text(value)); len(p.Kind) > len("List") && p.Kind[len(p.Kind)-len("List"):] == "List" {
-				p.Kind = p.Kind[:len(p.Kind)-len("List")]
-			}
+			p.Kind = strings.TrimSuffix(string(text(value)), "List")
 		case "items":
 			p.items = value
 		case "metadata":
-			_, err := members(value, 0, func(key []byte, from, to int) error {
-				switch string(key) {
-				case "resourceVersion":
-					p.Version = string(text(value[from:to]))
-				case "continue":
-					p.Continue = string(text(value[from:to]))
-				}
-				return nil
-			})
-			return err
+			err = p.metadata(value)
 		}
-		return nil
-	})
+	}
 	return p, err
 }
 
-// Each calls f with each object of the page. The bytes are valid only during the call when the page's are reused.
-func (p Page) Each(f func(object []byte) error) error {
-	if len(p.items) == 0 || string(p.items) == "null" {
+func (p *Page) metadata(b []byte) error {
+	_, err := members(b, 0, func(key []byte, from, to int) error {
+		switch string(key) {
+		case "resourceVersion":
+			p.Version = string(text(b[from:to]))
+		case "continue":
+			p.Continue = string(text(b[from:to]))
+		}
+		return nil
+	})
+	return err
+}
+
+// Each calls f with each object of the page and its head. Both are valid only during the call when the page's bytes are reused.
+func (p Page) Each(f func(h *Head, object []byte) error) error {
+	if len(p.items) == 0 || bytes.HasPrefix(p.items, []byte("null")) {
 		return nil
 	}
-	_, err := elements(p.items, 0, func(from, to int) error { return f(p.items[from:to]) })
-	return err
+	i, err := into(p.items, 0, '[')
+	if err != nil {
+		return err
+	}
+	var h Head
+	for {
+		at, last, err := element(p.items, i)
+		if err != nil || last {
+			return err
+		}
+		h = Head{}
+		if i, err = h.read(p.items, at); err != nil {
+			return err
+		}
+		if err := f(&h, p.items[at:i]); err != nil {
+			return err
+		}
+	}
 }
 
 // EventOf takes a frame of a watch apart. ErrShort says that the frame goes on.

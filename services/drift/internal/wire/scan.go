@@ -74,15 +74,27 @@ func skipNested(b []byte, i int) (int, error) {
 	return i, ErrShort
 }
 
+// shortText is how far a string is read byte by byte: most are shorter, and then that is faster than anything cleverer.
+const shortText = 32
+
 // skipString gives the index behind the string whose quote is at i.
 func skipString(b []byte, i int) (int, error) {
-	for j := i + 1; ; {
+	j := i + 1
+	for end := min(j+shortText, len(b)); j < end; j++ {
+		switch b[j] {
+		case '"':
+			return j + 1, nil
+		case '\\':
+			j++
+		}
+	}
+	for {
 		n := bytes.IndexByte(b[min(j, len(b)):], '"')
 		if n < 0 {
 			return len(b), ErrShort
 		}
 		k, back := j+n, 0
-		for b[k-1-back] == '\\' { // ends at the opening quote
+		for k-1-back >= j && b[k-1-back] == '\\' {
 			back++
 		}
 		if back%2 == 0 {
@@ -92,76 +104,70 @@ func skipString(b []byte, i int) (int, error) {
 	}
 }
 
-// members calls f with each member of the object at i: its key as it is written between the quotes, and where its value is.
-func members(b []byte, i int, f func(key []byte, from, to int) error) (int, error) {
-	if i = space(b, i); i >= len(b) {
-		return i, ErrShort
+// member gives the key of the next member of the object that i is in, as it is written between the quotes, and where its value begins.
+// At the object's end the key is nil, and at is behind it.
+func member(b []byte, i int) (key []byte, at int, err error) {
+	for i = space(b, i); i < len(b) && b[i] == ','; i = space(b, i+1) {
 	}
-	if b[i] != '{' {
-		return i, errSyntax
+	switch {
+	case i >= len(b):
+		return nil, i, ErrShort
+	case b[i] == '}':
+		return nil, i + 1, nil
+	case b[i] != '"':
+		return nil, i, errSyntax
 	}
-	for i++; ; {
-		i = space(b, i)
-		switch {
-		case i >= len(b):
-			return i, ErrShort
-		case b[i] == '}':
-			return i + 1, nil
-		case b[i] == ',':
-			i++
-			continue
-		case b[i] != '"':
-			return i, errSyntax
-		}
-		end, err := skipString(b, i)
-		if err != nil {
-			return end, err
-		}
-		key := b[i+1 : end-1]
-		if i = space(b, end); i >= len(b) {
-			return i, ErrShort
-		}
-		if b[i] != ':' {
-			return i, errSyntax
-		}
-		from := space(b, i+1)
-		if i, err = skip(b, from); err != nil {
-			return i, err
-		}
-		if err := f(key, from, i); err != nil {
-			return i, err
-		}
+	end, err := skipString(b, i)
+	if err != nil {
+		return nil, end, err
 	}
+	key = b[i+1 : end-1]
+	if i = space(b, end); i >= len(b) {
+		return nil, i, ErrShort
+	}
+	if b[i] != ':' {
+		return nil, i, errSyntax
+	}
+	return key, space(b, i+1), nil
 }
 
-// elements calls f with where each element of the array at i is.
-func elements(b []byte, i int, f func(from, to int) error) (int, error) {
-	if i = space(b, i); i >= len(b) {
-		return i, ErrShort
+// element gives where the next element of the array that i is in begins; last says that there is none, and at is behind the array.
+func element(b []byte, i int) (at int, last bool, err error) {
+	for i = space(b, i); i < len(b) && b[i] == ','; i = space(b, i+1) {
 	}
-	if b[i] != '[' {
+	if i >= len(b) {
+		return i, false, ErrShort
+	}
+	if b[i] == ']' {
+		return i + 1, true, nil
+	}
+	return i, false, nil
+}
+
+// into goes into the object or array that begins at i with the given sign.
+func into(b []byte, i int, sign byte) (int, error) {
+	switch i = space(b, i); {
+	case i >= len(b):
+		return i, ErrShort
+	case b[i] != sign:
 		return i, errSyntax
 	}
-	for i++; ; {
-		i = space(b, i)
-		switch {
-		case i >= len(b):
-			return i, ErrShort
-		case b[i] == ']':
-			return i + 1, nil
-		case b[i] == ',':
-			i++
-			continue
+	return i + 1, nil
+}
+
+// members calls f with each member of the object at i: its key as it is written between the quotes, and where its value is.
+func members(b []byte, i int, f func(key []byte, from, to int) error) (int, error) {
+	i, err := into(b, i, '{')
+	for err == nil {
+		key, at, failed := member(b, i)
+		if failed != nil || key == nil {
+			return at, failed
 		}
-		end, err := skip(b, i)
-		if err != nil {
-			return end, err
+		if i, err = skip(b, at); err == nil {
+			err = f(key, at, i)
 		}
-		if err := f(i, end); err != nil {
-			return end, err
-		}
-		i = end
 	}
+	return i, err
 }
 
 // text gives what is between the quotes of a string without escapes; names, versions and uids are such.

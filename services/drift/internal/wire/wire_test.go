@@ -78,7 +78,7 @@ func TestAPageGivesItsItemsAndWhatToAskNext(t *testing.T) {
 		t.Errorf("read %+v", p)
 	}
 	n := 0
-	if err := p.Each(func(o []byte) error {
+	if err := p.Each(func(_ *wire.Head, o []byte) error {
 		n++
 		if string(o) != object {
 			t.Errorf("item %s", o)
@@ -88,11 +88,11 @@ func TestAPageGivesItsItemsAndWhatToAskNext(t *testing.T) {
 		t.Errorf("%d items, %v", n, err)
 	}
 	stop := errors.New("stop")
-	if err := p.Each(func([]byte) error { return stop }); !errors.Is(err, stop) {
+	if err := p.Each(func(*wire.Head, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a caller's error is lost: %v", err)
 	}
 	for _, items := range []string{`"items":null`, `"items":[]`, `"metadata":{}`} {
-		if p, err := wire.PageOf([]byte("{" + items + "}")); err != nil || p.Each(func([]byte) error { return stop }) != nil {
+		if p, err := wire.PageOf([]byte("{" + items + "}")); err != nil || p.Each(func(*wire.Head, []byte) error { return stop }) != nil {
 			t.Errorf("%s: %v", items, err)
 		}
 	}
@@ -123,7 +123,7 @@ func FuzzDecode(f *testing.F) {
 		got, err := wire.NewDecoder().Decode(in)
 		_, _ = wire.HeadOf(in) // they only must not crash
 		if p, err := wire.PageOf(in); err == nil {
-			_ = p.Each(func([]byte) error { return nil })
+			_ = p.Each(func(*wire.Head, []byte) error { return nil })
 		}
 		_, _, _ = wire.EventOf(in)
 		var want any
