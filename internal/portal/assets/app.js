@@ -30,7 +30,7 @@ function show() {
   const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
   const links = [["#/", "Applications", path === ""], ["#/events", "Events", path === "events"], ["/docs", "API", false]];
   render(nav, links.map(([href, text, here]) => h("a", { href, "aria-current": here ? "page" : null }, text)));
-  main.replaceChildren(h("p", { class: "quiet" }, "Reading…")); // until the page draws, which a slow server puts off
+  main.replaceChildren();
   for (const [pattern, page, title] of routes) {
     const m = pattern.exec(path);
     if (!m) continue;
