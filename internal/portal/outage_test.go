@@ -62,7 +62,10 @@ func TestInABrowserASlowServerIsWaitedForAndNothingIsDoneTwice(t *testing.T) {
 	s.front = slow.front
 	p := open(t, serve(t, s).URL+"/#/shop/dev")
 	p.fill("input[name=token]", adminToken)
-	p.js(`new MutationObserver(() => { window.told ||= document.getElementById("main").innerText.includes("Reading"); }).observe(document.getElementById("main"), {childList: true, subtree: true})`)
+	p.js(`new MutationObserver(() => {
+		const main = document.getElementById("main");
+		window.told ||= main.innerText.includes("Reading") || getComputedStyle(main, "::before").content.includes("Reading");
+	}).observe(document.getElementById("main"), {childList: true, subtree: true})`)
 	p.js(`document.querySelector("form").requestSubmit()`)
 	p.see("LOG_LEVEL")
 	if !ask[bool](p, "!!window.told") {

@@ -83,7 +83,7 @@ function show() {
   const [path, search] = location.hash.replace(/^#\/?/, "").split("?");
   navigation(path);
   learn(signal, "").then(() => signal.aborted || navigation(path), () => {});
-  main.replaceChildren(h("p", { class: "quiet" }, "Reading…")); // until the page draws, which a slow server puts off
+  main.replaceChildren(); // app.css says that an empty page reads
   for (const [pattern, page, title] of routes) {
     const m = pattern.exec(path);
     if (!m) continue;

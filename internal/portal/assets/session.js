@@ -32,7 +32,7 @@ export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
   const main = document.getElementById("main");
-  if (!main.querySelector(":not(noscript)")) main.replaceChildren(h("p", { class: "quiet" }, "Reading…"));
+  if (!main.querySelector(":not(noscript)")) main.replaceChildren(); // an empty page says that it reads
   const who = await get("/v1/whoami");
   Object.assign(me, { subject: who.subject, role: who.role, name: who.displayName || short(who.subject), groups: who.groups || [], grants: who.grants || [] });
   header();
