@@ -248,3 +248,24 @@ func TestInABrowserAnEnvironmentWithNothingBeginsWithAScoreFile(t *testing.T) {
 	p.see("shop/gone does not exist")
 	p.clean()
 }
+
+func TestInABrowserAStreamThatBreaksOffIsResumedWhereItWas(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.findings = nil
+	s.envs[0].Live.Findings = 0
+	web := serve(t, s)
+	p := open(t, web.URL+"/#/shop/dev")
+	p.signIn(viewerToken)
+	p.see("No differences to Git")
+	p.js(`window.asked = []; const real = window.fetch; window.fetch = (url, ...rest) => { asked.push(url); return real(url, ...rest); }`)
+	web.CloseClientConnections()
+	for _, list := range []string{"findings", "environments"} {
+		p.wait("the "+list+" go on behind what was told", `asked.some((url) => url.includes("/`+list+`:watch?resumeToken="))`)
+	}
+	s.mu.Lock()
+	s.drifts()
+	s.mu.Unlock()
+	p.see("2 differences to Git")
+	p.clean()
+}

@@ -161,11 +161,16 @@ func TestInABrowserTwoPeopleEditTheSameValueAndNeitherLosesWhatTheyTyped(t *test
 	bo.clean()
 }
 
-func TestInABrowserTypedTextSurvivesALostServer(t *testing.T) {
+func TestInABrowserTypedTextSurvivesALostServerAndADeploymentOfSomethingElse(t *testing.T) {
 	t.Parallel()
 	p := onShopDev(t, newShop(t), developerToken)
 	p.press("Edit LOG_LEVEL")
 	p.fill("tr input[name=value]", "debug")
+	p.press("Remove INTERVAL of worker")
+	p.press("Deploy")
+	p.wait("it runs", `document.querySelector(".facts").innerText.includes("#4")`)
+	p.wait("what was typed is still there", `document.querySelector("tr input[name=value]").value === "debug"`)
+	p.js(`document.querySelector("tr input[name=value]").focus()`)
 	p.js(`window.realFetch = window.fetch; window.fetch = () => Promise.reject(new TypeError("no network"));`)
 	p.see("The server has not answered for")
 	p.do(chromedp.KeyEvent(kb.Enter))

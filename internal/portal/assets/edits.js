@@ -11,7 +11,6 @@ export function edits(name) {
   if (!byEnvironment.has(name)) byEnvironment.set(name, { open: null, kept: new Map(), problems: new Map() });
   return byEnvironment.get(name);
 }
-export const forgetEdits = (name) => byEnvironment.delete(name);
 
 const snake = (s) => s.replace(/[A-Z]/g, (c) => "_" + c.toLowerCase());
 

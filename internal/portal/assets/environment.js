@@ -11,7 +11,7 @@ import { foreign } from "./foreign.js";
 import { inCluster } from "./live.js";
 import { workloads } from "./workloads.js";
 import { addWorkload } from "./score.js";
-import { changes, edits, forgetEdits, gather } from "./edits.js";
+import { changes, edits, gather } from "./edits.js";
 import { n } from "./parts.js";
 import { watch } from "./watch.js";
 
@@ -22,7 +22,7 @@ export function environment({ main, signal, name, params }) {
   const id = envID(name);
   const view = { env: null, type: null, status: null, findings: [], seen: false, set: null, latest: null, waiting: [], active: null, tree: null, error: null, statusError: null, edits: edits(name) };
   const open = { env: false, findings: false }; // the streams that stand
-  let ready = false, watched = "", at = params?.query.get("at"), drawing;
+  let ready = false, watched = "", unfollow = new AbortController(), at = params?.query.get("at"), drawing;
 
   const soon = () => { drawing ||= setTimeout(() => { drawing = 0; draw(); }, 30); };
 
@@ -77,11 +77,12 @@ export function environment({ main, signal, name, params }) {
   // follow watches a deployment to its end, through a lost server too. Earlier ones may wait in front of it.
   async function follow(deployment) {
     watched = deployment;
+    unfollow.abort();
+    const stop = (unfollow = new AbortController()), both = AbortSignal.any([signal, stop.signal]);
     const tick = setInterval(() => view.latest && !isFinal(view.latest) && draw(), 500);
-    while (!signal.aborted && watched === deployment) {
+    while (!both.aborted) {
       try {
-        for await (const m of stream(`/v1/${deployment}:watch`, signal)) {
-          if (watched !== deployment) break;
+        for await (const m of stream(`/v1/${deployment}:watch`, both)) {
           view.latest = m.deployment;
           await waiting(m.deployment);
           draw();
@@ -90,10 +91,10 @@ export function environment({ main, signal, name, params }) {
       } catch (err) {
         if (err.status >= 400 && err.status < 500) break;
       }
-      await sleep(1000, signal);
+      await sleep(1000, both);
     }
     clearInterval(tick);
-    if (!signal.aborted) again();
+    if (!both.aborted) again();
   }
 
   async function waiting(d) {
@@ -124,7 +125,10 @@ export function environment({ main, signal, name, params }) {
     }
     if (!made) back();
     else if (made.more) view.edits.open = null;
-    else landed(made);
+    else {
+      if (view.edits.open?.key === edit?.key) view.edits.open = null;
+      landed(made);
+    }
     draw();
     return made;
   }
@@ -132,8 +136,8 @@ export function environment({ main, signal, name, params }) {
   // landed shows a deployment that was made on this page; unless keep, it has what was typed.
   function landed(made, keep) {
     if (!keep) {
-      forgetEdits(name);
-      view.edits = edits(name);
+      view.edits.kept.clear();
+      view.edits.problems.clear();
     }
     toast(`Deployment #${short(made.name)} of ${id} is on its way.`);
     view.latest = made;

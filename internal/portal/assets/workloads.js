@@ -155,8 +155,7 @@ function form(act, r, open, edits, stop, box) {
     const edit = { ...r.set(x), text: x };
     if (plan) return busy(tr.querySelector("[type=submit]"), box(el), async () => {
       const made = await act.deploy("Set " + r.name, edit);
-      if (made?.name) edits.open = null;
-      else tr.querySelector("input")?.focus();
+      if (!made) tr.querySelector("input")?.focus();
     });
     edits.kept.set(r.key, edit);
     stop(tr);
