@@ -90,7 +90,9 @@ func newWorld(t *testing.T, page string) *world {
 	for _, host := range hosts(page) {
 		w.there = append(w.there, [2]string{host, freeAddress(t)})
 	}
+	// A page whose servers are its own says where the cluster is by $KUBECONFIG, as one after make run does.
 	w.env = []string{
+		"TOW_CONFIG=" + filepath.Join(w.dir, "tow.yaml"), "KUBECONFIG=" + devclustertest.Shared(t).Kubeconfig(),
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + w.dir, "TERM=dumb", "LC_ALL=C.UTF-8", "GORACE=atexit_sleep_ms=0",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.com", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.com",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "KUBERC=off", "KUBECACHEDIR=" + filepath.Join(w.dir, ".kube-cache"),
@@ -101,6 +103,9 @@ func newWorld(t *testing.T, page string) *world {
 }
 
 var example = regexp.MustCompile(`\b10\.0\.0\.\d+:\d+\b`)
+
+// separate is an address given as two flags.
+var separate = regexp.MustCompile(`-a (10\.0\.0\.\d+) -p (\d+)`)
 
 // hosts gives the addresses of machines that a page has and nobody has, each once.
 func hosts(page string) []string {
@@ -190,6 +195,14 @@ func (w *world) bash(ctx context.Context, script string, keep bool) *exec.Cmd {
 	}
 	if script == "echo $?" {
 		script = fmt.Sprintf("echo %d", w.code)
+	}
+	for _, m := range separate.FindAllStringSubmatch(script, -1) {
+		for _, r := range w.there {
+			if r[0] == m[1]+":"+m[2] {
+				host, port, _ := net.SplitHostPort(r[1])
+				script = strings.ReplaceAll(script, m[0], "-a "+host+" -p "+port)
+			}
+		}
 	}
 	file := filepath.Join(w.dir, ".typed")
 	must(w.t, os.WriteFile(file, []byte(script+"\n"), 0o600))
@@ -351,7 +364,7 @@ func (w *world) serving(b *Block, p *process) {
 	w.t.Helper()
 	var want []string
 	for _, r := range w.there {
-		if strings.Contains(b.Text(), "-listen "+r[0]) {
+		if listens := regexp.MustCompile(`listen(s on|-client-urls)? (http://)?` + regexp.QuoteMeta(r[0]) + `\b`); listens.MatchString(b.Text()) {
 			want = append(want, r[1])
 		}
 	}
