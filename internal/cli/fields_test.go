@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v3"
 )
 
@@ -110,4 +111,29 @@ func fieldPaths(at string, doc any) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Whatever lists or shows things can write them for programs, and every command that can completes the formats.
+func TestListsAndGetsHaveAllFormats(t *testing.T) {
+	n := 0
+	leaves(t, func(cmd *cobra.Command, words []string) {
+		verb := words[len(words)-1]
+		if !slices.Contains([]string{"list", "get", "show", "versions", "history", "status", "rules", "log", "ls", "uses", "health", "doctor", "outputs", "metrics", "whoami"}, verb) {
+			return
+		}
+		n++
+		f := cmd.Flags().Lookup("output")
+		if f == nil || f.Shorthand != "o" {
+			t.Errorf("tow %s has no -o", strings.Join(words, " "))
+			return
+		}
+		for _, format := range []string{"json", "yaml", "name"} {
+			if !strings.Contains(f.Usage, format) {
+				t.Errorf("tow %s has no -o %s", strings.Join(words, " "), format)
+			}
+		}
+	})
+	if n < 40 {
+		t.Errorf("there are %d such commands only", n)
+	}
 }
