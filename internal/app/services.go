@@ -44,7 +44,7 @@ func (p *process) newCatalog(ctx context.Context) error {
 		Renderer:       rendererv1.NewRendererServiceClient(p.renderer()),
 		Committer:      committerv1.NewCommitterServiceClient(p.conns[Committer]),
 		BootstrapToken: p.AdminToken, RepublishAfter: p.RepublishAfter, Failpoint: p.Failpoint,
-		PublicURL: p.PublicURL,
+		PublicURL: p.PublicURL, Version: p.Version,
 	}
 	if c := p.conns[Drift]; c != nil { // without it nothing can be adopted, and all else works
 		cfg.Drift = driftv1.NewInspectServiceClient(c)

@@ -155,7 +155,7 @@ func fillWellKnown(m protoreflect.Message) bool {
 func sampleValue(f protoreflect.FieldDescriptor) protoreflect.Value {
 	switch f.Kind() {
 	case protoreflect.BoolKind:
-		return protoreflect.ValueOfBool(f.Name() == "allowed")
+		return protoreflect.ValueOfBool(slices.Contains([]protoreflect.Name{"allowed", "healthy", "reachable"}, f.Name()))
 	case protoreflect.EnumKind:
 		n := f.Enum().Values().Get(min(1, f.Enum().Values().Len()-1)).Number()
 		if f.Enum().FullName() == "towpath.catalog.v1.Deployment.State" {

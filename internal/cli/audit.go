@@ -77,31 +77,15 @@ func (f auditFlags) text(now time.Time) (string, error) {
 			terms = append(terms, s.field+" = "+strconv.Quote(s.value))
 		}
 	}
-	for _, b := range []struct{ flag, op, value string }{{"--since", ">=", f.since}, {"--until", "<=", f.until}} {
-		if b.value == "" {
-			continue
-		}
-		at, err := timeOrAgo(b.flag, b.value, now)
-		if err != nil {
-			return "", err
-		}
-		terms = append(terms, "time "+b.op+" "+strconv.Quote(at.UTC().Format(time.RFC3339Nano)))
+	times, err := timeTerms(now, "time", f.since, f.until)
+	if err != nil {
+		return "", err
 	}
+	terms = append(terms, times...)
 	if f.filter != "" {
 		terms = append(terms, f.filter)
 	}
 	return strings.Join(terms, " AND "), nil
-}
-
-func timeOrAgo(flag, text string, now time.Time) (time.Time, error) {
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 {
-		return time.Time{}, usagef("%s %q is neither a duration such as 1h nor a time such as 2026-01-31T08:00:00Z", flag, text)
-	}
-	return now.Add(-d), nil
 }
 
 func (t *tow) listAudit(ctx context.Context, f auditFlags) error {

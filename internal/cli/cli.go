@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -99,6 +101,9 @@ type tow struct {
 	Env
 	// contextName and server are the global flags.
 	contextName, server string
+	// colourMode is --color, noPager --no-pager.
+	colourMode string
+	noPager    bool
 	// started tells that a command's own code runs: errors before that are about flags and arguments.
 	started bool
 	// completing tells that a shell asks for completions: nobody wants to wait or to read messages.
@@ -121,6 +126,12 @@ func (t *tow) run(f func(ctx context.Context, args []string) error) func(*cobra.
 	return func(cmd *cobra.Command, args []string) error {
 		t.started = true
 		t.files = asksForFiles(cmd)
+		if t.colourMode != "" && !slices.Contains(colourModes, t.colourMode) { // other programs that have a command of ours have no --color
+			return usagef("--color %q is none of %s", t.colourMode, strings.Join(colourModes, ", "))
+		}
+		if t.paged(cmd) {
+			return t.throughPager(cmd.Context(), func() error { return f(cmd.Context(), args) })
+		}
 		return f(cmd.Context(), args)
 	}
 }
@@ -152,7 +163,10 @@ func (t *tow) newRoot() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&t.contextName, "context", "", "use this context of the config file instead of the current one")
 	root.PersistentFlags().StringVar(&t.server, "server", "", "the server's gRPC address, host:port (default "+defaultServer+" or the context's)")
+	root.PersistentFlags().StringVar(&t.colourMode, "color", "auto", "colours: "+strings.Join(colourModes, ", ")+"; auto is at a terminal, unless NO_COLOR is set")
+	root.PersistentFlags().BoolVar(&t.noPager, "no-pager", false, "show long output at once, without a pager")
 	complete(root, "context", t.completeContexts)
+	complete(root, "color", cobra.FixedCompletions(colourModes, cobra.ShellCompDirectiveNoFileComp))
 	complete(root, "server", noCompletion)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return asUsage(err) })
 	root.SetHelpCommandGroupID(groupAccess)
@@ -162,7 +176,7 @@ func (t *tow) newRoot() *cobra.Command {
 	)
 	t.add(root, groupDeploy, t.initCmd(), t.schemaCmd(), t.renderCmd(), t.deployCmd(), t.setCmd(), t.unsetCmd(), t.planCmd(), t.rollbackCmd(), t.promoteCmd(), t.syncCmd(),
 		t.approveCmd(), t.rejectCmd(), t.cancelCmd(), t.retryCmd(), t.waitCmd(), t.commentCmd(), t.lockCmd(), t.unlockCmd(), t.setImageCmd(), t.scaleCmd(), t.draftCmd(), t.adoptCmd())
-	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.getCmd(), t.logsCmd(), t.diffCmd(), t.explainFieldsCmd(), t.driftCmd(), t.foreignCmd(), t.gitCmd(), t.eventsCmd(), t.metricsCmd())
+	t.add(root, groupLook, t.statusCmd(), t.historyCmd(), t.outputsCmd(), t.graphCmd(), t.getCmd(), t.logsCmd(), t.diffCmd(), t.explainFieldsCmd(), t.driftCmd(), t.foreignCmd(), t.gitCmd(), t.eventsCmd(), t.metricsCmd(), t.openCmd())
 	t.add(root, groupThings, t.appCmd(), t.envCmd(), t.varCmd(), t.secretCmd(), t.typeCmd(), t.targetCmd(), t.repoCmd(), t.definitionCmd(), t.guardrailCmd())
 	t.add(root, groupAccess, t.loginCmd(), t.contextCmd(), t.whoamiCmd(), t.authCmd(), t.tokenCmd(), t.roleBindingCmd(), t.policyCmd(), t.auditCmd(), t.backupCmd(), t.restoreCmd(),
 		t.completionCmd(root), t.versionCmd(), t.docsCmd(root))
@@ -194,16 +208,4 @@ func (t *tow) group(use, short, long, example string, cmds ...*cobra.Command) *c
 	g.SuggestionsMinimumDistance = 2
 	g.AddCommand(cmds...)
 	return g
-}
-
-func (t *tow) versionCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Show the version of tow", Args: noArgs,
-		Long:    "Shows the version of this program. It asks no server.",
-		Example: "  tow version",
-		RunE: t.run(func(context.Context, []string) error {
-			t.printf("tow %s\n", t.Version)
-			return nil
-		}),
-	}
 }

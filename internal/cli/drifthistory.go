@@ -85,16 +85,11 @@ func (f *recordFlags) text(now time.Time) (string, error) {
 			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
 		}
 	}
-	for _, b := range []struct{ flag, op, value string }{{"--since", ">=", f.since}, {"--until", "<=", f.until}} {
-		if b.value == "" {
-			continue
-		}
-		at, err := timeOrAgo(b.flag, b.value, now)
-		if err != nil {
-			return "", err
-		}
-		terms = append(terms, "onset_time "+b.op+" "+strconv.Quote(at.UTC().Format(time.RFC3339Nano)))
+	times, err := timeTerms(now, "onset_time", f.since, f.until)
+	if err != nil {
+		return "", err
 	}
+	terms = append(terms, times...)
 	if f.filter != "" {
 		terms = append(terms, f.filter)
 	}

@@ -144,38 +144,14 @@ finalizers too, and tells what they hold.`,
 }
 
 func (t *tow) deleteEnv(ctx context.Context, s *shipment, name string, yes bool) error {
-	removal := &catalogv1.PlanDeploymentRequest{Parent: name, Removal: true}
-	if s.plan {
-		return t.showPlan(ctx, s.output, removal)
-	}
-	p, err := t.printer(s.output)
-	if err != nil {
-		return err
-	}
-	const what = "remove the environment %s from Git and from its cluster"
-	if !yes && !t.InTerminal {
-		return t.confirm(false, what, short(name))
-	}
-	c, err := t.api()
-	if err != nil {
-		return err
-	}
-	if !yes {
-		plan, err := c.PlanDeployment(ctx, removal)
-		if err != nil {
-			return err
-		}
-		t.tellWhatGoes(p, plan)
-		if err := t.confirm(false, what, short(name)); err != nil {
-			return err
-		}
-		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
-	}
-	d, err := c.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: name, RequestId: s.id(), Message: s.message, PlanHash: s.planHash})
-	if err != nil {
-		return err
-	}
-	return t.shipped(ctx, s, d)
+	return t.shipPlanned(ctx, s, plannedShipment{
+		plan: &catalogv1.PlanDeploymentRequest{Parent: name, Removal: true},
+		what: "remove the environment " + short(name) + " from Git and from its cluster",
+		show: func(p *printer, plan *catalogv1.Plan) error { t.tellWhatGoes(p, plan); return nil },
+		run: func(c *client) (*catalogv1.Deployment, error) {
+			return c.DeleteEnvironment(ctx, &catalogv1.DeleteEnvironmentRequest{Name: name, RequestId: s.id(), Message: s.message, PlanHash: s.planHash})
+		},
+	}, yes)
 }
 
 // maxGoing is how much of what a removal takes away is named before a person is asked.

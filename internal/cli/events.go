@@ -93,13 +93,9 @@ func (f *eventFlags) request(now time.Time) (*eventsv1.WatchEventsRequest, error
 	if since == "" {
 		return req, nil
 	}
-	at, err := time.Parse(time.RFC3339, since)
+	at, err := sinceTime(now, "since", since)
 	if err != nil {
-		d, err := time.ParseDuration(since)
-		if err != nil || d < 0 {
-			return nil, usagef("--since %q is neither a duration such as 1h nor a time such as 2026-01-31T08:00:00Z", since)
-		}
-		at = now.Add(-d)
+		return nil, err
 	}
 	req.Since = timestamppb.New(at)
 	return req, nil

@@ -67,6 +67,9 @@ func (t *tow) fail(cmd *cobra.Command, err error) int {
 	if errors.As(t.located(err), &e) {
 		msg, fields, hint = e.Msg, e.Fields, hintFor(e)
 	}
+	if hint == "" {
+		hint = t.nearby(err)
+	}
 	fmt.Fprintf(t.Stderr, "error: %s\n", clean(msg))
 	for _, f := range fields {
 		fmt.Fprintf(t.Stderr, "  %s: %s\n", clean(f.Path), strings.ReplaceAll(clean(f.Problem), "\n", "\n  "))

@@ -63,6 +63,8 @@ type fake struct {
 	watch [][]*catalogv1.Deployment
 	// envWatch is what WatchEnvironments sends, the same way; nil ends a connection with OUT_OF_RANGE.
 	envWatch [][]*catalogv1.WatchEnvironmentsResponse
+	// version and portal are what the server says of itself.
+	version, portal string
 	// health is how the environment is.
 	health driftv1.Health
 }
@@ -123,7 +125,11 @@ func (f *fake) serve(t testing.TB, addr string, opts ...grpc.ServerOption) {
 }
 
 // fail makes the next calls of a method answer errors; nil lets one through.
-func (f *fake) fail(method string, answers ...error) { f.faults[method] = answers }
+func (f *fake) fail(method string, answers ...error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.faults[method] = answers
+}
 
 func (f *fake) called(method string) []proto.Message {
 	f.mu.Lock()
@@ -184,7 +190,7 @@ func find[T interface{ GetName() string }](all []T, name string) (T, error) {
 }
 
 func (f *fake) WhoAmI(context.Context, *catalogv1.WhoAmIRequest) (*catalogv1.WhoAmIResponse, error) {
-	return &catalogv1.WhoAmIResponse{Subject: "tokens/ada", Role: catalogv1.Token_ROLE_ADMIN}, nil
+	return &catalogv1.WhoAmIResponse{Subject: "tokens/ada", Role: catalogv1.Token_ROLE_ADMIN, ServerVersion: f.version, PortalUrl: f.portal}, nil
 }
 
 func (f *fake) CreateToken(_ context.Context, r *catalogv1.CreateTokenRequest) (*catalogv1.Token, error) {

@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	errorsv1 "github.com/towpath-dev/towpath/gen/towpath/errors/v1"
 	"github.com/towpath-dev/towpath/internal/cli"
+	"github.com/towpath-dev/towpath/internal/errs"
 	"github.com/towpath-dev/towpath/services/renderer/guardrail"
 )
 
@@ -144,6 +146,8 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script", RequireExplicitExec: true, UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(e *testscript.Env) error {
 			f := startFake(e.T().(testing.TB))
+			e.Values[scriptServer{}] = f
+			e.Setenv("ANYTHING", startAnything(e.T().(testing.TB)).addr) // a server that has every method and thing
 			e.Setenv("SERVER", f.addr)
 			e.Setenv("OTHER", strings.Replace(f.addr, "127.0.0.1", "localhost", 1)) // the same server by another name
 			e.Setenv("SECRET", secret)
@@ -153,8 +157,25 @@ func TestScripts(t *testing.T) {
 			e.Setenv("REPO", repoRoot())
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "mode": mode, "fails": fails},
 	})
+}
+
+// scriptServer is the key of a script's own server.
+type scriptServer struct{}
+
+// fails METHOD KIND REASON MESSAGE makes the server answer the next call of a method with an error.
+func fails(ts *testscript.TestScript, neg bool, args []string) {
+	kinds := map[string]errs.Kind{
+		"conflict": errs.Conflict, "precondition": errs.Precondition, "exists": errs.AlreadyExists, "denied": errs.Denied, "unavailable": errs.Unavailable,
+		"invalid": errs.Invalid, "exhausted": errs.Exhausted, "internal": errs.Internal, "timeout": errs.Timeout,
+	}
+	if neg || len(args) != 4 || kinds[args[1]] == 0 && args[1] != "internal" {
+		ts.Fatalf("usage: fails METHOD KIND REASON MESSAGE")
+	}
+	reason := errs.Reason(errorsv1.Reason_value["REASON_"+args[2]])
+	f := ts.Value(scriptServer{}).(*fake)
+	f.fail(args[0], errs.New(kinds[args[1]], reason, "%s", args[3]).With("moved", "the base tree").With("used_by", "applications/shop").With("retry_after", "3"))
 }
 
 func repoRoot() string {

@@ -160,17 +160,11 @@ func (f *historyFilter) text(now time.Time) (string, error) {
 			terms = append(terms, term.field+" = "+strconv.Quote(term.value))
 		}
 	}
-	for _, term := range []struct{ flag, op, value string }{{"since", ">=", f.since}, {"until", "<=", f.until}} {
-		if term.value == "" {
-			continue
-		}
-		at, err := sinceTime(now, term.flag, term.value)
-		if err != nil {
-			return "", err
-		}
-		terms = append(terms, "create_time "+term.op+" "+strconv.Quote(at.UTC().Format(time.RFC3339Nano)))
+	times, err := timeTerms(now, "create_time", f.since, f.until)
+	if err != nil {
+		return "", err
 	}
-	return strings.Join(terms, " AND "), nil
+	return strings.Join(append(terms, times...), " AND "), nil
 }
 
 func (t *tow) listHistory(ctx context.Context, p *printer, c *client, req *catalogv1.ListDeploymentsRequest, limit int) error {

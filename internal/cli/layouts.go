@@ -160,42 +160,18 @@ In a terminal it shows the plan, asks, and holds to what it has shown; without o
 }
 
 func (t *tow) moveEnv(ctx context.Context, s *shipment, name string, yes bool) error {
-	planned := &catalogv1.PlanDeploymentRequest{Parent: name, Move: true}
-	if s.plan {
-		return t.showPlan(ctx, s.output, planned)
-	}
-	p, err := t.printer(s.output)
-	if err != nil {
-		return err
-	}
-	if !yes && !t.InTerminal {
-		return t.confirm(false, "move %s", short(name))
-	}
-	c, err := t.api()
-	if err != nil {
-		return err
-	}
-	if !yes {
-		plan, err := c.PlanDeployment(ctx, planned)
-		if err != nil {
-			return err
-		}
-		asking := &printer{out: t.Stderr, format: "table", colour: p.colour, now: p.now}
-		if err := asking.plan(short(name), plan); err != nil {
-			return err
-		}
-		if err := t.confirm(false, "move %s", short(name)); err != nil {
-			return err
-		}
-		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
-	}
-	d, err := catalogv1.NewGitServiceClient(c.conn).MoveEnvironment(ctx, &catalogv1.MoveEnvironmentRequest{
-		Name: name, Message: s.message, RequestId: s.id(), PlanHash: s.planHash,
-	})
-	if err != nil {
-		return err
-	}
-	return t.shipped(ctx, s, d)
+	return t.shipPlanned(ctx, s, plannedShipment{
+		plan: &catalogv1.PlanDeploymentRequest{Parent: name, Move: true}, what: "move " + short(name),
+		show: func(p *printer, plan *catalogv1.Plan) error {
+			asking := &printer{out: t.Stderr, format: "table", colour: p.colour, now: p.now}
+			return asking.plan(short(name), plan)
+		},
+		run: func(c *client) (*catalogv1.Deployment, error) {
+			return catalogv1.NewGitServiceClient(c.conn).MoveEnvironment(ctx, &catalogv1.MoveEnvironmentRequest{
+				Name: name, Message: s.message, RequestId: s.id(), PlanHash: s.planHash,
+			})
+		},
+	}, yes)
 }
 
 // crowded is from how many entries of a directory on commits become slow: each writes the whole directory again.

@@ -171,11 +171,13 @@ func (t *tow) printWho(who *catalogv1.WhoAmIResponse) {
 }
 
 func (t *tow) contextCmd() *cobra.Command {
+	var format string
 	list := &cobra.Command{
 		Use: "list", Short: "List the contexts", Args: noArgs, Aliases: []string{"ls"},
-		Long: "Lists the contexts of the config file, without their tokens. A star marks the current one.", Example: "  tow context list",
-		RunE: t.run(func(context.Context, []string) error { return t.listContexts() }),
+		Long: "Lists the contexts of the config file, without their tokens. A star marks the current one.", Example: "  tow context list\n  tow context list -o json",
+		RunE: t.run(func(context.Context, []string) error { return t.listContexts(format) }),
 	}
+	t.outputFlag(list, &format)
 	use := &cobra.Command{
 		Use: "use NAME", Short: "Make a context the current one", Args: exactArgs("the name of a context"),
 		Long: "Makes a context the one that commands use when --context names no other.", Example: "  tow context use production",
@@ -201,25 +203,41 @@ func (t *tow) contextCmd() *cobra.Command {
 		"  tow context list\n  tow context use production", list, use, del)
 }
 
-func (t *tow) listContexts() error {
+// contextLine is a context as programs see it.
+type contextLine struct {
+	Name    string `json:"name"`
+	Server  string `json:"server"`
+	Current bool   `json:"current"`
+}
+
+func (t *tow) listContexts(format string) error {
+	p, err := t.printer(format)
+	if err != nil {
+		return err
+	}
 	cfg, err := t.loadConfig()
 	if err != nil {
 		return err
 	}
 	if len(cfg.Contexts) == 0 {
 		t.notef("no contexts yet; make one: tow login --server HOST:PORT --token-file FILE")
+	}
+	if len(cfg.Contexts) == 0 && (format == "table" || format == "wide") {
 		return nil
 	}
-	rows := [][]string{{"", "NAME", "SERVER"}}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Contexts)) {
+	rows, names := [][]string{{"", "NAME", "SERVER"}}, slices.Sorted(maps.Keys(cfg.Contexts))
+	all := struct {
+		Contexts []contextLine `json:"contexts"`
+	}{[]contextLine{}}
+	for _, name := range names {
 		star := ""
 		if name == cfg.Current {
 			star = "*"
 		}
 		rows = append(rows, []string{star, name, cfg.Contexts[name].Server})
+		all.Contexts = append(all.Contexts, contextLine{name, cfg.Contexts[name].Server, name == cfg.Current})
 	}
-	p, err := t.printer("table")
-	if err != nil {
+	if done, err := p.document(all, names...); done {
 		return err
 	}
 	return p.rows(rows)

@@ -41,6 +41,22 @@ func (s *scope) parent() (string, error) {
 	return envName(s.env)
 }
 
+// timeTerms gives the terms of a filter for --since and --until.
+func timeTerms(now time.Time, field, since, until string) ([]string, error) {
+	var terms []string
+	for _, b := range []struct{ flag, op, value string }{{"since", ">=", since}, {"until", "<=", until}} {
+		if b.value == "" {
+			continue
+		}
+		at, err := sinceTime(now, b.flag, b.value)
+		if err != nil {
+			return nil, err
+		}
+		terms = append(terms, field+" "+b.op+" "+strconv.Quote(at.UTC().Format(time.RFC3339Nano)))
+	}
+	return terms, nil
+}
+
 // sinceTime reads a flag that is a duration back from now, in which d stands for days, or a time.
 func sinceTime(now time.Time, flag, v string) (time.Time, error) {
 	if days, ok := strings.CutSuffix(v, "d"); ok {

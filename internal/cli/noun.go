@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -68,9 +67,10 @@ func (n noun[T]) article() string {
 
 func (n noun[T]) createCmd(t *tow) *cobra.Command {
 	var format, requestID string
+	var plan bool
 	cmd := &cobra.Command{
 		Use: "create " + n.arg, Short: "Create " + n.article(), Args: exactArgs("the id of the new " + n.title),
-		Long: "Creates " + n.article() + ". " + n.what, Example: "  tow " + n.use + " create " + n.id + n.createFlags,
+		Long: "Creates " + n.article() + ". " + n.what, Example: "  tow " + n.use + " create " + n.id + n.createFlags + "\n  tow " + n.use + " create " + n.id + n.createFlags + " --plan",
 	}
 	fields := n.fields(cmd.Flags())
 	if n.createFields != nil {
@@ -78,6 +78,7 @@ func (n noun[T]) createCmd(t *tow) *cobra.Command {
 	}
 	t.outputFlag(cmd, &format)
 	cmd.Flags().StringVar(&requestID, "request-id", "", "idempotency key: a second call with the same one gets the first call's answer")
+	objectPlanFlag(cmd, &plan)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
 		if err != nil {
@@ -92,6 +93,10 @@ func (n noun[T]) createCmd(t *tow) *cobra.Command {
 			if err := f.set(m); err != nil {
 				return err
 			}
+		}
+		if plan {
+			setName(m, name)
+			return p.objectPlan(n.title, name, nil, m)
 		}
 		c, err := t.api()
 		if err != nil {
@@ -252,13 +257,15 @@ func (n noun[T]) printAll(ctx context.Context, t *tow, format string, list func(
 
 func (n noun[T]) updateCmd(t *tow) *cobra.Command {
 	var format string
+	var plan bool
 	cmd := &cobra.Command{
 		Use: "update " + n.arg, Short: "Change " + n.article(), Args: exactArgs("the id of " + n.article()),
 		Long:    "Changes what the given flags name and leaves the rest as it is. A change that somebody else makes at the same moment is\nnoticed and refused with exit code 7.",
-		Example: "  tow " + n.use + " update " + n.id + n.updateFlags,
+		Example: "  tow " + n.use + " update " + n.id + n.updateFlags + "\n  tow " + n.use + " update " + n.id + n.updateFlags + " --plan",
 	}
 	fields := n.fields(cmd.Flags())
 	t.outputFlag(cmd, &format)
+	objectPlanFlag(cmd, &plan)
 	cmd.ValidArgsFunction = completeOnce(n.completer(t))
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		p, err := t.printer(format)
@@ -273,12 +280,16 @@ func (n noun[T]) updateCmd(t *tow) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		before := proto.Clone(m)
 		mask := &fieldmaskpb.FieldMask{}
 		for _, f := range changed {
 			if err := f.set(m); err != nil {
 				return err
 			}
 			mask.Paths = append(mask.Paths, f.path)
+		}
+		if plan {
+			return p.objectPlan(n.title, m.GetName(), before, m)
 		}
 		updated, err := n.update(ctx, t.client, m, mask) // with the etag of what was just read
 		if err != nil {
@@ -302,18 +313,22 @@ func flagList[T any](fields []field[T]) string {
 }
 
 func (n noun[T]) deleteCmd(t *tow) *cobra.Command {
-	var yes bool
+	var yes, plan bool
 	cmd := &cobra.Command{
 		Use: "delete " + n.arg + "...", Short: "Delete " + n.plural, Args: someArgs("the id of " + n.article()),
 		Long:    "Deletes what nothing uses. In a terminal it asks first; without one it needs --yes.",
 		Example: "  tow " + n.use + " delete " + n.id + " --yes",
 	}
 	yesFlag(cmd, &yes)
+	objectPlanFlag(cmd, &plan)
 	cmd.ValidArgsFunction = n.completer(t)
 	cmd.RunE = t.run(func(ctx context.Context, args []string) error {
 		names, err := eachName(args, n.name)
 		if err != nil {
 			return err
+		}
+		if plan {
+			return n.planDelete(ctx, t, names)
 		}
 		if err := t.confirm(yes, "delete the %s %s", n.title, shortList(names)); err != nil {
 			return err
@@ -331,6 +346,24 @@ func (n noun[T]) deleteCmd(t *tow) *cobra.Command {
 		return nil
 	})
 	return cmd
+}
+
+// planDelete shows what would be deleted.
+func (n noun[T]) planDelete(ctx context.Context, t *tow, names []string) error {
+	p, err := t.printer("table")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		m, err := n.fetch(ctx, t, name)
+		if err != nil {
+			return err
+		}
+		if err := p.objectPlan(n.title, name, m, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func eachName(args []string, name func(string) (string, error)) ([]string, error) {
@@ -351,59 +384,4 @@ func shortList(names []string) string {
 		out = append(out, short(n))
 	}
 	return strings.Join(out, ", ")
-}
-
-// text makes a field of a string flag.
-func text[T any](fs *pflag.FlagSet, flag, path, usage string, set func(m T, v string)) field[T] {
-	v := fs.String(flag, "", usage)
-	return field[T]{flag, path, func(m T) error { set(m, *v); return nil }}
-}
-
-// reference makes a field of a string flag that names another resource.
-func reference[T any](fs *pflag.FlagSet, flag, path, usage string, name func(string) (string, error), set func(m T, v string)) field[T] {
-	v := fs.String(flag, "", usage)
-	return field[T]{flag, path, func(m T) error {
-		full, err := orEmpty(name)(*v)
-		if err != nil {
-			return err
-		}
-		set(m, full)
-		return nil
-	}}
-}
-
-// choice makes a field of a flag that is true or false.
-func choice[T any](fs *pflag.FlagSet, flag, path, usage string, value bool, set func(m T, v bool)) field[T] {
-	v := fs.Bool(flag, value, usage)
-	return field[T]{flag, path, func(m T) error { set(m, *v); return nil }}
-}
-
-// number makes a field of a flag that is a whole number.
-func number[T any](fs *pflag.FlagSet, flag, path, usage string, set func(m T, v int32)) field[T] {
-	v := fs.Int32(flag, 0, usage)
-	return field[T]{flag, path, func(m T) error { set(m, *v); return nil }}
-}
-
-// labels makes a field of a flag of key=value and key-, which changes single labels and leaves the others.
-func labels[T any](fs *pflag.FlagSet, flag, path, usage string, get func(m T) map[string]string, set func(m T, v map[string]string)) field[T] {
-	v := fs.StringSlice(flag, nil, usage+": key=value sets one, key- takes one away")
-	return field[T]{flag, path, func(m T) error {
-		out := maps.Clone(get(m))
-		if out == nil {
-			out = map[string]string{}
-		}
-		for _, pair := range *v {
-			key, value, ok := strings.Cut(pair, "=")
-			switch {
-			case ok && key != "":
-				out[key] = value
-			case !ok && len(pair) > 1 && strings.HasSuffix(pair, "-"):
-				delete(out, strings.TrimSuffix(pair, "-"))
-			default:
-				return usagef("--%s %q is neither key=value nor key-", flag, pair)
-			}
-		}
-		set(m, out)
-		return nil
-	}}
 }

@@ -44,8 +44,14 @@ func (t *tow) printer(format string) (*printer, error) {
 	return &printer{out: t.Stdout, format: format, colour: t.colour(), now: t.Now(), files: t.files}, nil
 }
 
-// colour tells whether to colour: for a person at a terminal who has not asked for none (no-color.org).
+// colourModes are the values of --color.
+var colourModes = []string{"auto", "always", "never"}
+
+// colour tells whether to colour: for a person at a terminal who has not asked for none (no-color.org), unless --color decides.
 func (t *tow) colour() bool {
+	if t.colourMode == "always" || t.colourMode == "never" {
+		return t.colourMode == "always"
+	}
 	return t.OutTerminal && t.Getenv("NO_COLOR") == "" && t.Getenv("TERM") != "dumb"
 }
 
@@ -115,13 +121,29 @@ func cellsOf[T any](p *printer, m T, columns []column[T]) []string {
 
 // structured writes the formats that are for programs, and reports whether it was one of them.
 func (p *printer) structured(m proto.Message, names ...string) (bool, error) {
+	return p.programs(func() ([]byte, error) { return jsonOf(m) }, names...)
+}
+
+// document is structured for what is no message of the API: what is known of this program and its machine.
+func (p *printer) document(v any, names ...string) (bool, error) {
+	return p.programs(func() ([]byte, error) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("print as JSON: %w", err)
+		}
+		return indented(b)
+	}, names...)
+}
+
+// programs writes a document as JSON or YAML, or the names alone.
+func (p *printer) programs(document func() ([]byte, error), names ...string) (bool, error) {
 	var text []byte
 	var err error
 	switch p.format {
 	case "json":
-		text, err = jsonOf(m)
+		text, err = document()
 	case "yaml":
-		if text, err = jsonOf(m); err == nil {
+		if text, err = document(); err == nil {
 			text, err = yamlOf(text)
 		}
 	case "name":

@@ -109,3 +109,49 @@ func (t *tow) shipped(ctx context.Context, s *shipment, d *catalogv1.Deployment)
 	}
 	return t.outcome(ctx, p, d, forPeople)
 }
+
+// plannedShipment is a deployment that a person is shown and asked about before.
+type plannedShipment struct {
+	plan *catalogv1.PlanDeploymentRequest
+	// what it does, for the question.
+	what string
+	// show tells the plan to who is asked.
+	show func(p *printer, plan *catalogv1.Plan) error
+	run  func(c *client) (*catalogv1.Deployment, error)
+}
+
+// shipPlanned shows the plan alone, or shows it, asks, and holds to what it has shown. Without a terminal it needs --yes.
+func (t *tow) shipPlanned(ctx context.Context, s *shipment, of plannedShipment, yes bool) error {
+	if s.plan {
+		return t.showPlan(ctx, s.output, of.plan)
+	}
+	p, err := t.printer(s.output)
+	if err != nil {
+		return err
+	}
+	if !yes && !t.InTerminal {
+		return t.confirm(false, "%s", of.what)
+	}
+	c, err := t.api()
+	if err != nil {
+		return err
+	}
+	if !yes {
+		plan, err := c.PlanDeployment(ctx, of.plan)
+		if err != nil {
+			return err
+		}
+		if err := of.show(p, plan); err != nil {
+			return err
+		}
+		if err := t.confirm(false, "%s", of.what); err != nil {
+			return err
+		}
+		s.planHash = firstOf(s.planHash, plan.GetPlanHash())
+	}
+	d, err := of.run(c)
+	if err != nil {
+		return err
+	}
+	return t.shipped(ctx, s, d)
+}

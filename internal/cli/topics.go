@@ -30,7 +30,8 @@ func helpTopics() []*cobra.Command {
   TOW_TOKEN_FILE
                a file that holds the token, read at every call
   TOW_RETRY    how long to try again when the server cannot be reached (default 5s; 0s for not at all)
-  NO_COLOR     no colours, whatever its value
+  TOW_PAGER    what shows output that is longer than the screen (default $PAGER, else less -FRX; cat for none); --no-pager for once
+  NO_COLOR     no colours, whatever its value; --color decides before it
   TERM         no colours when it is dumb
 
 The config file is written by ` + "`tow login`" + ` and ` + "`tow context`" + `, with mode 0600. It holds the contexts, each a server and a token:

@@ -47,7 +47,7 @@ func TestUsageErrors(t *testing.T) {
 		`drift list`:                                 `or -A for all`,
 		`drift list -A -e shop/dev`:                  ``,
 		`drift show abc`:                             `give -e, such as -e shop/dev`,
-		`events --since yesterday`:                   `neither a duration such as 1h nor a time`,
+		`events --since yesterday`:                   `neither a duration such as 12h or 30d nor a time`,
 		`events -o yaml`:                             `is none of table, json`,
 		`token create ci`:                            `none of viewer, deployer, developer, operator, admin`,
 		`target create eu --engine spaceship`:        `--engine "spaceship" is not known`,

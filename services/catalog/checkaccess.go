@@ -32,6 +32,7 @@ func (a accessServer) WhoAmI(ctx context.Context, _ *catalogv1.WhoAmIRequest) (*
 	}
 	out := &catalogv1.WhoAmIResponse{
 		Subject: c.Subject, Role: c.Greatest().Proto(), Groups: c.Groups, DisplayName: c.DisplayName, Email: c.Email, Method: c.Method,
+		ServerVersion: a.s.cfg.Version, PortalUrl: a.s.cfg.PublicURL,
 	}
 	if c.Role > auth.Nobody {
 		out.Grants = append(out.Grants, &catalogv1.Grant{Role: c.Role.Proto()})

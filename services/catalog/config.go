@@ -58,6 +58,8 @@ type Config struct {
 	Leads func() bool
 	// PublicURL is where people find the portal, for links in pull requests; none when empty.
 	PublicURL string
+	// Version is what the server calls itself, for clients that compare it with theirs.
+	Version string
 	// Identities finds who a token of an identity provider belongs to; nobody when nil.
 	Identities identities
 	// Failpoint is called at named boundaries: "row_committed" after a deployment's transaction, "published" after the

@@ -20,12 +20,17 @@ import (
 func TestTokensLetInUntilTheyEnd(t *testing.T) {
 	clock := sec(0)
 	kv := memkv.New()
-	w, _ := lightWorld(t, kv, func(c *catalog.Config) { c.Clock = func() time.Time { return clock } })
+	w, _ := lightWorld(t, kv, func(c *catalog.Config) {
+		c.Clock, c.Version, c.PublicURL = func() time.Time { return clock }, "v1.2.3", "https://towpath.test"
+	})
 	ctx := t.Context()
 	who, err := w.access.WhoAmI(ctx, &catalogv1.WhoAmIRequest{})
 	must(t, err)
 	if who.GetSubject() != "tokens/bootstrap-admin" || who.GetRole() != catalogv1.Token_ROLE_ADMIN {
 		t.Errorf("bootstrap token is %v", who)
+	}
+	if who.GetServerVersion() != "v1.2.3" || who.GetPortalUrl() != "https://towpath.test" {
+		t.Errorf("the server says of itself %q at %q", who.GetServerVersion(), who.GetPortalUrl())
 	}
 	tok, err := w.access.CreateToken(ctx, &catalogv1.CreateTokenRequest{TokenId: "ci", Token: &catalogv1.Token{
 		Role: catalogv1.Token_ROLE_DEVELOPER, ExpireTime: timestamppb.New(sec(3600)),

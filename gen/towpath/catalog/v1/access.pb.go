@@ -80,7 +80,11 @@ type WhoAmIResponse struct {
 	// What it may do and where.
 	Grants []*Grant `protobuf:"bytes,6,rep,name=grants,proto3" json:"grants,omitempty"`
 	// Name of the sign-in: token, oidc, serviceaccount.
-	Method        string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	Method string `protobuf:"bytes,7,opt,name=method,proto3" json:"method,omitempty"`
+	// Version of the server, so that a client can tell that it is older or newer.
+	ServerVersion string `protobuf:"bytes,8,opt,name=server_version,json=serverVersion,proto3" json:"server_version,omitempty"`
+	// Where people find the portal; empty where the server was not told.
+	PortalUrl     string `protobuf:"bytes,9,opt,name=portal_url,json=portalUrl,proto3" json:"portal_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +164,20 @@ func (x *WhoAmIResponse) GetGrants() []*Grant {
 func (x *WhoAmIResponse) GetMethod() string {
 	if x != nil {
 		return x.Method
+	}
+	return ""
+}
+
+func (x *WhoAmIResponse) GetServerVersion() string {
+	if x != nil {
+		return x.ServerVersion
+	}
+	return ""
+}
+
+func (x *WhoAmIResponse) GetPortalUrl() string {
+	if x != nil {
+		return x.PortalUrl
 	}
 	return ""
 }
@@ -2186,7 +2204,7 @@ var File_towpath_catalog_v1_access_proto protoreflect.FileDescriptor
 const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\n" +
 	"\x1ftowpath/catalog/v1/access.proto\x12\x12towpath.catalog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"towpath/catalog/v1/resources.proto\"\x0f\n" +
-	"\rWhoAmIRequest\"\xfa\x01\n" +
+	"\rWhoAmIRequest\"\xc0\x02\n" +
 	"\x0eWhoAmIResponse\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x122\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleR\x04role\x12\x16\n" +
@@ -2194,7 +2212,10 @@ const file_towpath_catalog_v1_access_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\x12\x14\n" +
 	"\x05email\x18\x05 \x01(\tR\x05email\x121\n" +
 	"\x06grants\x18\x06 \x03(\v2\x19.towpath.catalog.v1.GrantR\x06grants\x12\x16\n" +
-	"\x06method\x18\a \x01(\tR\x06method\"Q\n" +
+	"\x06method\x18\a \x01(\tR\x06method\x12%\n" +
+	"\x0eserver_version\x18\b \x01(\tR\rserverVersion\x12\x1d\n" +
+	"\n" +
+	"portal_url\x18\t \x01(\tR\tportalUrl\"Q\n" +
 	"\x05Grant\x122\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1e.towpath.catalog.v1.Token.RoleR\x04role\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\"\x9b\x03\n" +
