@@ -31,7 +31,7 @@ export function drift(view, act) {
 }
 
 function tools(findings, act, of) {
-  const one = (action, text, on) => (act.may(action) ? h("button", { type: "button", onclick: () => on(findings, act) }, text + of + "…") : null);
+  const one = (action, text, on) => (act.may(action) ? h("button", { onclick: () => on(findings, act) }, text + of + "…") : null);
   return h("div", { class: "tools" }, one("revert", "Revert", revert), one("manageDrafts", "Accept", accept), one("revert", "Ignore", ignore));
 }
 
@@ -76,7 +76,7 @@ async function revert(findings, act) {
 function accept(findings, act) {
   const ask = (body) => post(`/v1/${act.name}/findings:accept`, { names: names(findings), ...body });
   return dialog("Accept in " + act.id, (close) => {
-    const errors = h("div"), box = h("div", null, h("p", { class: "quiet" }, "Reading…")), why = h("input", { maxlength: "2000", autocomplete: "off" });
+    const errors = h("div"), box = h("div", null, h("p", { class: "quiet" }, "Reading…")), why = h("input", { maxlength: "2000" });
     const places = (list) => h("ul", { class: "summary" }, list.map((a) => {
       const f = findings.find((x) => x.name === a.name) || {};
       return h("li", null, object(f), " ", h("code", null, f.field), a.problem ? [": ", h("strong", null, "cannot be accepted: "), a.problem] : [" goes to ", h("code", null, a.place)]);
@@ -90,19 +90,19 @@ function accept(findings, act) {
           busy(e.submitter, errors, async () => {
             const made = await ask({ names: would.filter((a) => !a.problem).map((a) => a.name), message: why.value });
             box.replaceChildren(h("p", null, "The draft ", draftLink(made.draft), " has it."), places(made.findings || []), h("div", { class: "actions" },
-              act.mayEdit() ? h("button", { type: "button", class: "primary", onclick: (b) => busy(b.target, errors, async () => {
+              act.mayEdit() ? h("button", { class: "primary", onclick: (b) => busy(b.target, errors, async () => {
                 const d = await deployDraft(made.draft, act);
                 if (d) { close(); act.landed(d, true); }
-              }) }, "Deploy the draft…") : null, h("button", { type: "button", class: "asks", onclick: () => close() }, "Later")));
+              }) }, "Deploy the draft…") : null, h("button", { class: "asks", onclick: () => close() }, "Later")));
           });
-        } }, field("Why (optional)", why), h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Make the draft"), h("button", { type: "button", class: "asks", onclick: () => close() }, "Cancel"))) : null);
+        } }, field("Why (optional)", why), h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Make the draft"), h("button", { class: "asks", onclick: () => close() }, "Cancel"))) : null);
     });
     return h("div", null, box, errors);
   }, true);
 }
 
 function ignore(findings, act) {
-  const reason = h("input", { name: "reason", required: true, maxlength: "2000", autocomplete: "off", autofocus: true }), owner = h("input", { name: "owner", maxlength: "253", autocomplete: "off" });
+  const reason = h("input", { name: "reason", required: true, maxlength: "2000", autofocus: true }), owner = h("input", { name: "owner", maxlength: "253" });
   const end = until("Until", [...HOURS.map(([s, t]) => [s, t + " from now"]), [0, "somebody removes the rule"]]);
   return confirm("Ignore in " + act.id, h("div", null, h("p", null, "A rule keeps quiet about just these places. The cluster stays as it is:"), listed(findings),
     field("Why", reason), field("Who answers for it (optional)", owner, "You, when empty; or a team such as teams/checkout."), end.field), "Ignore", async () => {

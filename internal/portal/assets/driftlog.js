@@ -11,7 +11,7 @@ export async function rules(act, again) {
   return h("div", null, list.length ? h("ul", { class: "summary" }, list.map((r) => h("li", null,
     h("strong", null, [r.objectKind, r.objectName].filter(Boolean).join("/") || "any object"), " ", h("code", null, r.field || "the whole object"), r.manager ? ` by ${r.manager}` : "", `: ${r.reason} `,
     h("span", { class: "quiet" }, `(${short(r.owner || r.createActor)} answers for it, `, r.expireTime ? ["until ", exact(r.expireTime)] : "for ever", ") "),
-    act.may("revert") ? h("button", { type: "button", class: "plain", onclick: (e) => busy(e.target, errors, async () => {
+    act.may("revert") ? h("button", { class: "plain", onclick: (e) => busy(e.target, errors, async () => {
       await call("DELETE", "/v1/" + r.name);
       toast("The rule is gone; what it kept quiet is told again.");
       act.again();
@@ -37,7 +37,7 @@ export async function past(act) {
     const page = await get(`/v1/${act.name}/findingRecords` + query({ pageSize: 20, pageToken: token }));
     token = page.nextPageToken;
     body.append(...(page.findingRecords || []).map(row));
-    more.replaceChildren(...(token ? [h("button", { type: "button", class: "asks", onclick: (e) => busy(e.target, errors, read) }, "Older")] : []));
+    more.replaceChildren(...(token ? [h("button", { class: "asks", onclick: (e) => busy(e.target, errors, read) }, "Older")] : []));
   };
   await read();
   return body.children.length ? h("div", null, h("div", { class: "scroll" }, h("table", { class: "cards" },

@@ -11,7 +11,6 @@ export function edits(name) {
   if (!byEnvironment.has(name)) byEnvironment.set(name, { open: null, kept: new Map(), problems: new Map() });
   return byEnvironment.get(name);
 }
-export const forgetEdits = (name) => byEnvironment.delete(name);
 
 const snake = (s) => s.replace(/[A-Z]/g, (c) => "_" + c.toLowerCase());
 
@@ -40,9 +39,9 @@ export function changes(view, act) {
   return h("section", { class: "changes", key: "changes", "aria-label": "Changes that are not deployed yet" },
     h("div", { class: "head" }, h("h2", null, n(kept.length, "change"), " not deployed yet"),
       h("div", { class: "tools" },
-        h("button", { type: "button", class: "primary", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, () => act.deploy("")) }, `${n(kept.length, "change")}: review`),
-        h("button", { type: "button", onclick: () => { view.edits.kept.clear(); view.edits.problems.clear(); act.draw(); } }, "Drop all"))),
-    h("ul", null, kept.map((e) => h("li", { key: e.key }, e.what, " ", h("button", { type: "button", class: "plain", "aria-label": "Drop " + e.what, onclick: () => {
+        h("button", { class: "primary", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, () => act.deploy("")) }, `${n(kept.length, "change")}: review`),
+        h("button", { onclick: () => { view.edits.kept.clear(); view.edits.problems.clear(); act.draw(); } }, "Drop all"))),
+    h("ul", null, kept.map((e) => h("li", { key: e.key }, e.what, " ", h("button", { class: "plain", "aria-label": "Drop " + e.what, onclick: () => {
       view.edits.kept.delete(e.key);
       view.edits.problems.delete(e.key);
       act.draw();

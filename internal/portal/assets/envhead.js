@@ -8,7 +8,7 @@ import { objectName } from "./live.js";
 
 export function head(view, act) {
   const { env } = view, deleting = env?.state === "STATE_DELETING", used = Number(env?.generation) > 0;
-  const button = (action, text, onclick, tone) => (env && !deleting && act.may(action) ? h("button", { type: "button", class: tone, onclick }, text) : null);
+  const button = (action, text, onclick, tone) => (env && !deleting && act.may(action) ? h("button", { class: tone, onclick }, text) : null);
   const link = (to, text) => h("a", { class: "button", href: envHref(act.name) + to }, text);
   return h("div", { class: "head", key: "head" },
     h("h1", null, act.id, deleting ? [" ", stateChip(env.state)] : null),
@@ -35,7 +35,7 @@ export function facts(view, act) {
       fact("Lock", env.lock ? [short(env.lock.actor), env.lock.expireTime ? [", until ", exact(env.lock.expireTime)] : ""] : "none"),
       fact("Type", type?.displayName ? `${type.displayName} (${short(env.type)})` : short(env.type)),
       env.expireTime || act.may("extendEnvironment") ? fact("Lives", env.expireTime ? ["until ", exact(env.expireTime), hour(env.expireTime) ? " (less than an hour)" : ""] : "for ever", " ",
-        env.state !== "STATE_DELETING" && act.may("extendEnvironment") ? h("button", { type: "button", class: "plain", onclick: () => extend(view, act) }, "Change…") : null) : null,
+        env.state !== "STATE_DELETING" && act.may("extendEnvironment") ? h("button", { class: "plain", onclick: () => extend(view, act) }, "Change…") : null) : null,
       fact("Namespace", h("code", null, env.namespace)),
       env.place ? fact("In Git", h("code", { title: `${env.place.url}, branch ${env.place.branch}` }, env.place.path), " of ", short(env.place.repository),
         env.place.parts?.length ? ` and ${env.place.parts.length} more` : "", env.layoutPlace ? " (the layout says elsewhere)" : "") : null,
@@ -47,7 +47,7 @@ export function facts(view, act) {
 export function notices(view, act) {
   const { env, status, statusError, type } = view, used = Number(env.generation) > 0, now = status || env.live || {}, say = [];
   const note = (key, ...text) => say.push(h("div", { class: "note", key }, ...text));
-  const press = (action, text, onclick) => (act.may(action) ? h("button", { type: "button", onclick }, text) : null);
+  const press = (action, text, onclick) => (act.may(action) ? h("button", { onclick }, text) : null);
   if (env.lock) {
     say.push(h("div", { class: "locked", key: "lock" },
       h("span", null, h("strong", null, "Locked"), ` by ${short(env.lock.actor)}`, env.lock.message ? `: ${env.lock.message}` : "", h("span", { class: "quiet" }, ", ", when(env.lock.createTime),
@@ -71,7 +71,7 @@ export function notices(view, act) {
 }
 
 function lock(view, act) {
-  const why = h("input", { name: "why", maxlength: "2000", autocomplete: "off", autofocus: true });
+  const why = h("input", { name: "why", maxlength: "2000", autofocus: true });
   const end = until("Until", [[0, "somebody unlocks it"], ...HOURS.map(([s, t]) => [s, t + " from now"])]);
   const hold = h("select", null, h("option", { value: "HOLD_QUEUE" }, "wait and go on by themselves"), h("option", { value: "HOLD_REFUSE" }, "are refused"));
   return confirm("Lock " + act.id, h("div", null, h("p", null, "It stays as it is: no deployment, rollback or removal. Drift is told as always."),
@@ -103,8 +103,8 @@ function remove({ env }, act) {
   const requestId = newRequestID(), id = act.id;
   return dialog("Delete " + id, (close) => {
     const errors = h("div");
-    const typed = h("input", { autocomplete: "off", spellcheck: "false", autofocus: true, oninput: () => { go.disabled = typed.value !== id; } });
-    const why = h("input", { autocomplete: "off", maxlength: "2000" });
+    const typed = h("input", { spellcheck: "false", autofocus: true, oninput: () => { go.disabled = typed.value !== id; } });
+    const why = h("input", { maxlength: "2000" });
     const go = h("button", { type: "submit", class: "danger", disabled: true }, "Delete " + id);
     return h("form", { onsubmit: (e) => {
       e.preventDefault();
@@ -119,6 +119,6 @@ function remove({ env }, act) {
       h("p", null, "Its files leave Git and its objects leave the cluster, with the data in them. Its history stays."),
       Number(env.generation) ? h("p", { class: "quiet" }, "In namespace ", h("code", null, env.namespace), ", made ", exact(env.createTime), " by ", short(env.createActor), ".") : null,
       field(`Type ${id} to confirm`, typed), field("Why (optional)", why), errors,
-      h("div", { class: "actions" }, go, h("button", { type: "button", onclick: () => close() }, "Cancel")));
+      h("div", { class: "actions" }, go, h("button", { onclick: () => close() }, "Cancel")));
   });
 }

@@ -11,7 +11,7 @@ import { foreign } from "./foreign.js";
 import { inCluster } from "./live.js";
 import { workloads } from "./workloads.js";
 import { addWorkload } from "./score.js";
-import { changes, edits, forgetEdits, gather } from "./edits.js";
+import { changes, edits, gather } from "./edits.js";
 import { n } from "./parts.js";
 import { watch } from "./watch.js";
 
@@ -22,7 +22,7 @@ export function environment({ main, signal, name, params }) {
   const id = envID(name);
   const view = { env: null, type: null, status: null, findings: [], seen: false, set: null, latest: null, waiting: [], active: null, tree: null, error: null, statusError: null, edits: edits(name) };
   const open = { env: false, findings: false }; // the streams that stand
-  let watched = "", at = params?.query.get("at"), drawing;
+  let ready = false, watched = "", unfollow = new AbortController(), at = params?.query.get("at"), drawing;
 
   const soon = () => { drawing ||= setTimeout(() => { drawing = 0; draw(); }, 30); };
 
@@ -30,7 +30,7 @@ export function environment({ main, signal, name, params }) {
   async function refresh() {
     try {
       await learn(signal, name);
-      if (!open.env) await changed(await get("/v1/" + name, signal));
+      if (!open.env || !view.env) await changed(await get("/v1/" + name, signal));
       if (!open.findings) {
         view.findings = await all(`/v1/${name}/findings`, "findings", signal);
         view.seen = true;
@@ -41,6 +41,7 @@ export function environment({ main, signal, name, params }) {
       view.error = err;
     }
     await readStatus();
+    ready = true;
     draw();
   }
 
@@ -61,7 +62,9 @@ export function environment({ main, signal, name, params }) {
     if (type.value) view.type = type.value;
     if (active.value) view.active = active.value;
     if (set.reason && set.reason.name !== "AbortError") throw set.reason;
-    if (env.latestDeployment && env.latestDeployment !== watched) follow(env.latestDeployment);
+    if (!env.latestDeployment || env.latestDeployment === watched) return;
+    if (!watched) view.latest = await get("/v1/" + env.latestDeployment, signal).catch(() => null); // so that it is there from the first
+    follow(env.latestDeployment);
   }
 
   async function readSet(set) {
@@ -74,11 +77,12 @@ export function environment({ main, signal, name, params }) {
   // follow watches a deployment to its end, through a lost server too. Earlier ones may wait in front of it.
   async function follow(deployment) {
     watched = deployment;
+    unfollow.abort();
+    const stop = (unfollow = new AbortController()), both = AbortSignal.any([signal, stop.signal]);
     const tick = setInterval(() => view.latest && !isFinal(view.latest) && draw(), 500);
-    while (!signal.aborted && watched === deployment) {
+    while (!both.aborted) {
       try {
-        for await (const m of stream(`/v1/${deployment}:watch`, signal)) {
-          if (watched !== deployment) break;
+        for await (const m of stream(`/v1/${deployment}:watch`, both)) {
           view.latest = m.deployment;
           await waiting(m.deployment);
           draw();
@@ -87,10 +91,10 @@ export function environment({ main, signal, name, params }) {
       } catch (err) {
         if (err.status >= 400 && err.status < 500) break;
       }
-      await sleep(1000, signal);
+      await sleep(1000, both);
     }
     clearInterval(tick);
-    if (!signal.aborted) again();
+    if (!both.aborted) again();
   }
 
   async function waiting(d) {
@@ -121,7 +125,10 @@ export function environment({ main, signal, name, params }) {
     }
     if (!made) back();
     else if (made.more) view.edits.open = null;
-    else landed(made);
+    else {
+      if (view.edits.open?.key === edit?.key) view.edits.open = null;
+      landed(made);
+    }
     draw();
     return made;
   }
@@ -129,8 +136,8 @@ export function environment({ main, signal, name, params }) {
   // landed shows a deployment that was made on this page; unless keep, it has what was typed.
   function landed(made, keep) {
     if (!keep) {
-      forgetEdits(name);
-      view.edits = edits(name);
+      view.edits.kept.clear();
+      view.edits.problems.clear();
     }
     toast(`Deployment #${short(made.name)} of ${id} is on its way.`);
     view.latest = made;
@@ -161,7 +168,7 @@ export function environment({ main, signal, name, params }) {
     if (signal.aborted) return;
     const { env, error } = view;
     const wrong = error && error.reason !== "LOST" ? problem(error) : null;
-    if (!env) {
+    if (!env || !ready) {
       render(main, head(view, act), error?.status === 404 ? empty(id + " does not exist", h("p", null, "It may have been deleted; what was deployed to it is kept: ", h("a", { href: envHref(name) + "/history" }, "history"), "."),
         h("p", null, h("a", { href: "#/" }, "To the applications"))) : wrong || (error ? null : h("p", { class: "quiet" }, "Reading…")));
       return;
@@ -193,7 +200,7 @@ export function environment({ main, signal, name, params }) {
   } }, text)));
 
   const nothing = () => empty("Nothing was deployed here yet",
-    act.mayEdit() ? h("p", null, h("button", { type: "button", class: "primary", onclick: () => addWorkload(view, act) }, "Add a workload…")) : null,
+    act.mayEdit() ? h("p", null, h("button", { class: "primary", onclick: () => addWorkload(view, act) }, "Add a workload…")) : null,
     h("p", null, "Or deploy a Score file from a terminal:"),
     code("tow init                  # writes a commented score.yaml", `tow deploy -f score.yaml -e ${id} --wait`));
 

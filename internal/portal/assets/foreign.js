@@ -24,8 +24,8 @@ export function foreign({ env }, act) {
         h("h3", null, f.author || "Somebody", f.foundTree ? " changed " : " removed ", h("code", null, f.path)),
         act.mayEdit() && f.state !== "STATE_DECIDED" && !f.path.startsWith(".towpath/")
           ? h("div", { class: "tools" }, DECISIONS.filter(([d]) => d !== "DECISION_ADOPT" || (!f.draft && act.may("manageDrafts")))
-            .map(([decision, title, text]) => h("button", { type: "button", onclick: () => decide(f, decision, title, text, act) }, title)),
-          f.draft ? h("button", { type: "button", onclick: async () => { const d = await deployDraft(f.draft, act).catch((err) => toast(err.message)); if (d) act.landed(d, true); } }, "Deploy the draft…") : null) : null),
+            .map(([decision, title, text]) => h("button", { onclick: () => decide(f, decision, title, text, act) }, title)),
+          f.draft ? h("button", { onclick: async () => { const d = await deployDraft(f.draft, act).catch((err) => toast(err.message)); if (d) act.landed(d, true); } }, "Deploy the draft…") : null) : null),
       h("dl", { class: "facts" },
         fact("Commit", f.foreignCommit ? h("code", { title: f.foreignCommit }, f.foreignCommit.slice(0, 12)) : "-"), fact("Subject", f.subject || "-"),
         fact("When", f.time ? exact(f.time) : when(f.noticeTime)), fact("Draft", f.draft ? draftLink(f.draft) : "-")),
@@ -40,7 +40,7 @@ export function foreign({ env }, act) {
 
 // decide holds to the tree that was shown: what comes meanwhile needs a look of its own.
 async function decide(f, decision, title, text, act) {
-  const what = title.replace("…", ""), why = h("input", { maxlength: "2000", autocomplete: "off" });
+  const what = title.replace("…", ""), why = h("input", { maxlength: "2000" });
   const done = await confirm(`${what} in ${act.id}`, h("div", null, h("p", null, text), h("p", null, h("code", null, f.path)), field("Why (optional)", why)), what,
     () => post(`/v1/${act.name}:resolveForeignChange`, { path: f.path, decision, foundTree: f.foundTree || "", message: why.value }));
   if (!done) return;

@@ -10,8 +10,8 @@ export const objectName = (o) => `${o?.kind}/${o?.name}`;
 // inCluster is the section of an environment's page.
 export function inCluster(view, act) {
   const objects = view.status?.objects || [], { tree } = view;
-  const ask = tree ? h("button", { key: "hide", type: "button", class: "asks", onclick: () => { view.tree = null; act.draw(); } }, "Without pods")
-    : h("button", { key: "ask", type: "button", class: "asks", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, async () => { view.tree = await get(`/v1/${act.name}/objects:tree`, act.signal); act.draw(); }) }, "Pods and all");
+  const ask = tree ? h("button", { key: "hide", class: "asks", onclick: () => { view.tree = null; act.draw(); } }, "Without pods")
+    : h("button", { key: "ask", class: "asks", onclick: (e) => busy(e.target, e.target.closest("section").lastChild, async () => { view.tree = await get(`/v1/${act.name}/objects:tree`, act.signal); act.draw(); }) }, "Pods and all");
   return h("section", { key: "objects", id: "objects", tabindex: "-1", "aria-label": "Live view" },
     h("div", { class: "head" }, h("h2", null, "Objects in the cluster"), h("div", { class: "tools" }, objects.length ? ask : null)),
     objects.length ? table(tree ? nodes(tree) : objects.map((o) => ({ object: o, ...o, depth: 0 })), act) : h("p", { class: "quiet" }, view.status ? "There is none yet: nothing has been synced." : "The cluster's own view is not known yet."),
@@ -35,13 +35,13 @@ function table(list, act) {
     h("caption", { class: "sr" }, "Objects"),
     h("thead", null, h("tr", null, ["Object", "Health", "Says"].map((t) => h("th", { scope: "col" }, t)))),
     h("tbody", null, list.map((o) => h("tr", { key: (o.uid || "") + o.object.apiVersion + o.object.kind + o.object.namespace + o.object.name },
-      h("th", { scope: "row", class: o.depth ? "indent" + o.depth : null }, h("button", { type: "button", class: "link asks", onclick: (e) => show(e.target, o.object, act) }, objectName(o.object)), o.hook ? h("span", { class: "quiet" }, ` ${o.hook} hook`) : null,
+      h("th", { scope: "row", class: o.depth ? "indent" + o.depth : null }, h("button", { class: "link asks", onclick: (e) => show(e.target, o.object, act) }, objectName(o.object)), o.hook ? h("span", { class: "quiet" }, ` ${o.hook} hook`) : null,
         o.findings ? [" ", h("span", { class: "chip warn" }, n(o.findings, "difference"))] : null),
       h("td", { "data-label": "Health" }, healthChip(o.health)),
       h("td", { "data-label": "Says" }, h("div", null, o.syncMessage ? h("strong", null, o.syncMessage, " ") : null, o.message || (o.pod ? o.pod.phase : "-"),
         o.createTime ? h("span", { class: "quiet" }, ", made ", when(o.createTime)) : null,
         (o.pod?.containers || []).map((c) => h("div", { class: "quiet" }, `${c.name}: ${c.state}${c.restarts ? `, restarted ${n(c.restarts, "time")}` : ""}${c.init ? ", runs before the others" : ""}`)),
-        o.pod && act.may("readLogs") ? h("button", { type: "button", class: "plain asks", "aria-label": "Logs of " + o.object.name, onclick: () => logs(o, act) }, "Logs") : null)))))));
+        o.pod && act.may("readLogs") ? h("button", { class: "plain asks", "aria-label": "Logs of " + o.object.name, onclick: () => logs(o, act) }, "Logs") : null)))))));
 }
 
 export const eventList = (events) => (events?.length ? h("ul", null, events.map((e) => h("li", null, h("span", { class: e.type === "Warning" ? "chip bad" : "chip none" }, e.reason), ` ${objectName(e.object)}: ${e.message} `,

@@ -10,7 +10,7 @@ export function logs(node, act) {
   const out = h("div", { class: "log", tabindex: "0", role: "log", "aria-label": "Log", "aria-live": "off" }), say = h("div", { role: "status" });
   const which = h("select", { onchange: () => read() }, containers.map((c) => h("option", { value: c.name, selected: c === main }, c.name + (c.init ? " (runs first)" : ""))));
   const previous = h("input", { type: "checkbox", onchange: () => read() });
-  const halt = h("button", { type: "button", class: "asks", "aria-pressed": "false", onclick: () => (running ? end("Stopped.") : read()) }, "Stop");
+  const halt = h("button", { class: "asks", "aria-pressed": "false", onclick: () => (running ? end("Stopped.") : read()) }, "Stop");
   let running = null, partial, lines;
 
   const end = (text) => {
@@ -67,7 +67,7 @@ export function logs(node, act) {
 
   const closed = dialog("Logs of " + node.object.name, (close) => h("div", null,
     h("div", { class: "row" }, field("Container", which), h("p", null, h("label", null, previous, " Before it was started anew")), h("p", null, halt)),
-    out, say, h("p", { class: "quiet" }, `The last ${KEEP} lines are kept here.`), h("div", { class: "actions" }, h("button", { type: "button", class: "asks", onclick: () => close() }, "Close"))), true);
+    out, say, h("p", { class: "quiet" }, `The last ${KEEP} lines are kept here.`), h("div", { class: "actions" }, h("button", { class: "asks", onclick: () => close() }, "Close"))), true);
   closed.then(() => stop.abort());
   read();
   return closed;

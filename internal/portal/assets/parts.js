@@ -10,7 +10,7 @@ export function asked(key, label, load) {
 }
 
 // asking is the button alone; where(button) is the box of its answer.
-export const asking = (label, load, where, name) => h("button", { type: "button", class: "asks plain", "aria-label": name, onclick: (e) => {
+export const asking = (label, load, where, name) => h("button", { class: "asks plain", "aria-label": name, onclick: (e) => {
   const ask = e.target, box = where(ask);
   if (box.firstChild) return box.replaceChildren();
   return busy(ask, box, async () => box.replaceChildren(await load(() => { box.replaceChildren(); ask.click(); })));

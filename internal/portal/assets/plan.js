@@ -18,14 +18,14 @@ export async function planned(environment, title, request, options = {}) {
   return dialog(title, (close) => {
     const box = h("div");
     const errors = h("div");
-    const message = h("input", { name: "message", maxlength: "2000", autocomplete: "off", autofocus: true });
+    const message = h("input", { name: "message", maxlength: "2000", autofocus: true });
     let requestId = newRequestID();
     const submit = h("button", { type: "submit", class: "primary" }, options.verb || (back ? "Roll back" : "Deploy"));
     // A plan that has moved can never be deployed: the only way on is another one.
     const moved = (err) => {
       submit.disabled = true;
       requestId = newRequestID();
-      errors.replaceChildren(problem(err), h("button", { type: "button", class: "asks", onclick: (e) => busy(e.target, null, () => ask().then(draw, moved)) }, "Plan again"));
+      errors.replaceChildren(problem(err), h("button", { class: "asks", onclick: (e) => busy(e.target, null, () => ask().then(draw, moved)) }, "Plan again"));
     };
     const draw = (p) => {
       const denied = (p.verdicts || []).some((v) => v.enforcement === "ENFORCEMENT_DENY");
@@ -46,8 +46,8 @@ export async function planned(environment, title, request, options = {}) {
         offered ? field("Why (optional)", message, "Shown in the history and in the commit.") : null,
         errors,
         h("div", { class: "actions" }, offered ? submit : null,
-          options.more ? h("button", { type: "button", onclick: () => close({ more: true }) }, options.more) : null,
-          h("button", { type: "button", onclick: () => close() }, offered ? "Cancel" : "Close"))));
+          options.more ? h("button", { onclick: () => close({ more: true }) }, options.more) : null,
+          h("button", { onclick: () => close() }, offered ? "Cancel" : "Close"))));
       message.focus();
     };
     draw(plan);
@@ -67,7 +67,7 @@ export function showPlan(p) {
     /PULL_REQUEST/.test(p.writeMode || "") ? h("p", { class: "note" }, "It becomes a pull request, and runs when that is merged.") : null,
     p.awaitedOutputs?.length ? h("p", { class: "note" }, "It waits until these are there: " + p.awaitedOutputs.join(", ")) : null,
     p.warnings.length ? h("ul", { class: "warnings" }, p.warnings.map((w) => h("li", null, w))) : null,
-    p.fields?.length || p.objects?.length ? [h("h3", null, "In the cluster"), fieldTable(byObject(p))] : p.text ? [h("h3", null, "Objects"), objects(p.text)] : null,
+    p.fields?.length || p.objects?.length ? [h("h3", null, "In the cluster"), fieldTable(byObject(p))] : null,
     open ? h("details", null, h("summary", null, open === 1 ? "1 difference is open in the cluster; it stays unless this touches what is applied." : open + " differences are open in the cluster; they stay unless this touches what is applied."),
       h("ul", null, (p.drift || []).map((d) => h("li", null, d)))) : null,
     p.files.length ? h("details", null, h("summary", null, n(p.files.length, "file"), " in Git"), p.place ? h("p", { class: "quiet" }, `${p.place.url || ""} ${p.place.branch || ""} ${p.place.path || ""}`) : null,
@@ -98,12 +98,6 @@ export function fieldTable(fields, was = "Now", will = "Then") {
       h("thead", null, h("tr", null, ["Field", was, will].map((t) => h("th", { scope: "col" }, t)))),
       h("tbody", null, list.filter((f) => f.field).map((f) => h("tr", null, h("th", { scope: "row" }, h("code", null, f.field)),
         h("td", { class: "was" }, f.before === undefined || f.before === null ? "" : "- " + value(f.before)), h("td", { class: "will" }, f.after === undefined || f.after === null ? "" : "+ " + value(f.after)))))) : null));
-}
-
-// objects shows the difference of objects and fields as the server tells it; the sign of a line stands behind its indentation.
-function objects(text) {
-  const kind = (l) => ({ "+": "add", "-": "del", "@": "hunk", "~": "file" })[l.trim()[0]] || "ctx";
-  return h("pre", { class: "diff", tabindex: "0" }, text.replace(/\n$/, "").split("\n").map((l) => h("span", { class: kind(l) }, l || " ")));
 }
 
 // diff shows a unified diff; the signs stay, so that it can be read without colours.

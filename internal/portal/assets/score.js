@@ -27,7 +27,7 @@ export function addWorkload(view, act, replaced) {
       text.value = await file.files[0].text();
       typed.set(key, text.value);
     } });
-    const image = h("input", { name: "image", autocomplete: "off", spellcheck: "false" });
+    const image = h("input", { name: "image", spellcheck: "false" });
     return h("form", { onsubmit: (e) => {
       e.preventDefault();
       busy(e.submitter, errors, async () => {
@@ -44,7 +44,7 @@ export function addWorkload(view, act, replaced) {
       h("p", null, "A Score file says what runs: image, variables, ports and what it needs. ", replaced ? "The workload becomes what the file says, in the set of this environment." : "Begin with this one, or choose yours."),
       field("From a file", file), field("Score file", text),
       field("Image (optional)", image, ["For a container whose image is ", h("code", null, "\".\""), "."]),
-      errors, h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Plan"), h("button", { type: "button", onclick: () => close() }, "Cancel")));
+      errors, h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Plan"), h("button", { onclick: () => close() }, "Cancel")));
   }, true);
 }
 

@@ -28,8 +28,8 @@ export function syncNow(view, act, prune) {
       told, errors,
       h("div", { class: "actions" },
         h("button", { type: "submit", class: "primary" }, "Sync now"),
-        h("button", { type: "button", class: "asks", onclick: (e) => busy(e.target, errors, async () => told.replaceChildren(outcome(await ask(true), false))) }, "What would happen?"),
-        h("button", { type: "button", class: "asks", onclick: () => close() }, "Close")));
+        h("button", { class: "asks", onclick: (e) => busy(e.target, errors, async () => told.replaceChildren(outcome(await ask(true), false))) }, "What would happen?"),
+        h("button", { class: "asks", onclick: () => close() }, "Close")));
   }, true);
 }
 

@@ -5,10 +5,12 @@ const HANDLERS = ["onclick", "oninput", "onsubmit", "onchange", "onkeydown", "on
 // Attributes that belong to what is going on in the page, not to what the data says: morph leaves them as they are.
 const OWN = ["open", "aria-busy", "aria-disabled"];
 
-// h makes an element. Properties: class, on… (handlers), key (identity among its siblings, for morph), true/false for
+// h makes an element; a button submits nothing and an input completes nothing unless its properties say so. Properties: class, on… (handlers), key (identity among its siblings, for morph), true/false for
 // attributes without a value; keep (render leaves what is in the element alone); everything else is an attribute. Children: elements, text, arrays; null and false are left out.
 export function h(tag, props, ...children) {
   const el = tag.startsWith("svg:") ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
+  if (tag === "button") el.type = "button";
+  if (tag === "input") el.autocomplete = "off";
   for (const [name, value] of Object.entries(props || {})) {
     if (value === undefined || value === null || value === false) continue;
     if (name.startsWith("on")) el[name] = value;

@@ -12,7 +12,7 @@ const AGAIN = ["STATE_FAILED", "STATE_REJECTED", "STATE_CANCELLED"];
 export function onTheWay(view, act) {
   const { latest: d } = view;
   if (!d) return null;
-  return h("section", { id: "way", key: "way", tabindex: "-1", "aria-label": "Newest deployment" },
+  return h("section", { id: "way", key: "way", tabindex: "-1", "aria-label": "Newest deployment" }, h("h2", { class: "sr" }, "Newest deployment"),
     view.waiting.map((w) => card(w, view, act, "Waits before it: ")), card(d, view, act, ""));
 }
 
@@ -57,7 +57,7 @@ function trouble(d, view, act) {
 }
 
 function actions(d, act) {
-  const button = (text, onclick, tone) => h("button", { type: "button", class: tone, onclick }, text);
+  const button = (text, onclick, tone) => h("button", { class: tone, onclick }, text);
   const voting = d.state === "STATE_AWAITING_APPROVAL" && act.may("approve");
   return [
     voting ? button("Approve…", () => say(d, act, "Approve", "approve", "comment", { planHash: d.planHash }, "It goes on at once when enough people have approved it."), "primary") : null,
@@ -70,7 +70,7 @@ function actions(d, act) {
 
 // say asks for the words that go with a decision, and sends both.
 async function say(d, act, verb, method, word, body, text, tone = "primary") {
-  const words = h("input", { name: "words", maxlength: "2000", autocomplete: "off", autofocus: true, required: method === "comment" });
+  const words = h("input", { name: "words", maxlength: "2000", autofocus: true, required: method === "comment" });
   const done = await confirm(`${verb}: #${short(d.name)} of ${act.id}`, h("div", null, h("p", null, text), word ? field(method === "comment" ? "Comment" : "Why (optional)", words) : null), verb,
     () => post(`/v1/${d.name}:${method}`, word ? { ...body, [word]: words.value } : body), tone);
   if (!done) return;

@@ -39,7 +39,7 @@ export function workloads(view, act) {
   return [
     h("section", { key: "workloads", id: "workloads", tabindex: "-1", "aria-label": "Workloads" },
       h("div", { class: "head" }, h("h2", null, "Workloads"),
-        act.mayEdit() ? h("button", { type: "button", onclick: () => addWorkload(view, act) }, "Add a workload…") : null),
+        act.mayEdit() ? h("button", { onclick: () => addWorkload(view, act) }, "Add a workload…") : null),
       names.length ? names.map((w) => workload(view, act, { overlay, shared }, w, now[w] || {})) : h("p", { class: "quiet" }, "There is none. Add one from a Score file: a short text that says which image runs with which variables.")),
     own(view, act),
   ];
@@ -49,8 +49,8 @@ function workload(view, act, from, w, spec) {
   return h("article", { class: "card", key: "w:" + w, "aria-label": "Workload " + w },
     h("div", { class: "head" }, h("h3", null, w),
       act.mayEdit() ? h("div", { class: "tools" },
-        h("button", { type: "button", class: "plain", "aria-label": "Replace " + w, onclick: () => addWorkload(view, act, w) }, "Replace…"),
-        h("button", { type: "button", class: "plain", "aria-label": "Remove the workload " + w, onclick: (e) => {
+        h("button", { class: "plain", "aria-label": "Replace " + w, onclick: () => addWorkload(view, act, w) }, "Replace…"),
+        h("button", { class: "plain", "aria-label": "Remove the workload " + w, onclick: (e) => {
           const errors = e.target.closest("article").querySelector("[data-key=errors]");
           busy(e.target, errors, () => act.deploy("Remove " + w, { key: "workload:" + w, what: "remove the workload " + w, change: { removeWorkloads: [w] } }));
         } }, "Remove…")) : null),
@@ -139,8 +139,8 @@ function variable(view, act, r) {
       h("div", { key: "errors", keep: true }), h("div", { key: "answer", class: "answer", keep: true })),
     h("td", null, r.from ? h("span", { class: "chip none" }, r.from) : null),
     h("td", { class: "row-actions" }, r.why && !open ? asking("Where from?", r.why, (b) => b.closest("tr").querySelector("[data-key=answer]"), "Where from: " + r.name) : null, act.mayEdit() && !open ? [
-      editable ? h("button", { type: "button", class: "plain edit", "aria-label": "Edit " + r.name, onclick: start }, "Edit") : null,
-      r.drop ? h("button", { type: "button", class: "plain", "aria-label": `${r.drop[0]} ${r.name}${r.of ? " of " + r.of : ""}`, onclick: (e) => busy(e.target, box(e.target), () => act.deploy(r.drop[1].what, r.drop[1])) }, r.drop[0]) : null] : null));
+      editable ? h("button", { class: "plain edit", "aria-label": "Edit " + r.name, onclick: start }, "Edit") : null,
+      r.drop ? h("button", { class: "plain", "aria-label": `${r.drop[0]} ${r.name}${r.of ? " of " + r.of : ""}`, onclick: (e) => busy(e.target, box(e.target), () => act.deploy(r.drop[1].what, r.drop[1])) }, r.drop[0]) : null] : null));
 }
 
 // form is a value that is being edited. Enter asks for the plan, Esc leaves; what is typed is kept beside the page.
@@ -155,17 +155,16 @@ function form(act, r, open, edits, stop, box) {
     const edit = { ...r.set(x), text: x };
     if (plan) return busy(tr.querySelector("[type=submit]"), box(el), async () => {
       const made = await act.deploy("Set " + r.name, edit);
-      if (made?.name) edits.open = null;
-      else tr.querySelector("input")?.focus();
+      if (!made) tr.querySelector("input")?.focus();
     });
     edits.kept.set(r.key, edit);
     stop(tr);
   };
   return h("form", { key: "form", class: "inline", novalidate: true, onsubmit: (e) => { e.preventDefault(); done(e.target, true); }, onkeydown: (e) => { if (e.key === "Escape") stop(e.target.closest("tr")); } },
-    h("input", { name: "value", type: r.type, min: r.type && "0", max: r.type && "10000", required: !!r.type || r.name === "image", value: open.text, "aria-label": "New value of " + r.name, autocomplete: "off", spellcheck: "false", oninput: (e) => { open.text = e.target.value; } }),
+    h("input", { name: "value", type: r.type, min: r.type && "0", max: r.type && "10000", required: !!r.type || r.name === "image", value: open.text, "aria-label": "New value of " + r.name, spellcheck: "false", oninput: (e) => { open.text = e.target.value; } }),
     h("button", { type: "submit", class: "primary" }, "Plan"),
-    h("button", { type: "button", onclick: (e) => done(e.target, false) }, "Keep for later"),
-    h("button", { type: "button", onclick: (e) => stop(e.target.closest("tr")) }, "Cancel"),
+    h("button", { onclick: (e) => done(e.target, false) }, "Keep for later"),
+    h("button", { onclick: (e) => stop(e.target.closest("tr")) }, "Cancel"),
     open.base !== r.value ? h("p", { class: "note", key: "meanwhile" }, "Meanwhile somebody made it ", h("code", null, r.value || "(empty)"), ".") : null);
 }
 
@@ -180,16 +179,16 @@ function adder(act, prefix, add) {
   };
   return h("details", { key: "add" + prefix, class: "adder" }, h("summary", null, "Add a variable"),
     h("form", { class: "row", onsubmit: (e) => { e.preventDefault(); done(e.target, true); } },
-      field("Name", h("input", { id: "n" + prefix, name: "name", required: true, pattern: NAME, autocomplete: "off", spellcheck: "false", title: "letters, digits and _ . -" })),
-      field("Value", h("input", { id: "v" + prefix, name: "value", autocomplete: "off", spellcheck: "false" })),
+      field("Name", h("input", { id: "n" + prefix, name: "name", required: true, pattern: NAME, spellcheck: "false", title: "letters, digits and _ . -" })),
+      field("Value", h("input", { id: "v" + prefix, name: "value", spellcheck: "false" })),
       h("button", { type: "submit" }, "Plan"),
-      h("button", { type: "button", onclick: (e) => done(e.target.form, false) }, "Keep for later"),
+      h("button", { onclick: (e) => done(e.target.form, false) }, "Keep for later"),
       h("div", { key: "errors", keep: true })));
 }
 
 // referrer adds the reference to a secret.
 function referrer(act) {
-  const text = (label, name, hint, required) => field(label, h("input", { id: "s" + name, name, required, autocomplete: "off", spellcheck: "false", pattern: name === "name" ? NAME : null }), hint);
+  const text = (label, name, hint, required) => field(label, h("input", { id: "s" + name, name, required, spellcheck: "false", pattern: name === "name" ? NAME : null }), hint);
   return h("details", { key: "refer", class: "adder" }, h("summary", null, "Refer to a secret"),
     h("form", { class: "row", onsubmit: (e) => {
       e.preventDefault();
