@@ -40,6 +40,19 @@ var portalPages = []portalPage{
 		p.fill("input[name=value]", "debug"+kb.Enter)
 		p.see("api: LOG_LEVEL info -> debug")
 	}},
+	{name: "drift", at: "/#/shop/dev", sees: "spec.ports[port=80,protocol=TCP]", picture: "drift", before: func(p *page) {
+		p.press("Where from?")
+		p.see("environment type development, replicas")
+		p.js(`document.querySelector(".finding").scrollIntoView(); scrollBy(0, -20)`)
+	}},
+	{name: "revert", at: "/#/shop/dev", sees: "spec.ports[port=80,protocol=TCP]", before: func(p *page) {
+		p.press("Revert all…")
+		p.see("The cluster is put back")
+	}},
+	{name: "delete", at: "/#/shop/dev", sees: "spec.ports[port=80,protocol=TCP]", before: func(p *page) {
+		p.press("Delete…")
+		p.see("Type shop/dev to confirm")
+	}},
 	{name: "history", at: "/#/shop/production/history", sees: "UNRESOLVED_PLACEHOLDER", picture: "history"},
 	{name: "git", at: "/#/shop/dev/git", sees: "fixed by hand"},
 	{name: "git commit", at: "/#/shop/dev/git?commit=" + hash("first"), sees: "+EUR: yes"},
@@ -107,6 +120,7 @@ func TestInABrowserAxeFindsNothingOnAnyPage(t *testing.T) {
 					t.Errorf("%s: %s", look.name, found)
 				}
 			}
+			p.shot(strings.NewReplacer(" ", "-", ",", "").Replace(pg.name))
 		})
 	}
 }

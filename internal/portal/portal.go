@@ -5,6 +5,7 @@ package portal
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -80,9 +81,9 @@ var contentTypes = map[string]string{
 	".svg": "image/svg+xml", ".json": "application/json",
 }
 
-// file is one thing served.
+// file is one thing served, as it is and packed.
 type file struct {
-	body              []byte
+	body, packed      []byte
 	etag, contentType string
 }
 
@@ -96,7 +97,11 @@ func newFile(pattern string, body []byte) file {
 	if !ok {
 		kind = mime.TypeByExtension(ext)
 	}
-	return file{body: body, etag: `"` + hex.EncodeToString(sum[:16]) + `"`, contentType: kind}
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestCompression) // the level is one
+	_, _ = w.Write(body)                                       // memory takes everything
+	_ = w.Close()
+	return file{body: body, packed: packed.Bytes(), etag: `"` + hex.EncodeToString(sum[:16]), contentType: kind}
 }
 
 // ServeHTTP answers GET and HEAD, with 304 for what the browser has already.
@@ -107,8 +112,25 @@ func (f file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", f.contentType)
 	w.Header().Set("Cache-Control", "no-cache")
-	w.Header().Set("ETag", f.etag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.body))
+	w.Header().Set("Vary", "Accept-Encoding")
+	body, mark := f.body, `"`
+	if acceptsGzip(r) && len(f.packed) < len(f.body) {
+		body, mark = f.packed, `-gzip"`
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	w.Header().Set("ETag", f.etag+mark)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+}
+
+// acceptsGzip reports whether the caller can unpack. Nothing of what is packed is secret, so its length tells nothing.
+func acceptsGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		coding, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(coding, "gzip") {
+			return strings.Trim(strings.TrimPrefix(strings.ReplaceAll(weight, " ", ""), "q="), "0.") != "" || weight == ""
+		}
+	}
+	return false
 }
 
 func notAllowed(w http.ResponseWriter, allow string) {

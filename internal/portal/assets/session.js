@@ -31,10 +31,21 @@ export const me = { subject: "", role: "", name: "", groups: [], grants: [] };
 export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
+  const main = document.getElementById("main");
+  if (!main.querySelector(":not(noscript)")) main.replaceChildren(); // an empty page says that it reads
   const who = await get("/v1/whoami");
   Object.assign(me, { subject: who.subject, role: who.role, name: who.displayName || short(who.subject), groups: who.groups || [], grants: who.grants || [] });
   header();
   return me;
+}
+
+// The colours are those that the person's system prefers, until they choose others here.
+const root = document.documentElement;
+root.dataset.look = localStorage.getItem("look") || "";
+const dark = () => (root.dataset.look || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+function otherLook() {
+  localStorage.setItem("look", root.dataset.look = dark() ? "light" : "dark");
+  header();
 }
 
 // header shows who is signed in: the name, and behind it roles, groups and the way out.
@@ -49,9 +60,12 @@ function header() {
           fact("Signed in as", h("code", null, me.subject)),
           fact("May", me.grants.map(role).join(", ") || word(me.role, "ROLE_").replace("unspecified", "") || "nothing yet: ask an administrator for a role"),
           me.groups.length ? fact("Groups", me.groups.join(", ")) : null),
-        h("button", { type: "button", onclick: signOut }, "Sign out")))
+        h("div", { class: "tools" },
+          h("button", { type: "button", class: "asks", onclick: otherLook }, dark() ? "Light colours" : "Dark colours"),
+          h("button", { type: "button", onclick: signOut }, "Sign out"))))
     : null);
 }
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", header);
 document.addEventListener("click", (e) => { for (const d of document.querySelectorAll(".me[open]")) if (!d.contains(e.target)) d.open = false; });
 
 async function signOut() {
