@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 
+	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	"github.com/towpath-dev/towpath/internal/devclustertest"
 )
 
@@ -67,6 +68,18 @@ func TestAScaledObjectEntitlesToItsRangeAndItsRemovalIsFound(t *testing.T) {
 	e.scale("keda", 2)
 	e.awaitCount(0)
 	e.staysClean("deployment/web")
+	eventually(t, func() string { // what others do by right is not told, but it is not hidden either
+		resp, err := e.svc.ListFindings(t.Context(), &driftv1.ListFindingsRequest{Parent: e.name, Standings: []driftv1.Finding_Standing{driftv1.Finding_STANDING_DELEGATED}})
+		if err != nil {
+			return err.Error()
+		}
+		for _, f := range resp.GetFindings() {
+			if f.GetField() == "spec.replicas" && f.GetManager() == "keda" && f.GetRule() != "" && f.GetStanding() == driftv1.Finding_STANDING_DELEGATED {
+				return ""
+			}
+		}
+		return fmt.Sprintf("delegated are %v", resp.GetFindings())
+	})
 	e.scale("keda", 4) // beyond its range
 	if f := e.awaitOne(); f.GetField() != "spec.replicas" || f.GetManager() != "keda" {
 		t.Errorf("found %v", f)

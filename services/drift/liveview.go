@@ -151,7 +151,7 @@ func (v *view) scrub(text string) string {
 // comparable gives the declared side with the differences in it: what the cluster added by itself is left out, and what is spelled
 // otherwise but means the same is spelled as declared. So what differs from the declared side is drift, or delegated.
 func (v *view) comparable(r compare.Result) map[string]any {
-	var out any = fields.Plain(v.desired)
+	out := fields.Plain(v.desired)
 	for _, f := range slices.Concat(r.Findings, r.Delegated, r.Residue) {
 		steps, ok := findingpath.Parse(f.Path)
 		switch {

@@ -150,6 +150,32 @@ func TestAnAdoptedEnvironmentRemovesNothingBeforeItIsConfirmed(t *testing.T) {
 	e.deploy(config + configMap("a", "x") + configMap("b", "x"))
 	e.want(config + configMap("b", "x"))
 	await(e, "deployment.waiting", func(x *eventsv1.DeploymentWaiting) bool { return strings.Contains(x.GetReason(), "adopted") })
+	stays := func(after string) {
+		t.Helper()
+		if got := devclustertest.Kubectl(t, "-n", e.ns, "get", "configmap", "a", "--ignore-not-found", "-o", "jsonpath={.metadata.name}{.metadata.deletionTimestamp}"); got != "a" {
+			t.Fatalf("after %s, before the environment was confirmed, there is %q of a", after, got)
+		}
+	}
+	stays("a deployment without it")
+	asked := func() {
+		t.Helper()
+		_, err := e.svc.SyncEnvironment(t.Context(), &driftv1.SyncEnvironmentRequest{Name: e.name})
+		if errs.ReasonOf(err) != errorsv1.Reason_REASON_PRUNE_HELD {
+			t.Errorf("a sync that would remove it: %v", err)
+		}
+	}
+	asked()
+	stays("a sync that a person asked for")
+	e.stop()
+	e.start()
+	eventually(t, func() string {
+		if len(e.status().GetPruneHeld()) == 0 {
+			return "nothing is held"
+		}
+		return ""
+	})
+	asked()
+	stays("a restart")
 	e.held = false
 	e.deploy(config + configMap("b", "x"))
 	if got := devclustertest.Kubectl(t, "-n", e.ns, "get", "configmap", "-o", "name"); strings.Contains(got, "/a\n") {
