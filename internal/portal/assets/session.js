@@ -25,10 +25,6 @@ export async function learn(signal, ...resources) {
 // server decides again when it is done.
 export const may = (action, resource = "") => allowed.get(resource)?.actions.has(action) ?? false;
 
-const RANK = { ROLE_VIEWER: 1, ROLE_DEPLOYER: 2, ROLE_DEVELOPER: 2, ROLE_OPERATOR: 3, ROLE_ADMIN: 4 };
-export const me = { subject: "", role: "", name: "", groups: [], grants: [] };
-// mayChange tells whether to offer what changes something. The server decides again.
-export const mayChange = () => RANK[me.role] >= RANK.ROLE_DEPLOYER;
 
 export async function whoami() {
   const main = document.getElementById("main");
