@@ -76,10 +76,11 @@ const usable = `(() => {
 // visit opens the portal in a tab whose browser has nothing of it in its cache, and gives the time from the navigation until the
 // list of n environments can be used.
 func visit(tab context.Context, at string, n int) (time.Duration, error) {
-	script, err := chromedp.Call(tab, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf(usable, n)})
+	added, err := chromedp.Call(tab, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: fmt.Sprintf(usable, n)})
 	if err != nil {
 		return 0, err
 	}
+	script := added.Identifier
 	_, err = chromedp.Call(tab, network.ClearBrowserCache, cdp.Empty{})
 	if err == nil {
 		err = chromedp.Do(tab, chromedp.Navigate("about:blank"), chromedp.Navigate(at))
@@ -88,7 +89,7 @@ func visit(tab context.Context, at string, n int) (time.Duration, error) {
 		return 0, err
 	}
 	ms, err := waitFor(tab, "window.usableAt || 0")
-	_, gone := chromedp.Call(tab, cdppage.RemoveScriptToEvaluateOnNewDocument, cdppage.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: script.Identifier})
+	_, gone := chromedp.Call(tab, cdppage.RemoveScriptToEvaluateOnNewDocument, cdppage.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: script})
 	return time.Duration(ms * float64(time.Millisecond)), errors.Join(err, gone)
 }
 
