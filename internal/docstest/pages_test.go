@@ -180,7 +180,6 @@ type stream struct {
 	p     *process
 	block *Block
 	step  Step
-	given bool // a block has run since
 }
 
 // edit is what UPDATE=1 writes in place of lines of a page.

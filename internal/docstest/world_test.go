@@ -341,24 +341,6 @@ func (w *world) tail(file string) string {
 	return string(b)
 }
 
-// emptied waits until nothing of the page before is in the cluster.
-func emptied(t *testing.T, cluster *devclustertest.Cluster) {
-	t.Helper()
-	left := func() []string {
-		var out []string
-		for _, ns := range strings.Fields(cluster.Kubectl(t, "get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}")) {
-			if ns != "default" && !strings.HasPrefix(ns, "kube-") {
-				out = append(out, ns)
-			}
-		}
-		return out
-	}
-	if l := left(); len(l) > 0 {
-		cluster.Kubectl(t, append([]string{"delete", "namespace", "--wait=false"}, l...)...)
-	}
-	apptest.Await(t, "the namespaces of the page before are gone", func() bool { return len(left()) == 0 })
-}
-
 // serving waits until every server of a block listens: those whose addresses the block has.
 func (w *world) serving(b *Block, p *process) {
 	w.t.Helper()
