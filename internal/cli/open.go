@@ -37,11 +37,11 @@ script, it prints the address. The browser is that of $BROWSER, else the system'
 			return err
 		}
 		address := base + "/" + path
-		if printOnly || !t.OutTerminal || t.browse(ctx, address) != nil {
+		if !printOnly && t.OutTerminal && t.browse(ctx, address) {
+			t.notef("opened %s", address)
+		} else {
 			t.printf("%s\n", address)
-			return nil
 		}
-		t.notef("opened %s", address)
 		return nil
 	})
 	return cmd
@@ -67,8 +67,8 @@ func (t *tow) portal(ctx context.Context, given string) (string, error) {
 	return base, err
 }
 
-// browse opens an address in the browser and waits for nothing.
-func (t *tow) browse(ctx context.Context, address string) error {
+// browse opens an address in the browser, and reports whether there is one.
+func (t *tow) browse(ctx context.Context, address string) bool {
 	words := strings.Fields(t.Getenv("BROWSER"))
 	switch {
 	case len(words) > 0:
@@ -79,5 +79,5 @@ func (t *tow) browse(ctx context.Context, address string) error {
 	default:
 		words = []string{"xdg-open"}
 	}
-	return exec.CommandContext(ctx, words[0], append(words[1:], address)...).Run() //nolint:gosec // the person's own choice of a browser
+	return exec.CommandContext(ctx, words[0], append(words[1:], address)...).Run() == nil
 }
