@@ -218,7 +218,7 @@ func TestInABrowserNobodyIsOfferedWhatTheyMayNotDo(t *testing.T) {
 			for _, at := range []string{"#/", "#/shop/dev", "#/shop/dev/history", "#/shop/production/history"} {
 				p.visit(at)
 				p.wait("it is drawn", `document.querySelector("main h1") && !document.getElementById("main").innerText.includes("Reading")`)
-				for _, name := range strings.Split(ask[string](p, `[...document.querySelectorAll("main button:not(.asks), main a.button, main summary")].filter((b) => b.checkVisibility()).map((b) => (b.getAttribute("aria-label") || b.innerText).trim()).join("\n")`), "\n") {
+				for _, name := range strings.Split(ask[string](p, `[...document.querySelectorAll("main button:not(.asks), main a[href^='#/new'], main summary")].filter((b) => b.checkVisibility()).map((b) => (b.getAttribute("aria-label") || b.innerText).trim()).join("\n")`), "\n") {
 					for _, o := range offers {
 						if !o.name.MatchString(name) {
 							continue

@@ -74,6 +74,7 @@ func TestInABrowserASlowServerIsWaitedForAndNothingIsDoneTwice(t *testing.T) {
 	p.press("Edit LOG_LEVEL")
 	p.fill("input[name=value]", "debug"+kb.Enter+kb.Enter+kb.Enter)
 	p.wait("the button says that it works", `document.querySelector("main form [type=submit][aria-busy=true]")`)
+	p.wait("the plan", `document.querySelector("dialog[open] [type=submit]")`)
 	p.see("api: LOG_LEVEL info -> debug")
 	if n := ask[int](p, `document.querySelectorAll("dialog").length`); n != 1 {
 		t.Errorf("%d dialogs are open", n)

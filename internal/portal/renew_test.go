@@ -43,7 +43,7 @@ func TestASessionOutlivesItsTokens(t *testing.T) {
 				return
 			}
 			resp.Body.Close()
-			if resp.StatusCode != 200 || len(resp.Cookies()) == 0 {
+			if resp.StatusCode != http.StatusOK || len(resp.Cookies()) == 0 {
 				t.Errorf("%d, %d cookies", resp.StatusCode, len(resp.Cookies()))
 			}
 		})

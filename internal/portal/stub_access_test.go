@@ -60,7 +60,7 @@ func (s *stub) EnvironmentType(_ context.Context, app, env string) (string, erro
 	defer s.mu.Unlock()
 	e, err := s.env("applications/" + app + "/environments/" + env)
 	if err != nil {
-		return "", nil //nolint:nilerr // one that is not there has no type
+		return "", nil // one that is not there has no type
 	}
 	return strings.TrimPrefix(e.GetType(), "environmentTypes/"), nil
 }
