@@ -127,5 +127,6 @@ function begin(apps, anew, type, chosen) {
   h("datalist", { id: "apps" }, apps.map((a) => h("option", { value: short(a.name) }, a.displayName || null))),
   field("Environment", h("input", { name: "environment", value: "dev", ...ID }), "One running copy of it; dev is a good first one."), type,
   h("fieldset", null, h("legend", null, "What runs first"), radio("image", "An image"), radio("score", "A Score file"), radio("nothing", "Nothing yet")), box, errors,
-  h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Deploy"), h("button", { type: "submit", value: "plan" }, "Plan first…")));
+  h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Deploy"), h("button", { type: "submit", value: "plan" }, "Plan first…")),
+  h("p", { class: "quiet" }, "A plan needs the application: a new one is made for it, and nothing else."));
 }
