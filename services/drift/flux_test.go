@@ -7,6 +7,7 @@ import (
 	driftv1 "github.com/towpath-dev/towpath/gen/towpath/drift/v1"
 	eventsv1 "github.com/towpath-dev/towpath/gen/towpath/events/v1"
 	"github.com/towpath-dev/towpath/internal/devclustertest"
+	"github.com/towpath-dev/towpath/internal/errs"
 )
 
 func TestFluxBringsAnEnvironmentThroughItsWholeLife(t *testing.T) {
@@ -95,6 +96,10 @@ func TestDataOutlivesPruneAndRemovalByFlux(t *testing.T) {
 	claim := "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n"
 	other := strings.ReplaceAll(claim, "name: data", "name: more")
 	e.bring(config + claim + other)
+	_, err := e.svc.SyncEnvironment(t.Context(), &driftv1.SyncEnvironmentRequest{Name: e.name, ValidateOnly: true})
+	if errs.KindOf(err) != errs.Precondition || !strings.Contains(errs.Message(err), "Flux") {
+		t.Errorf("a dry run, which Flux has none of: %v", err)
+	}
 	e.bring(config + other)
 	e.ship("")
 	await(e.env, "environment.removed", func(r *eventsv1.EnvironmentRemoved) bool { return r.GetGeneration() == e.generation })

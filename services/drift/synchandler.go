@@ -31,6 +31,9 @@ func (s *Service) SyncEnvironment(ctx context.Context, req *driftv1.SyncEnvironm
 			return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s is being removed; deploy to it again first", e.name)
 		case want == nil && (partial || req.GetValidateOnly()):
 			return notHere(e.name)
+		case req.GetValidateOnly() && want.GetTarget().GetEngine() == engineFlux:
+			return errs.New(errs.Precondition, errorsv1.Reason_REASON_WRONG_STATE, "%s is synced by Flux, which cannot say beforehand what it will do; "+
+				"see what a deployment changes with tow deploy --plan, and what differs now with tow drift", e.name)
 		case req.GetValidateOnly():
 			changes, err = e.dryRun(ctx, want, req)
 			return err

@@ -90,7 +90,7 @@ func withFinding(v any, f *driftv1.Finding) (any, string) {
 	if v == nil || !ok || len(steps) == 0 {
 		return v, "the whole object is meant; name its fields"
 	}
-	out := v
+	var out any
 	if f.GetKind() == driftv1.Finding_KIND_REMOVED {
 		out, ok = findingpath.Remove(v, steps)
 	} else if f.GetLive() == nil {
