@@ -210,7 +210,7 @@ func (w *world) bash(ctx context.Context, script string, keep bool) *exec.Cmd {
 rm -f "$HOME/.line"
 `
 	if keep {
-		frame += `trap 'code=$?; trap - ERR; export -p | grep -v "^declare -x \(BASH\|SHLVL\|_=\)" >"$HOME/.vars"; pwd >"$HOME/.folder"; exit $code' EXIT
+		frame += `trap 'code=$?; trap - ERR; export -p | grep -v "^declare -x \(BASH\|SHLVL\|_=\|TOW_CONFIG\|KUBECONFIG\)" >"$HOME/.vars"; pwd >"$HOME/.folder"; exit $code' EXIT
 set -E; trap 'code=$?; echo "$LINENO" >"$HOME/.line"; exit $code' ERR
 `
 	}
