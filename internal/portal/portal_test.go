@@ -124,37 +124,39 @@ func TestAllThatIsServedStaysWithinTheBudget(t *testing.T) {
 }
 
 func TestFilesTravelPackedToWhoeverCanUnpackThem(t *testing.T) {
-	const budget = 200_000
 	h := portal.Handler(openAPI)
-	total := 0
-	for name, body := range assetFiles(t) {
-		target := strings.NewReplacer("assets/index.html", "", "assets/docs.html", "docs").Replace(name)
-		w := answer(h, http.MethodGet, "/"+target, "", "Accept-Encoding", "br, gzip;q=0.8")
-		total += w.Body.Len()
+	packed := 0
+	for name := range assetFiles(t) {
+		target := "/" + strings.NewReplacer("assets/index.html", "", "assets/docs.html", "docs").Replace(name)
+		plain := answer(h, http.MethodGet, target, "", "Accept-Encoding", "gzip;q=0, identity")
+		w := answer(h, http.MethodGet, target, "", "Accept-Encoding", "br, gzip;q=0.8")
+		if plain.Header().Get("Content-Encoding") != "" {
+			t.Errorf("%s: packed for who cannot unpack it", name)
+		}
 		if w.Header().Get("Content-Encoding") == "" {
 			if w.Body.Len() > 1000 {
 				t.Errorf("%s has %d bytes and is not packed", name, w.Body.Len())
 			}
 			continue
 		}
+		packed++
 		r, err := gzip.NewReader(w.Body)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, body) || w.Header().Get("Vary") != "Accept-Encoding" {
-			t.Errorf("%s: %v, %d bytes of %d", name, err, len(got), len(body))
+		if err != nil || !bytes.Equal(got, plain.Body.Bytes()) || w.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%s: %v, %d bytes of %d", name, err, len(got), plain.Body.Len())
 		}
-		plain := answer(h, http.MethodGet, "/"+target, "", "Accept-Encoding", "gzip;q=0, identity")
-		if plain.Header().Get("Content-Encoding") != "" || !bytes.Equal(plain.Body.Bytes(), body) || plain.Header().Get("ETag") == w.Header().Get("ETag") {
-			t.Errorf("%s: packed for who cannot unpack it, or with the same ETag", name)
+		if plain.Header().Get("ETag") == w.Header().Get("ETag") {
+			t.Errorf("%s: packed or not, it has the same ETag", name)
 		}
-		if w := answer(h, http.MethodGet, "/"+target, "", "Accept-Encoding", "gzip", "If-None-Match", w.Header().Get("ETag")); w.Code != http.StatusNotModified || w.Body.Len() != 0 {
+		if w := answer(h, http.MethodGet, target, "", "Accept-Encoding", "gzip", "If-None-Match", w.Header().Get("ETag")); w.Code != http.StatusNotModified || w.Body.Len() != 0 {
 			t.Errorf("%s with its ETag: %d", name, w.Code)
 		}
 	}
-	if total > budget {
-		t.Errorf("all files are sent in %d bytes, the budget is %d", total, budget)
+	if packed < 10 {
+		t.Errorf("%d files are packed", packed)
 	}
 }
 
