@@ -68,6 +68,7 @@ func (l *lockedBuffer) String() string {
 func newWorld(t *testing.T, page string) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir()}
+	emptied(t, devclustertest.Shared(t))
 	root := repository(t)
 	for _, link := range []string{"examples", "scripts"} {
 		must(t, os.CopyFS(filepath.Join(w.dir, link), os.DirFS(filepath.Join(root, link))))
@@ -271,7 +272,6 @@ func (p *process) stop() {
 func (w *world) platform() []string {
 	w.t.Helper()
 	cluster := devclustertest.Shared(w.t)
-	emptied(w.t, cluster)
 	ctx := context.WithoutCancel(w.t.Context())
 	// It ends when its input does, so that nothing outlives a test binary that crashed.
 	cmd := exec.CommandContext(ctx, "bash", "-c", `scripts/run.sh & run=$!; cat >/dev/null; kill -TERM $run; wait $run`)
