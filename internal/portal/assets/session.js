@@ -25,6 +25,7 @@ export async function learn(signal, ...resources) {
 // server decides again when it is done.
 export const may = (action, resource = "") => allowed.get(resource)?.actions.has(action) ?? false;
 
+export const me = { subject: "", role: "", name: "", groups: [], grants: [] };
 
 export async function whoami() {
   const main = document.getElementById("main");
