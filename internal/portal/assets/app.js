@@ -176,6 +176,7 @@ whenSignedOut(() => {
   start("Your session has ended. Sign in to go on where you were.");
 });
 addEventListener("hashchange", () => signedIn && show());
+addEventListener("signout", () => leave.abort());
 addEventListener("keydown", key);
 menu.addEventListener("click", () => fold(menu.getAttribute("aria-expanded") === "true"));
 document.getElementById("skip").addEventListener("click", (e) => { e.preventDefault(); main.focus(); });

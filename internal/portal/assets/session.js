@@ -66,7 +66,9 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", header);
 document.addEventListener("click", (e) => { for (const d of document.querySelectorAll(".me[open]")) if (!d.contains(e.target)) d.open = false; });
 
 async function signOut() {
-  await call("DELETE", "/session");
+  // What is on its way could renew the session behind the sign-out, so it is called back, and asked after.
+  dispatchEvent(new Event("signout"));
+  do await call("DELETE", "/session"); while ((await fetch("/v1/whoami")).ok);
   forget();
   location.reload();
 }
