@@ -252,3 +252,44 @@ func TestWhereThePortalIsSaidToBeIsWherePeopleSignIn(t *testing.T) {
 		t.Errorf("behind a proxy that does not say so: %s", got)
 	}
 }
+
+func TestWhatWasOnItsWayDoesNotUndoASignOut(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.provider.Set(oidctest.SignIn{Life: 20 * time.Second})
+	v := h.visitor(t)
+	v.get(h.start(""))
+	at, err := url.Parse(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := v.http.Jar.Cookies(at)
+	if code, body := v.whoami(); code != http.StatusOK { // renewed: other cookies from here on
+		t.Fatalf("%d %s", code, body)
+	}
+	req, err := http.NewRequest(http.MethodDelete, h.url+"/session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	resp, err := v.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	late, err := http.NewRequest(http.MethodGet, h.url+"/v1/whoami", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range before {
+		late.AddCookie(c)
+	}
+	resp, err = http.DefaultClient.Do(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a request from before the sign-out gets %d, with %d cookies", resp.StatusCode, len(resp.Cookies()))
+	}
+}

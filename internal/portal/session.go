@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -299,7 +300,15 @@ func (g *Gate) signOut(j jar) {
 			}
 		}
 	}
+	g.forget(s)
 	j.clear()
+}
+
+// forget forgets what a session took the place of, so that a request from before, still on its way, does not bring it back.
+func (g *Gate) forget(s session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.renewed, func(_ [sha256.Size]byte, r renewed) bool { return s.Refresh != "" && r.session.Refresh == s.Refresh })
 }
 
 // endSession removes the session of an identity provider, where there is one.
