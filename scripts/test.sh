@@ -3,14 +3,18 @@
 # CI=true nothing may be left out.
 set -euo pipefail
 race=${1:-}
-missing=() skip=()
+missing=() skips=()
 [ -n "$race" ] || missing+=("the race detector: no C compiler (install gcc, or set CC)")
 if ! command -v chromium >/dev/null; then
 	missing+=("the portal in a real browser: no chromium (install it from your distribution)")
-	skip=(-skip '^TestInABrowser')
+	skips+=('^TestInABrowser')
 elif [ -z "$(ls .build/axe-core/axe-*.min.js 2>/dev/null)" ]; then
 	missing+=("the portal's accessibility: no axe-core, for want of npm (install npm from your distribution, then make axe)")
-	skip=(-skip '^TestInABrowserAxe')
+	skips+=('^TestInABrowserAxe')
+fi
+if ! command -v curl >/dev/null || ! command -v jq >/dev/null; then
+	missing+=("what the documentation tells people to type: no curl or no jq (install both from your distribution)")
+	skips+=('^TestPages$')
 fi
 if ! [ -x "$(git --exec-path)/git-http-backend" ]; then
 	echo "this git has no git-http-backend, which the tests of Git over HTTP need: install all of git" >&2
@@ -26,4 +30,6 @@ fi
 export DEVCLUSTER=$PWD/bin/devcluster
 # Two packages at a time, as there are cores: each starts clusters, servers and child processes of its own, and their deadlines
 # are meant for a machine that is not doing everything at once.
+skip=()
+[ ${#skips[@]} -eq 0 ] || skip=(-skip "$(IFS='|'; echo "${skips[*]}")")
 exec go test $race -count=1 -p 2 -timeout 20m "${skip[@]}" ./... ./gen/...

@@ -106,7 +106,7 @@ func (b *tab) count(what string, most int) {
 	b.actions = 0
 }
 
-func TestADeveloperNeedsNothingButTheEnvironmentsPage(t *testing.T) {
+func TestInABrowserADeveloperNeedsNothingButTheEnvironmentsPage(t *testing.T) {
 	t.Parallel()
 	c := devclustertest.Shared(t)
 	s := apptest.StartProcess(t, apptest.WithCluster(c))

@@ -134,7 +134,7 @@ func (p *newcomer) runs(number int) {
 	p.see(fmt.Sprintf("#%d healthy", number), fmt.Sprintf(`(() => { const facts = document.querySelector(%q)?.innerText || ""; return facts.includes("#%d") && facts.toLowerCase().includes(%q); })()`, factsOfEnv, number, stateHealthy))
 }
 
-func TestANewcomersWayThroughThePortalIsShort(t *testing.T) {
+func TestInABrowserANewcomersWayIsShort(t *testing.T) {
 	t.Parallel()
 	c := devclustertest.Shared(t)
 	s := apptest.StartProcess(t, apptest.WithCluster(c))
