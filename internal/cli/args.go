@@ -42,5 +42,9 @@ func someArgs(name string) cobra.PositionalArgs {
 
 func (t *tow) printf(format string, args ...any) { fmt.Fprintf(t.Stdout, format, args...) }
 
-// notef tells something beside the output, so that the output stays what scripts expect.
-func (t *tow) notef(format string, args ...any) { fmt.Fprintf(t.Stderr, format+"\n", args...) }
+// notef tells something beside the output, so that the output stays what scripts expect. Calls that go on at once tell theirs whole.
+func (t *tow) notef(format string, args ...any) {
+	t.notes.Lock()
+	defer t.notes.Unlock()
+	fmt.Fprintf(t.Stderr, format+"\n", args...)
+}

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -77,9 +78,11 @@ func terminalSize(fd int) (width, height int) {
 	return w, h
 }
 
+func newTow(env Env) *tow { return &tow{Env: env, notes: new(sync.Mutex)} }
+
 // Run runs one command line and gives its exit code. Errors have been told on Stderr by then.
 func Run(ctx context.Context, env Env) int {
-	t := &tow{Env: env}
+	t := newTow(env)
 	defer t.close()
 	root := t.newRoot()
 	root.SetArgs(env.Args)
@@ -104,6 +107,7 @@ type tow struct {
 	// colourMode is --color, noPager --no-pager.
 	colourMode string
 	noPager    bool
+	notes      *sync.Mutex // one line of notef at a time
 	// started tells that a command's own code runs: errors before that are about flags and arguments.
 	started bool
 	// completing tells that a shell asks for completions: nobody wants to wait or to read messages.

@@ -151,15 +151,27 @@ func (c *client) unary(ctx context.Context, method string, req, reply any, conn 
 func (c *client) ready(ctx context.Context, conn *grpc.ClientConn, until time.Time) {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	slow := time.AfterFunc(time.Second, c.waiting)
-	defer slow.Stop()
+	soon, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	if connected(soon, conn) || ctx.Err() != nil {
+		return
+	}
+	c.waiting()
+	connected(ctx, conn)
+}
+
+// connected waits until the connection stands, or never will again; false when ctx ends before.
+func connected(ctx context.Context, conn *grpc.ClientConn) bool {
 	for {
 		state := conn.GetState()
 		if state == connectivity.Idle {
 			conn.Connect()
 		}
-		if state == connectivity.Ready || state == connectivity.Shutdown || !conn.WaitForStateChange(ctx, state) {
-			return
+		if state == connectivity.Ready || state == connectivity.Shutdown {
+			return true
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return false
 		}
 	}
 }

@@ -25,7 +25,7 @@ type Engines struct {
 func RenderCommand(program, version string, engines Engines, done func(code int)) *cobra.Command {
 	env := processEnv(version)
 	env.Engines = engines
-	t := &tow{Env: env}
+	t := newTow(env)
 	cmd := t.renderCmd()
 	cmd.Example = strings.ReplaceAll(cmd.Example, "  tow ", "  "+program+" ")
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
