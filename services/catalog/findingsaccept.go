@@ -103,6 +103,9 @@ func (s *Service) acceptForeign(ctx context.Context, env rules.Env, inGit []*cat
 	if len(inGit)+others > 1 {
 		return nil, errs.InvalidField("names", "has a finding in Git (%s) beside others; accept it alone, because its draft is for the whole folder", rec.GetFinding().GetName())
 	}
+	if r.GetDraftId() != "" {
+		return nil, errs.InvalidField("draft_id", "cannot be chosen for a finding in Git: its draft is made where the folder is adopted; leave it out")
+	}
 	told := &catalogv1.AcceptedFinding{Name: rec.GetFinding().GetName()}
 	out := &catalogv1.AcceptFindingsResponse{Findings: []*catalogv1.AcceptedFinding{told}}
 	if r.GetValidateOnly() {

@@ -52,9 +52,12 @@ func (s *Service) recordForeignEnd(ctx context.Context, env rules.Env, e *events
 			return nil
 		}
 		how := "deployed"
-		if e != nil && f.GetName() == resolved {
-			how = rules.GitEnd(e.GetHow())
-		} else if stands[f.GetName()] {
+		switch kept := rec.GetDraft() != ""; {
+		case e != nil && f.GetName() == resolved:
+			if how = rules.GitEnd(e.GetHow()); kept && how == "ignored" {
+				how = "" // its draft may write over it, and ends it when that is deployed
+			}
+		case kept || stands[f.GetName()]:
 			how = ""
 		}
 		if how == "" {

@@ -412,7 +412,7 @@ type AcceptFindingsRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// Names of open findings; empty for all that can be accepted.
 	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
-	// Id of the draft; made up when empty.
+	// Id of the draft; made up when empty, and always for a finding in Git.
 	DraftId string `protobuf:"bytes,3,opt,name=draft_id,json=draftId,proto3" json:"draft_id,omitempty"`
 	// Why.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`

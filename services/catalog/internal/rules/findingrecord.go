@@ -145,7 +145,7 @@ func GitEnd(how string) string {
 		return "ignored"
 	case how == "restored":
 		return "reverted"
-	case how == "overwritten":
+	case how == "overwritten", how == "adopted": // by a deployment, with another content or with the same
 		return "deployed"
 	default:
 		return "undone"
