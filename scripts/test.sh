@@ -30,13 +30,19 @@ fi
 export DEVCLUSTER=$PWD/bin/devcluster
 # Two packages at a time, as there are cores: each starts clusters, servers and child processes of its own, and their deadlines
 # are meant for a machine that is not doing everything at once.
-skip=()
-[ ${#skips[@]} -eq 0 ] || skip=(-skip "$(IFS='|'; echo "${skips[*]}")")
 status=0
-# The pages of the documentation run many short processes, which the race detector makes five times as slow and which the other
-# packages race already.
+# run SKIPPED ARGUMENTS... runs go test and goes on.
+run() {
+	local skip
+	skip=$(IFS='|'; echo "${skips[*]}${1:+${skips[*]:+|}$1}")
+	shift
+	go test -count=1 -p 2 -timeout 20m ${skip:+-skip "$skip"} "$@" || status=$?
+}
+# A browser and the pages of the documentation run many processes, which the race detector makes three to five times as slow and
+# tells nothing about: the server behind them is raced by all other tests.
 documentation=github.com/towpath-dev/towpath/internal/docstest
 mapfile -t packages < <(go list ./... ./gen/... | grep -vx "$documentation")
-go test $race -count=1 -p 2 -timeout 20m "${skip[@]}" "${packages[@]}" || status=$?
-go test -count=1 -timeout 20m "${skip[@]}" "$documentation" || status=$?
+run '^TestInABrowser' $race "${packages[@]}"
+run '' -run '^TestInABrowser' ./internal/portal ./internal/app
+run '' "$documentation"
 exit $status

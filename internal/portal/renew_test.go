@@ -277,6 +277,9 @@ func TestWhatWasOnItsWayDoesNotUndoASignOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+	if n := h.provider.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left at the provider", n)
+	}
 	late, err := http.NewRequest(http.MethodGet, h.url+"/v1/whoami", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -291,5 +294,42 @@ func TestWhatWasOnItsWayDoesNotUndoASignOut(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a request from before the sign-out gets %d, with %d cookies", resp.StatusCode, len(resp.Cookies()))
+	}
+}
+
+func TestASignOutWithCookiesFromBeforeARenewalEndsWhatWasRenewed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.provider.Set(oidctest.SignIn{Life: 20 * time.Second})
+	v := h.visitor(t)
+	v.get(h.start(""))
+	at, err := url.Parse(h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := v.http.Jar.Cookies(at)
+	for range 2 { // renewed behind the back of those cookies, twice
+		if code, body := v.whoami(); code != http.StatusOK {
+			t.Fatalf("%d %s", code, body)
+		}
+	}
+	req, err := http.NewRequest(http.MethodDelete, h.url+"/session", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Sec-Fetch-Site", "same-origin")
+	for _, c := range before {
+		req.AddCookie(c)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if n := h.provider.Sessions(); n != 0 {
+		t.Errorf("%d sessions are left at the provider", n)
+	}
+	if code, _ := v.whoami(); code != http.StatusUnauthorized {
+		t.Errorf("what was renewed is still let in: %d", code)
 	}
 }

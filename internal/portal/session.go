@@ -173,7 +173,7 @@ func (g *Gate) token(j jar) (string, error) {
 
 // renew gets new tokens, once for all requests that ask for the same.
 func (g *Gate) renew(ctx context.Context, client *oidc.Client, s session) (session, error) {
-	key := sha256.Sum256([]byte(s.Issuer + " " + s.Refresh))
+	key := s.key()
 	v, err, _ := g.renewing.Do(string(key[:]), func() (any, error) {
 		if got, ok := g.remembered(key); ok {
 			return got, nil
@@ -191,6 +191,33 @@ func (g *Gate) renew(ctx context.Context, client *oidc.Client, s session) (sessi
 		return session{}, err
 	}
 	return v.(session), nil
+}
+
+// key is what renewals of a session are known by.
+func (s session) key() [sha256.Size]byte { return sha256.Sum256([]byte(s.Issuer + " " + s.Refresh)) }
+
+// newest follows a session to what took its place, and waits for a renewal that is under way. All of it is forgotten, so that a request
+// from before, still on its way, does not bring it back.
+func (g *Gate) newest(s session) session {
+	for s.Refresh != "" {
+		key := s.key()
+		v, err, _ := g.renewing.Do(string(key[:]), func() (any, error) {
+			got, ok := g.remembered(key)
+			if !ok {
+				got = s
+			}
+			return got, nil
+		})
+		g.mu.Lock()
+		maps.DeleteFunc(g.renewed, func(k [sha256.Size]byte, r renewed) bool { return k == key || r.session.Refresh == s.Refresh })
+		g.mu.Unlock()
+		next, _ := v.(session)
+		if err != nil || next.Refresh == s.Refresh {
+			break
+		}
+		s = next
+	}
+	return s
 }
 
 func (g *Gate) remembered(key [sha256.Size]byte) (session, bool) {
@@ -294,21 +321,14 @@ func (g *Gate) tell(j jar) {
 func (g *Gate) signOut(j jar) {
 	var s session
 	if sealed := j.chunks(); sealed != "" && g.sealer.open(sessionCookie, sealed, &s) && s.Refresh != "" {
+		s = g.newest(s)
 		if c := g.client(s.Issuer); c != nil {
 			if err := c.Revoke(j.r.Context(), s.Refresh); err != nil {
 				g.log.Warn("a session could not be ended at its identity provider; it is ended here", "issuer", s.Issuer, "error", err)
 			}
 		}
 	}
-	g.forget(s)
 	j.clear()
-}
-
-// forget forgets what a session took the place of, so that a request from before, still on its way, does not bring it back.
-func (g *Gate) forget(s session) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	maps.DeleteFunc(g.renewed, func(_ [sha256.Size]byte, r renewed) bool { return s.Refresh != "" && r.session.Refresh == s.Refresh })
 }
 
 // endSession removes the session of an identity provider, where there is one.
