@@ -220,8 +220,8 @@ func (p *page) picture(look int) (now taken, says string, png []byte) {
 	return taken{Text: fmt.Sprintf("%x", sha256.Sum256([]byte(says)))[:16], Width: size.X, Height: size.Y}, says, small
 }
 
-// sooner is what a slower machine shows otherwise: seconds.
-var sooner = regexp.MustCompile(`(\d\d:\d\d):\d\d|\d+ s ago|just now`)
+// sooner is what a slower machine shows otherwise, or later: seconds, and the version, which comes by the stream.
+var sooner = regexp.MustCompile(`Version [0-9.]+ |(\d\d:\d\d):\d\d|\d+ s ago|just now`)
 
 // shrink paints a picture with the 256 colours that it has most of, which a page of text does not show.
 func shrink(shot []byte) ([]byte, image.Point, error) {
